@@ -1,0 +1,194 @@
+/* Driver of the recurrent layer: one call runs whole sequences of all directions.
+ *
+ * Policy. Rows of a batch do not see one another, so a task is (direction, group of at most
+ * TILE_ROWS utterances) and runs all time steps alone, without any barrier. All utterances of a
+ * group start together, each at its own first frame in its direction; sorted by length, those
+ * still running are always the first rows of the group. Back-propagation is the same recurrence
+ * in the opposite direction with the transposed weight, so both share this one loop.
+ *
+ * The weight is packed once per call: panel p of chunk c holds COLUMNS columns, so that a step
+ * reads it in order. The state of the step before is kept in a small row-major buffer whose rows
+ * are one vector longer than the layer, lest all rows fall into the same cache set.
+ */
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "../entry_points.h"
+#include "../rnn.h"
+#include "threads.h"
+#include "tile.h"
+
+namespace {
+
+using mj::COLUMNS;
+using mj::TILE_ROWS;
+
+struct Sequences {
+  int64_t directions, utterances, hidden;
+  const int64_t *offsets;
+  std::vector<int64_t> sorted; /* utterances, longest first, equal ones in order */
+
+  Sequences(int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden)
+      : directions(directions), utterances(utterances), hidden(hidden), offsets(offsets), sorted(utterances) {
+    std::iota(sorted.begin(), sorted.end(), int64_t{0});
+    std::stable_sort(sorted.begin(), sorted.end(), [&](int64_t a, int64_t b) { return length(a) > length(b); });
+  }
+  int64_t length(int64_t utterance) const { return offsets[utterance + 1] - offsets[utterance]; }
+  int64_t groups() const { return (utterances + TILE_ROWS - 1) / TILE_ROWS; }
+};
+
+int64_t panels(int64_t hidden) { return (hidden + COLUMNS - 1) / COLUMNS; }
+
+/* All panels of w(k, j), chunk after chunk. */
+void pack_weight(int64_t hidden, const float *w, int64_t k_stride, int64_t j_stride, float *packed) {
+  mj::parallel(panels(hidden), [&](int64_t p) {
+    for (int64_t k0 = 0; k0 < hidden; k0 += MJ_CHUNK) {
+      const int64_t depth = std::min<int64_t>(MJ_CHUNK, hidden - k0);
+      mj::pack_panel(depth, std::min(COLUMNS, hidden - p * COLUMNS), w + k0 * k_stride + p * COLUMNS * j_stride, k_stride,
+                     j_stride, packed + k0 * panels(hidden) * COLUMNS + p * COLUMNS * depth);
+    }
+  });
+}
+
+/* What a step makes of its input and the recurrent sum. `other` is read at the same place. */
+struct Forward {
+  static mj_vf step(mj_vf x, mj_vf recurrent, mj_vf) { return mj_rnn_forward(x, recurrent); }
+  static mj_vf first(mj_vf x, mj_vf) { return mj_rnn_forward_first(x); }
+};
+struct Backward {
+  static mj_vf step(mj_vf dy, mj_vf recurrent, mj_vf h) { return mj_rnn_backward(dy, recurrent, h); }
+  static mj_vf first(mj_vf dy, mj_vf h) { return mj_rnn_backward_first(dy, h); }
+};
+
+mj_vf load_some(const float *p, int64_t count) {
+  if (count >= MJ_LANES) return mj_load(p);
+  mj_vf v = mj_splat<mj_vf>(0.0f);
+  if (count > 0) memcpy(&v, p, count * sizeof(float));
+  return v;
+}
+
+void store_some(float *p, mj_vf v, int64_t count) {
+  if (count >= MJ_LANES) {
+    mj_store(p, v);
+  } else if (count > 0) {
+    memcpy(p, &v, count * sizeof(float));
+  }
+}
+
+/* One group of rows: x, other and out are matrices with `stride` columns, read at `column`. */
+template <class Step> struct Group {
+  const float *x, *other, *packed;
+  float *out;
+  int64_t stride, column, hidden;
+
+  template <int ROWS>
+  void columns(const int64_t *rows, int64_t panel, const float *state, int64_t state_row, float *next) const {
+    const int64_t j0 = panel * COLUMNS;
+    const auto chunk_sums = [&](int64_t k0) {
+      const int64_t depth = std::min<int64_t>(MJ_CHUNK, hidden - k0);
+      const float *weights = packed + k0 * panels(hidden) * COLUMNS + panel * COLUMNS * depth;
+      return mj::multiply_chunk<ROWS>(depth, state + k0, state_row, 1, weights);
+    };
+    mj::Tile<ROWS> total = chunk_sums(0);
+    for (int64_t k0 = MJ_CHUNK; k0 < hidden; k0 += MJ_CHUNK) {
+      const mj::Tile<ROWS> chunk = chunk_sums(k0);
+#pragma GCC unroll 16
+      for (int i = 0; i < ROWS; i++) {
+        for (int v = 0; v < 2; v++) total.at[i][v] = mj_total(false, total.at[i][v], chunk.at[i][v]);
+      }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; i++) {
+      for (int v = 0; v < 2; v++) {
+        const int64_t j = j0 + v * MJ_LANES, live = hidden - j, at = rows[i] * stride + column + j;
+        if (live <= 0) continue;
+        const mj_vf y = Step::step(load_some(x + at, live), total.at[i][v], load_some(other + at, live));
+        store_some(out + at, y, live);
+        store_some(next + i * state_row + j, y, live);
+      }
+    }
+  }
+
+  void first_step(const int64_t *rows, int64_t count, int64_t state_row, float *next) const {
+    for (int64_t i = 0; i < count; i++) {
+      for (int64_t j = 0; j < hidden; j += MJ_LANES) {
+        const int64_t live = hidden - j, at = rows[i] * stride + column + j;
+        const mj_vf y = Step::first(load_some(x + at, live), load_some(other + at, live));
+        store_some(out + at, y, live);
+        store_some(next + i * state_row + j, y, live);
+      }
+    }
+  }
+};
+
+/* `transposed`: w(k, j) = weight[k][j] instead of weight[j][k]. `flipped`: against the direction. */
+template <class Step>
+void run(const Sequences &all, const float *x, const float *other, const float *weight, bool transposed, bool flipped,
+         float *out) {
+  const int64_t hidden = all.hidden, packed_size = hidden * panels(hidden) * COLUMNS;
+  float *packed = mj::workspace_of<float>(mj::PACKED_B, all.directions * packed_size);
+  for (int64_t d = 0; d < all.directions; d++) {
+    const float *w = weight + d * hidden * hidden;
+    pack_weight(hidden, w, transposed ? hidden : 1, transposed ? 1 : hidden, packed + d * packed_size);
+  }
+  mj::parallel(all.directions * all.groups(), [&](int64_t task) {
+    const int64_t d = task % all.directions, g = task / all.directions;
+    const bool reversed = (d % 2 == 1) != flipped;
+    const int64_t first = all.utterances * g / all.groups(), last = all.utterances * (g + 1) / all.groups();
+    const int64_t *members = all.sorted.data() + first;
+    const int64_t state_row = (hidden + MJ_LANES - 1) / MJ_LANES * MJ_LANES + MJ_LANES;
+    float *state = mj::workspace_of<float>(mj::STATE, 2 * TILE_ROWS * state_row);
+    const Group<Step> group{x, other, packed + d * packed_size, out, all.directions * hidden, d * hidden, hidden};
+    int64_t count = last - first;
+    for (int64_t s = 0;; s++) {
+      while (count > 0 && all.length(members[count - 1]) <= s) count--;
+      if (count == 0) break;
+      int64_t rows[TILE_ROWS];
+      for (int64_t i = 0; i < count; i++) {
+        const int64_t u = members[i];
+        rows[i] = reversed ? all.offsets[u + 1] - 1 - s : all.offsets[u] + s;
+      }
+      float *before = state + (s % 2) * TILE_ROWS * state_row, *next = state + ((s + 1) % 2) * TILE_ROWS * state_row;
+      if (s == 0) {
+        group.first_step(rows, count, state_row, next);
+        continue;
+      }
+      mj::with_rows(count, [&](auto size) {
+        for (int64_t p = 0; p < panels(hidden); p++) {
+          group.template columns<decltype(size)::value>(rows, p, before, state_row, next);
+        }
+      });
+    }
+  });
+}
+
+}  // namespace
+
+void mj_rnn_forward_rows(int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *x,
+                         const float *weight, float *h) {
+  run<Forward>(Sequences(directions, utterances, offsets, hidden), x, x, weight, false, false, h);
+}
+
+void mj_rnn_backward_rows(int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *dy,
+                          const float *weight, const float *h, float *dx) {
+  run<Backward>(Sequences(directions, utterances, offsets, hidden), dy, h, weight, true, true, dx);
+}
+
+void mj_rnn_previous_rows(int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *h,
+                          float *out) {
+  const int64_t stride = directions * hidden;
+  mj::parallel(utterances, [&](int64_t u) {
+    for (int64_t row = offsets[u]; row < offsets[u + 1]; row++) {
+      for (int64_t d = 0; d < directions; d++) {
+        const int64_t before = d % 2 == 1 ? row + 1 : row - 1;
+        float *to = out + row * stride + d * hidden;
+        if (before >= offsets[u] && before < offsets[u + 1]) {
+          memcpy(to, h + before * stride + d * hidden, hidden * sizeof(float));
+        } else {
+          memset(to, 0, hidden * sizeof(float));
+        }
+      }
+    }
+  });
+}

@@ -1,0 +1,79 @@
+/* The one list of all kernels: what Python may call.
+ *
+ * Policy. majelpy/native.py reads these prototypes to know each argument's type, so this file is
+ * the only place where a signature is written. Sizes, strides and offsets count elements, not
+ * bytes. Matrices are row-major with a row stride. Outputs never overlap inputs unless said.
+ * `slots` is a stack of gradient vectors `slot_stride` apart: the result of each leaf is pushed,
+ * then merges[leaf] times the top is added onto the one below it (majelpy/comm/tree.py).
+ */
+#pragma once
+#include <stdint.h>
+
+extern "C" {
+
+/* Number of threads that kernels use; 1 at the start. */
+void mj_set_threads(int64_t threads);
+
+/* elementwise.h */
+void mj_add_arrays(int64_t count, const float *a, const float *b, float *out);
+void mj_multiply_arrays(int64_t count, const float *a, const float *b, float *out);
+void mj_clip_array(int64_t count, const float *x, float *out);
+void mj_clip_backward_array(int64_t count, const float *dy, const float *y, float *out);
+void mj_bias_rows(int64_t rows, int64_t columns, const float *x, const float *bias, float *out);
+void mj_bias_clip_rows(int64_t rows, int64_t columns, const float *x, const float *bias, float *out);
+void mj_normalise_rows(int64_t rows, int64_t columns, const float *x, const float *mean, const float *scale, float *out);
+/* Uniform numbers of variance gain / fan_in around 0. */
+void mj_uniform_array(int64_t count, int64_t key, int64_t stream, float gain, float fan_in, float *out);
+void mj_philox_words(int64_t blocks, int64_t key, int64_t stream, uint32_t *out);
+
+/* Rows t-context..t+context of each utterance beside each other, +0 beyond its ends; utterance n
+ * has the rows offsets[n]..offsets[n+1]. */
+void mj_context_rows(int64_t utterances, const int64_t *offsets, int64_t features, int64_t context, const float *x, float *out);
+
+/* Matrix products: c(i, j) = sum over k of a(i, k) b(k, j), with any strides for a and b. */
+void mj_gemm(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_row, int64_t b_column, float *c, int64_t c_row);
+
+/* Per leaf: slots += a^T b over the leaf's rows offsets[leaf]..offsets[leaf+1]. */
+void mj_gemm_leaves(int64_t leaves, const int64_t *offsets, const int32_t *merges, int64_t m, int64_t n, const float *a, int64_t a_row, const float *b, int64_t b_row, float *slots, int64_t slot_stride);
+
+/* Sums. mj_sum_leaves: column sums per leaf. mj_tree_sum: the stack program over whole vectors. */
+void mj_sum_leaves(int64_t leaves, const int64_t *offsets, const int32_t *merges, int64_t columns, const float *x, int64_t x_row, float *slots, int64_t slot_stride);
+void mj_tree_sum(int64_t nodes, const int64_t *addresses, const int32_t *merges, int64_t outputs, const int64_t *output_addresses, int64_t count);
+void mj_sum_rows(int64_t rows, int64_t columns, const float *x, float *out);
+void mj_sum_deviations(int64_t rows, int64_t columns, const float *x, const float *center, float *out);
+void mj_sum_square_deviations(int64_t rows, int64_t columns, const float *x, const float *center, float *out);
+void mj_square_sum(int64_t count, const float *x, float *out);
+void mj_mean_of(int64_t columns, const float *center, const float *sums, float count, float *out);
+void mj_scale_of(int64_t columns, const float *sums, const float *square_sums, float count, float *out);
+
+/* Recurrent layer over whole sequences, `directions` side by side: direction d reads and writes
+ * columns d*hidden..(d+1)*hidden of the rows and has the weights weight[d], (hidden, hidden).
+ * Odd directions run from an utterance's last frame to its first. */
+void mj_rnn_forward_rows(int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *x, const float *weight, float *h);
+void mj_rnn_backward_rows(int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *dy, const float *weight, const float *h, float *dx);
+/* The sum of the directions' columns, (rows, hidden), and the same columns for every direction. */
+void mj_sum_directions(int64_t rows, int64_t directions, int64_t hidden, const float *h, float *out);
+void mj_repeat_directions(int64_t rows, int64_t directions, int64_t hidden, const float *dy, float *out);
+/* Rows h of the previous step (in each direction's own order), +0 at each utterance's first. */
+void mj_rnn_previous_rows(int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *h, float *out);
+
+/* Log-softmax of rows, and CTC: labels of utterance n are labels[label_offsets[n]..]; the gradient
+ * is by the logits and multiplied by `scale`. */
+void mj_log_softmax_rows(int64_t rows, int64_t columns, const float *x, float *out);
+void mj_ctc(int64_t utterances, const int64_t *offsets, int64_t alphabet, const float *log_probs, const int64_t *label_offsets, const int32_t *labels, float scale, float *losses, float *gradient);
+
+/* Spectrogram: frame t covers samples t*hop..t*hop+window; features = window/2 + 1. */
+void mj_spectrogram(int64_t frames, int64_t window, int64_t hop, const float *samples, float *out);
+
+/* Optimizer; parameters and velocities are changed in place. */
+void mj_norm_and_factor(const float *square_sum, float limit, float *norm, float *factor);
+void mj_nesterov_array(int64_t count, float *parameters, float *velocities, const float *gradients, const float *factor, const float *rate, float momentum, float decay);
+void mj_learning_rate_at(float rate, float anneal, int64_t epoch, int64_t hold, int64_t step, int64_t warmup, float *out);
+
+/* Index of the first largest value of each row. */
+void mj_argmax_rows(int64_t rows, int64_t columns, const float *x, int32_t *out);
+
+/* For tests of mj_math.h: name 0 exp, 1 log. */
+void mj_math_array(int64_t function, int64_t count, const float *x, float *out);
+void mj_fma_array(int64_t count, const float *a, const float *b, const float *c, float *out);
+}

@@ -1,0 +1,89 @@
+/* Elementary functions of our own: the same bits on every CPU and GPU.
+ *
+ * Policy. Range reduction and polynomials are fma chains; no libm. The error of each function is
+ * stated in ulp and measured against float64 by tests/test_math.py. Coefficients of exp, log,
+ * sin and cos are the minimax ones of the Cephes library (Moshier, single precision).
+ */
+#pragma once
+#include "mj_base.h"
+
+/* exp(x). Error < 1.1 ulp; 0 below -103.98, infinity above 88.72; NaN stays NaN. */
+template <class F> MJ_BODY F mj_exp(F x) {
+  typedef typename mj_of<F>::I I;
+  x = x < -104.0f ? mj_splat<F>(-104.0f) : x;
+  x = x > 89.0f ? mj_splat<F>(89.0f) : x;
+  const F shifter = mj_splat<F>(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+  const F t = mj_fma(x, mj_splat<F>(1.44269504f), shifter);
+  const I n = mj_bits(t) - 0x4B400000;
+  const F k = t - shifter;
+  F r = mj_fma(k, mj_splat<F>(-0.693359375f), x);
+  r = mj_fma(k, mj_splat<F>(2.12194440e-4f), r);
+  F p = mj_splat<F>(1.9875691500e-4f);
+  p = mj_fma(p, r, mj_splat<F>(1.3981999507e-3f));
+  p = mj_fma(p, r, mj_splat<F>(8.3334519073e-3f));
+  p = mj_fma(p, r, mj_splat<F>(4.1665795894e-2f));
+  p = mj_fma(p, r, mj_splat<F>(1.6666665459e-1f));
+  p = mj_fma(p, r, mj_splat<F>(5.0000001201e-1f));
+  const F y = mj_fma(p, r * r, r) + 1.0f;
+  /* 2^n in two factors, so that a denormal result is rounded once, by the last product. */
+  const I half = n >> 1;
+  return y * mj_float((half + 127) << 23) * mj_float((n - half + 127) << 23);
+}
+
+/* log(x). Error < 1 ulp; -infinity at 0, NaN below 0; denormals are exact arguments. */
+template <class F> MJ_BODY F mj_log(F x) {
+  typedef typename mj_of<F>::I I;
+  const F scaled = x < 1.17549435e-38f ? x * 8388608.0f : x;
+  const F shift = x < 1.17549435e-38f ? mj_splat<F>(23.0f) : mj_splat<F>(0.0f);
+  const I b = mj_bits(scaled);
+  const I e = (b - 0x3F3504F3) >> 23; /* so that the mantissa lies in [sqrt(1/2), sqrt(2)) */
+  const F f = mj_float(b - (e << 23)) - 1.0f;
+  const F k = mj_convert(e) - shift;
+  F p = mj_splat<F>(7.0376836292e-2f);
+  p = mj_fma(p, f, mj_splat<F>(-1.1514610310e-1f));
+  p = mj_fma(p, f, mj_splat<F>(1.1676998740e-1f));
+  p = mj_fma(p, f, mj_splat<F>(-1.2420140846e-1f));
+  p = mj_fma(p, f, mj_splat<F>(1.4249322787e-1f));
+  p = mj_fma(p, f, mj_splat<F>(-1.6668057665e-1f));
+  p = mj_fma(p, f, mj_splat<F>(2.0000714765e-1f));
+  p = mj_fma(p, f, mj_splat<F>(-2.4999993993e-1f));
+  p = mj_fma(p, f, mj_splat<F>(3.3333331174e-1f));
+  const F z = f * f;
+  F y = mj_fma(p, f * z, k * -2.12194440e-4f);
+  y = mj_fma(z, mj_splat<F>(-0.5f), y);
+  y = mj_fma(k, mj_splat<F>(0.693359375f), y + f);
+  const F infinity = mj_splat<F>(MJ_INFINITY);
+  y = x == infinity ? infinity : y;
+  y = x == 0.0f ? mj_splat<F>(-MJ_INFINITY) : y;
+  y = x < 0.0f ? mj_splat<F>(MJ_NAN) : y;
+  return x != x ? x : y;
+}
+
+/* cos(pi*p/q) and sin(pi*p/q) of a fraction, 0 <= p < 2q: the reduction to [0, pi/4] is exact
+ * in integers, so the quarter points are exact. Error < 1.5 ulp. */
+MJ_BODY float mj_cos_small(float x) {
+  const float z = x * x;
+  float p = mj_fma(2.443315711809948e-5f, z, -1.388731625493765e-3f);
+  p = mj_fma(p, z, 4.166664568298827e-2f);
+  return mj_fma(p * z, z, mj_fma(z, -0.5f, 1.0f));
+}
+MJ_BODY float mj_sin_small(float x) {
+  const float z = x * x;
+  float p = mj_fma(-1.9515295891e-4f, z, 8.3321608736e-3f);
+  p = mj_fma(p, z, -1.6666654611e-1f);
+  return mj_fma(p * z, x, x);
+}
+MJ_BODY float mj_cospi(mj_i32 p, mj_i32 q) {
+  if (p > q) p = 2 * q - p;             /* cos(2pi - x) = cos(x) */
+  const bool negative = 2 * p > q;      /* cos(pi - x) = -cos(x) */
+  if (negative) p = q - p;
+  const float pi = 3.14159274f;
+  const float c = 4 * p <= q ? mj_cos_small(pi * (mj_convert(p) / mj_convert(q)))
+                             : mj_sin_small(pi * (mj_convert(q - 2 * p) / mj_convert(2 * q)));
+  return negative ? -c : c;
+}
+MJ_BODY float mj_sinpi(mj_i32 p, mj_i32 q) { /* sin(pi p/q) = cos(pi (p/q - 1/2)) */
+  mj_i32 r = 2 * p - q;
+  if (r < 0) r = -r;
+  return mj_cospi(r, 2 * q);
+}

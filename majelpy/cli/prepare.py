@@ -1,0 +1,64 @@
+"""`majel prepare`: a manifest becomes a corpus."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+_EPILOG = """\
+The manifest is a .tsv file with a header line and the columns 'path' and 'transcript', or a
+.jsonl file with the keys 'audio_filepath' and 'text'. Paths in it are relative to its folder.
+
+example:
+  majel synth demo
+  majel prepare demo/train.tsv demo/train.h5
+  majel prepare demo/dev.tsv demo/dev.h5 --rate 16000
+"""
+
+
+def add(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "prepare",
+        help="turn recordings and their transcripts into a corpus to train on",
+        description="Read the recordings that a manifest lists (WAV, FLAC, Ogg, any sample rate), "
+        "turn each into a spectrogram, and store them with their transcripts in one file. "
+        "Equal input gives a corpus with an equal digest.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("manifest", metavar="MANIFEST", help="list of recordings, .tsv or .jsonl")
+    parser.add_argument("out", metavar="OUT.h5", help="the corpus to write")
+    parser.add_argument(
+        "--rate",
+        type=int,
+        metavar="HZ",
+        help="sample rate that all recordings are brought to; corpora used together need the "
+        "same one (default: the lowest among the recordings, at most 16000)",
+    )
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave out recordings that cannot be used, and say which, instead of stopping",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the corpus; its digest is the last line on standard output."""
+    from majelpy.speech.prepare import prepare
+
+    report = prepare(args.manifest, args.out, rate=args.rate, skip_bad=args.skip_bad)
+    duration = f"{report.seconds / 60:.1f} minutes, " if report.rate else ""
+    skipped = f", {report.skipped} skipped" if report.skipped else ""
+    print(
+        f"{args.out}: {report.utterances} utterances, {duration}{report.frames} frames "
+        f"of {report.features} features{skipped}",
+        file=sys.stderr,
+    )
+    print(f"corpus digest: {report.digest}")
+    return 0

@@ -1,0 +1,135 @@
+"""The native library: one build per instruction set, chosen here.
+
+Policy. `kernels/entry_points.h` is the only place where a kernel's signature is written; it is
+read at the first call and gives ctypes its types. Loading happens at the first kernel call,
+so importing majelpy costs nothing. The choice of instruction set never changes a bit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from majelpy.errors import BuildError, RecipeError
+
+LIBRARY_FOLDER = Path(__file__).parent / "lib"
+
+_REQUIRED_FLAGS = {
+    "avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx2", "fma"},
+    "avx2": {"avx2", "fma"},
+    "neon": {"asimd"},
+    "plain": set[str](),
+}
+"""Instruction sets, best first, and the processor flags each build needs."""
+
+_TYPES = {"int64_t": ctypes.c_int64, "float": ctypes.c_float}
+
+
+def _folder() -> Path:
+    """Folder of the built libraries; an editable install keeps them in site-packages."""
+    import majelpy
+
+    for base in majelpy.__path__:
+        if list((Path(base) / "lib").glob("*majel_*.so")):
+            return Path(base) / "lib"
+    import sysconfig
+
+    installed = Path(sysconfig.get_paths()["platlib"]) / "majelpy" / "lib"
+    if list(installed.glob("*majel_*.so")):
+        return installed
+    raise BuildError(
+        f"native: no kernel library in {LIBRARY_FOLDER}; install majelpy with 'pip install .'"
+    )
+
+
+def _processor_flags() -> set[str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return set()
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    return set(found.group(1).split()) if found else set()
+
+
+@cache
+def available_isas() -> list[str]:
+    """Instruction sets that are both built and runnable on this processor, best first."""
+    flags = _processor_flags()
+    built = {p.stem.removeprefix("lib").removeprefix("majel_") for p in _folder().glob("*.so")}
+    return [name for name, need in _REQUIRED_FLAGS.items() if name in built and need <= flags]
+
+
+@cache
+def isa() -> str:
+    """Name of the instruction set in use: the best one, or that of ``MAJELPY_ISA``.
+
+    Raises
+    ------
+    RecipeError
+        If ``MAJELPY_ISA`` names a set that is not built or that this processor lacks.
+    """
+    wanted = os.environ.get("MAJELPY_ISA", "")
+    names = available_isas()
+    if not names:
+        raise BuildError(f"native: no build in {_folder()} runs on {platform.machine()}")
+    if wanted and wanted not in names:
+        raise RecipeError(f"MAJELPY_ISA={wanted}: this machine runs {', '.join(names)}")
+    return wanted or names[0]
+
+
+def _prototypes(header: str) -> dict[str, list[type]]:
+    """Argument types of each function of the header, by name."""
+    text = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
+    functions = {}
+    for name, arguments in re.findall(r"void (mj_\w+)\(([^)]*)\);", text):
+        functions[name] = [
+            ctypes.c_void_p if "*" in argument else _TYPES[argument.split()[0]]
+            for argument in arguments.split(",")
+        ]
+    return functions
+
+
+@cache
+def library() -> Any:
+    """The loaded library; every function of `entry_points.h` is an attribute."""
+    paths = list(_folder().glob(f"*majel_{isa()}.so"))
+    loaded = ctypes.CDLL(str(paths[0]))
+    for name, types in _prototypes((_folder() / "entry_points.h").read_text()).items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = types, None
+    return loaded
+
+
+def kernel_digest() -> str:
+    """SHA-256 over the library in use, so that ranks can see whether they run the same code."""
+    (path,) = _folder().glob(f"*majel_{isa()}.so")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+_threads = 1
+
+
+def set_threads(count: int) -> None:
+    """Let kernels use ``count`` threads; no count changes a bit.
+
+    Raises
+    ------
+    RecipeError
+        If ``count`` is below 1.
+    """
+    global _threads
+    if count < 1:
+        raise RecipeError(f"threads: {count} asked; needs at least 1")
+    library().mj_set_threads(count)
+    _threads = count
+
+
+def threads() -> int:
+    """Number of threads that kernels use."""
+    return _threads

@@ -1,0 +1,50 @@
+"""The utterances of a minibatch that one rank computes.
+
+Policy. Activations are packed: a matrix with a row a frame, utterances one after another, the
+utterances of a leaf next to one another. There is no padding, so none can enter a sum
+(docs/decisions/0001-packed-frames.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from majelpy.array import Array
+from majelpy.ops import Leaves
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Frames and labels.
+
+    Attributes
+    ----------
+    frames : (M, F) float32
+        Normalised features.
+    offsets : (N + 1,) int64
+        First row of each utterance, and M.
+    labels : list of N lists of int
+    names : list of N str
+    leaf_utterances : (K + 1,) int64
+        First utterance of each leaf of this rank, and N.
+    merges : (K,) int32
+        Tree program of this rank's leaves.
+    """
+
+    frames: Array
+    offsets: np.ndarray
+    labels: Sequence[Sequence[int]]
+    names: Sequence[str]
+    leaf_utterances: np.ndarray
+    merges: np.ndarray
+
+    def frame_leaves(self) -> Leaves:
+        """Leaf boundaries over frames."""
+        return Leaves(np.ascontiguousarray(self.offsets[self.leaf_utterances]), self.merges)
+
+    def utterance_leaves(self) -> Leaves:
+        """Leaf boundaries over utterances."""
+        return Leaves(self.leaf_utterances, self.merges)

@@ -1,0 +1,136 @@
+"""Deep Speech 1: context window, dense layers, one bidirectional layer, a dense layer, CTC.
+
+Hannun et al. 2014 (arXiv 1412.5567), section 2: layers 1-3 and 5 are clipped rectifiers, layer 4
+is recurrent, layer 6 gives the logits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from majelpy import ops
+from majelpy.array import Array
+from majelpy.nn import birnn
+from majelpy.nn.batch import Batch
+from majelpy.nn.birnn import BiRnn
+from majelpy.nn.dense import Dense
+from majelpy.nn.parameters import Gradients, Layout
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Widths of the model.
+
+    Attributes
+    ----------
+    features, alphabet : int
+        Input columns, output columns (with blank).
+    context : int
+        Frames on each side of the one that layer 1 looks at.
+    dense : sequence of int
+        Units of the layers before the recurrent one.
+    recurrent : int
+        Units of the recurrent layer, in each direction.
+    output_dense : int
+        Units of the layer after it.
+    recurrent_gain : float
+        Variance of the recurrent weight at the start, times its fan-in.
+    """
+
+    features: int
+    alphabet: int
+    context: int
+    dense: tuple[int, ...]
+    recurrent: int
+    output_dense: int
+    recurrent_gain: float
+
+
+@dataclass
+class Activations:
+    """What `Model.backward` needs of a forward pass."""
+
+    dense: list[Array]
+    recurrent: birnn.Saved
+    recurrent_out: Array
+    output_dense: Array
+    log_probs: Array
+
+
+class Model:
+    """Forward and backward of the whole network for the leaves of one rank.
+
+    Attributes
+    ----------
+    layout : Layout
+        Names, shapes and places of the parameters.
+    """
+
+    def __init__(self, sizes: Sizes):
+        self.sizes = sizes
+        widths = [(2 * sizes.context + 1) * sizes.features, *sizes.dense]
+        self.dense = [
+            Dense(f"dense.{i + 1}", widths[i], widths[i + 1], clipped=True)
+            for i in range(len(sizes.dense))
+        ]
+        number = len(self.dense) + 1
+        self.birnn = BiRnn(
+            f"birnn.{number}", widths[-1], sizes.recurrent, recurrent_gain=sizes.recurrent_gain
+        )
+        self.output_dense = Dense(
+            f"dense.{number + 1}", sizes.recurrent, sizes.output_dense, clipped=True
+        )
+        self.output = Dense("output", sizes.output_dense, sizes.alphabet, clipped=False)
+        layers = [*self.dense, self.birnn, self.output_dense, self.output]
+        self.layout = Layout([p for layer in layers for p in layer.parameters()])
+
+    def forward(self, batch: Batch, parameters: Array) -> Activations:
+        """Return all activations; ``log_probs`` is (M, V)."""
+        weights = dict(self.layout.items(parameters))
+        outputs = [ops.context(batch.frames, batch.offsets, self.sizes.context)]
+        for layer in self.dense:
+            outputs.append(layer.forward(outputs[-1], weights))
+        recurrent_out, saved = self.birnn.forward(outputs[-1], batch.offsets, weights)
+        last = self.output_dense.forward(recurrent_out, weights)
+        logits = self.output.forward(last, weights)
+        return Activations(outputs, saved, recurrent_out, last, ops.log_softmax(logits))
+
+    def losses(self, batch: Batch, log_probs: Array, scale: float = 1.0) -> tuple[Array, Array]:
+        """Return CTC losses (N,) and the scaled gradient by the logits (M, V)."""
+        return ops.ctc_loss(log_probs, batch.offsets, batch.labels, scale=scale, names=batch.names)
+
+    def train(self, batch: Batch, parameters: Array, gradients: Gradients, scale: float) -> None:
+        """Push loss sum and gradients of each leaf onto the slots of ``gradients``.
+
+        Parameters
+        ----------
+        scale : float
+            Multiplies the gradients: 1 / utterances of the whole minibatch.
+
+        Notes
+        -----
+        Order: over frames and utterances within a leaf by canonical sums, over leaves by the tree.
+        """
+        weights = dict(self.layout.items(parameters))
+        acts = self.forward(batch, parameters)
+        losses, d = self.losses(batch, acts.log_probs, scale)
+        ops.sum_leaves(
+            losses.reshape(losses.size, 1),
+            batch.utterance_leaves(),
+            gradients.slots,
+            self.layout.loss,
+        )
+        dx = self.output.backward(
+            d, acts.output_dense, acts.log_probs, weights, gradients
+        )
+        assert dx is not None
+        dx = self.output_dense.backward(
+            dx, acts.recurrent_out, acts.output_dense, weights, gradients
+        )
+        assert dx is not None
+        dx = self.birnn.backward(dx, batch.offsets, acts.recurrent, weights, gradients)
+        for i in reversed(range(len(self.dense))):
+            assert dx is not None
+            dx = self.dense[i].backward(
+                dx, acts.dense[i], acts.dense[i + 1], weights, gradients, first=i == 0
+            )

@@ -1,0 +1,65 @@
+"""Operations on arrays: checks, allocation of results, launch of kernels."""
+
+from majelpy.ops.ctc import argmax, ctc_loss, frames_needed, log_softmax
+from majelpy.ops.elementwise import (
+    add,
+    bias,
+    clip,
+    clip_backward,
+    context,
+    fma,
+    math_function,
+    multiply,
+    normalise,
+)
+from majelpy.ops.gemm import gemm
+from majelpy.ops.leaves import Leaves, gemm_leaves, sum_leaves, tree_sum
+from majelpy.ops.optim import learning_rate, nesterov, norm_and_factor
+from majelpy.ops.random import permutation, uniform, words
+from majelpy.ops.rnn import (
+    repeat_directions,
+    rnn_backward,
+    rnn_forward,
+    rnn_previous,
+    sum_directions,
+)
+from majelpy.ops.spectrogram import spectrogram
+from majelpy.ops.statistics import mean_of, scale_of, square_sum, sum_deviations, sum_rows
+
+__all__ = [
+    "Leaves",
+    "add",
+    "argmax",
+    "bias",
+    "clip",
+    "clip_backward",
+    "context",
+    "ctc_loss",
+    "fma",
+    "frames_needed",
+    "gemm",
+    "gemm_leaves",
+    "learning_rate",
+    "log_softmax",
+    "math_function",
+    "mean_of",
+    "multiply",
+    "nesterov",
+    "norm_and_factor",
+    "normalise",
+    "permutation",
+    "repeat_directions",
+    "rnn_backward",
+    "rnn_forward",
+    "rnn_previous",
+    "scale_of",
+    "spectrogram",
+    "square_sum",
+    "sum_deviations",
+    "sum_directions",
+    "sum_leaves",
+    "sum_rows",
+    "tree_sum",
+    "uniform",
+    "words",
+]

@@ -1,0 +1,113 @@
+"""Log-softmax and the CTC loss. Bodies: kernels/softmax.h, kernels/ctc.h."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from majelpy.array import Array, empty
+from majelpy.errors import ShapeError
+from majelpy.native import library
+from majelpy.ops import check
+
+
+def log_softmax(x: Any) -> Array:
+    """Return the logarithm of the softmax of each row of x, (rows, columns) float32.
+
+    Notes
+    -----
+    Order: canonical sum over the columns of exp(x - max).
+    """
+    a = check.matrix("log_softmax", "x", x)
+    out = empty(a.shape)
+    if a.shape[1]:
+        library().mj_log_softmax_rows(*a.shape, a.pointer, out.pointer)
+    return out
+
+
+def frames_needed(labels: Sequence[int]) -> int:
+    """Fewest frames that can carry these labels: one each, and a blank between equal ones."""
+    repeats = sum(a == b for a, b in zip(labels, labels[1:], strict=False))
+    return max(1, len(labels) + repeats)
+
+
+def ctc_loss(
+    log_probs: Any,
+    offsets: Any,
+    labels: Sequence[Sequence[int]],
+    *,
+    scale: float = 1.0,
+    names: Sequence[str] | None = None,
+) -> tuple[Array, Array]:
+    """Return the loss of each utterance and the gradient by the logits.
+
+    Parameters
+    ----------
+    log_probs : (rows, V) float32
+        Log-softmax of the logits; column 0 is the blank. Utterances one after another.
+    offsets : (utterances + 1,) int64
+        First row of each utterance, and the number of rows.
+    labels : one sequence of int an utterance
+        Each in 1 .. V-1; may be empty.
+    scale : float
+        Multiplies the gradient (not the losses).
+    names : sequence of str, optional
+        For error messages.
+
+    Returns
+    -------
+    losses : (utterances,) float32
+        Negative logarithm (natural) of the likelihood.
+    gradient : (rows, V) float32
+        By the logits, not by the log-probabilities.
+
+    Raises
+    ------
+    ShapeError
+        If an utterance has too few frames for its labels, or a label is out of range.
+
+    Notes
+    -----
+    Order: see kernels/ctc.h; posteriors of a label and of a frame are canonical sums over states.
+
+    References
+    ----------
+    Graves et al. 2006, Connectionist Temporal Classification, equations 6 to 16.
+    """
+    lp = check.matrix("ctc_loss", "log_probs", log_probs)
+    rows = check.offsets("ctc_loss", offsets, lp.shape[0])
+    if len(labels) != len(rows) - 1:
+        raise ShapeError(f"ctc_loss: {len(labels)} label sequences for {len(rows) - 1} utterances")
+    for n, sequence in enumerate(labels):
+        name = repr(names[n]) if names else str(n)
+        frames, need = int(rows[n + 1] - rows[n]), frames_needed(sequence)
+        if frames < need:
+            repeats = need - len(sequence)
+            raise ShapeError(
+                f"ctc_loss: utterance {name} has {frames} frames for {len(sequence)} labels with "
+                f"{repeats} repeat{'s' if repeats != 1 else ''}; needs at least {need}"
+            )
+        bad = [v for v in sequence if not 1 <= v < lp.shape[1]]
+        if bad:
+            raise ShapeError(
+                f"ctc_loss: utterance {name} has label {bad[0]}; needs 1..{lp.shape[1] - 1}"
+            )
+    flat = np.array([v for sequence in labels for v in sequence], dtype=np.int32)
+    label_offsets = np.cumsum([0, *(len(s) for s in labels)], dtype=np.int64)
+    losses, gradient = empty(len(labels)), empty(lp.shape)
+    library().mj_ctc(
+        *(len(labels), rows.ctypes.data, lp.shape[1], lp.pointer),
+        *(label_offsets.ctypes.data, flat.ctypes.data, scale, losses.pointer, gradient.pointer),
+    )
+    return losses, gradient
+
+
+def argmax(x: Any) -> np.ndarray:
+    """Return the index of the first largest value of each row, int32 (rows,)."""
+    a = check.matrix("argmax", "x", x)
+    out = np.zeros(a.shape[0], dtype=np.int32)
+    if a.shape[1]:
+        library().mj_argmax_rows(*a.shape, a.pointer, out.ctypes.data)
+    return out

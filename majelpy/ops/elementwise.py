@@ -1,0 +1,109 @@
+"""Elementwise operations. Bodies: kernels/elementwise.h."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from majelpy.array import Array, empty
+from majelpy.native import library
+from majelpy.ops import check
+
+
+def add(a: Any, b: Any) -> Array:
+    """Return a + b, elementwise; float32 of one shape."""
+    return _binary("add", library().mj_add_arrays, a, b)
+
+
+def multiply(a: Any, b: Any) -> Array:
+    """Return a * b, elementwise; float32 of one shape."""
+    return _binary("multiply", library().mj_multiply_arrays, a, b)
+
+
+def clip(x: Any) -> Array:
+    """Return the clipped rectifier min(max(x, 0), 20) (Hannun et al. 2014, section 2)."""
+    a = check.floats("clip", "x", x)
+    out = empty(a.shape)
+    library().mj_clip_array(a.size, a.pointer, out.pointer)
+    return out
+
+
+def clip_backward(dy: Any, y: Any) -> Array:
+    """Return the gradient by the rectifier's input: dy where 0 < y < 20, else +0."""
+    return _binary("clip_backward", library().mj_clip_backward_array, dy, y)
+
+
+def bias(x: Any, b: Any, *, clipped: bool = False) -> Array:
+    """Return x + b for each row, through the clipped rectifier if asked.
+
+    Parameters
+    ----------
+    x : (rows, columns) float32
+    b : (columns,) float32
+    """
+    a, v = check.matrix("bias", "x", x), check.vector("bias", "b", b)
+    check.columns("bias", "b", v, a.shape[1])
+    out = empty(a.shape)
+    kernel = library().mj_bias_clip_rows if clipped else library().mj_bias_rows
+    kernel(*a.shape, a.pointer, v.pointer, out.pointer)
+    return out
+
+
+def normalise(x: Any, mean: Any, scale: Any) -> Array:
+    """Return (x - mean) * scale for each row; mean and scale are (columns,) float32."""
+    a = check.matrix("normalise", "x", x)
+    m, s = check.vector("normalise", "mean", mean), check.vector("normalise", "scale", scale)
+    check.columns("normalise", "mean", m, a.shape[1])
+    check.columns("normalise", "scale", s, a.shape[1])
+    out = empty(a.shape)
+    library().mj_normalise_rows(*a.shape, a.pointer, m.pointer, s.pointer, out.pointer)
+    return out
+
+
+def context(x: Any, offsets: Any, frames: int) -> Array:
+    """Return each row with the ``frames`` rows before and after it, +0 past an utterance's ends.
+
+    Parameters
+    ----------
+    x : (rows, features) float32
+    offsets : (utterances + 1,) int64
+        First row of each utterance, and the number of rows.
+    frames : int
+        Rows on each side.
+
+    Returns
+    -------
+    Array of shape (rows, (2 * frames + 1) * features)
+    """
+    a = check.matrix("context", "x", x)
+    rows = check.offsets("context", offsets, a.shape[0])
+    out = empty((a.shape[0], (2 * frames + 1) * a.shape[1]))
+    library().mj_context_rows(
+        len(rows) - 1, rows.ctypes.data, a.shape[1], frames, a.pointer, out.pointer
+    )
+    return out
+
+
+def _binary(name: str, kernel: Any, x: Any, y: Any) -> Array:
+    a, b = check.floats(name, "the first array", x), check.floats(name, "the second array", y)
+    check.same_shape(name, a, b)
+    out = empty(a.shape)
+    kernel(a.size, a.pointer, b.pointer, out.pointer)
+    return out
+
+
+def math_function(name: str, x: Any) -> Array:
+    """Return ``exp`` or ``log`` of x, elementwise. Bodies and errors in ulp: kernels/mj_math.h."""
+    a = check.floats(name, "x", x)
+    out = empty(a.shape)
+    library().mj_math_array(["exp", "log"].index(name), a.size, a.pointer, out.pointer)
+    return out
+
+
+def fma(a: Any, b: Any, c: Any) -> Array:
+    """Return a * b + c rounded once, elementwise; by the instruction or by software."""
+    x, y, z = (np.ascontiguousarray(v, dtype=np.float32) for v in (a, b, c))
+    out = empty(x.shape)
+    library().mj_fma_array(x.size, x.ctypes.data, y.ctypes.data, z.ctypes.data, out.pointer)
+    return out

@@ -1,0 +1,152 @@
+"""Sums over frames that keep leaf boundaries, and the tree that combines leaves.
+
+Policy. Results go to a stack of slots: a float32 matrix (depth, size) of which an operation
+writes ``count`` columns from ``column`` on. After each leaf, ``merges[leaf]`` times the top slot
+is added onto the one below it (majelpy/comm/tree.py), so at the end the slots hold the maximal
+subtrees of this rank's leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from majelpy.errors import ShapeError
+from majelpy.native import library
+from majelpy.ops import check
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """Boundaries and merge program of the leaves of one rank.
+
+    Attributes
+    ----------
+    offsets : (leaves + 1,) int64
+        First row of each leaf, and the number of rows.
+    merges : (leaves,) int32
+        Merges after each leaf.
+    """
+
+    offsets: np.ndarray
+    merges: np.ndarray
+
+    def of(self, operation: str, rows: int) -> tuple[int, int, int]:
+        """Number of leaves and addresses, checked against the rows of an operand."""
+        if len(self.merges) + 1 != len(self.offsets) or self.offsets[-1] != rows:
+            raise ShapeError(
+                f"{operation}: {len(self.merges)} leaves with {len(self.offsets)} offsets up to "
+                f"{self.offsets[-1]}; the operand has {rows} rows"
+            )
+        return len(self.merges), self.offsets.ctypes.data, self.merges.ctypes.data
+
+
+def _slots(operation: str, slots: np.ndarray, column: int, count: int) -> tuple[int, int]:
+    if slots.dtype != np.float32 or slots.ndim != 2 or not slots.flags.c_contiguous:
+        raise ShapeError(f"{operation}: slots must be a contiguous float32 matrix")
+    if column < 0 or column + count > slots.shape[1]:
+        raise ShapeError(
+            f"{operation}: {count} columns from {column} on; slots have {slots.shape[1]}"
+        )
+    return slots.ctypes.data + 4 * column, slots.shape[1]
+
+
+def gemm_leaves(
+    a: Any,
+    b: Any,
+    leaves: Leaves,
+    slots: np.ndarray,
+    column: int,
+    *,
+    a_columns: tuple[int, int] | None = None,
+    b_columns: tuple[int, int] | None = None,
+) -> None:
+    """Push a^T b of each leaf's rows, flattened, and merge along the tree.
+
+    Parameters
+    ----------
+    a : (rows, m) float32
+    b : (rows, n) float32
+    leaves : Leaves
+    slots : (depth, size) float32
+        Columns ``column .. column + m * n`` are written.
+    a_columns, b_columns : (first, last), optional
+        Use only these columns of a or b.
+
+    Notes
+    -----
+    Order: within a leaf the canonical sum over its rows; leaves by the fixed tree.
+    """
+    x, y = check.matrix("gemm_leaves", "a", a), check.matrix("gemm_leaves", "b", b)
+    a_first, a_last = a_columns or (0, x.shape[1])
+    b_first, b_last = b_columns or (0, y.shape[1])
+    m, n = a_last - a_first, b_last - b_first
+    if x.shape[0] != y.shape[0] or a_last > x.shape[1] or b_last > y.shape[1]:
+        raise ShapeError(
+            f"gemm_leaves: columns {a_first}:{a_last} of a {x.shape} and {b_first}:{b_last} "
+            f"of b {y.shape}; rows must agree and columns exist"
+        )
+    library().mj_gemm_leaves(
+        *leaves.of("gemm_leaves", x.shape[0]),
+        *(m, n, x.pointer + 4 * a_first, x.shape[1], y.pointer + 4 * b_first, y.shape[1]),
+        *_slots("gemm_leaves", slots, column, m * n),
+    )
+
+
+def sum_leaves(x: Any, leaves: Leaves, slots: np.ndarray, column: int) -> None:
+    """Push the column sums of each leaf's rows and merge along the tree.
+
+    Parameters
+    ----------
+    x : (rows, columns) float32
+
+    Notes
+    -----
+    Order: within a leaf the canonical sum over its rows; leaves by the fixed tree.
+    """
+    a = check.matrix("sum_leaves", "x", x)
+    columns = a.shape[1]
+    library().mj_sum_leaves(
+        *leaves.of("sum_leaves", a.shape[0]),
+        *(columns, a.pointer, columns),
+        *_slots("sum_leaves", slots, column, columns),
+    )
+
+
+def tree_sum(nodes: Sequence[np.ndarray], merges: Sequence[int], out: Sequence[np.ndarray]) -> None:
+    """Combine whole vectors by a stack program and write what remains on the stack.
+
+    Parameters
+    ----------
+    nodes : sequence of (size,) float32
+        Pushed in order.
+    merges : sequence of int
+        Merges after each push.
+    out : sequence of (size,) float32
+        The entries that remain, in order.
+
+    Notes
+    -----
+    Order: each merge adds left + right; `merges` comes from majelpy.comm.tree.
+    """
+    size = len(nodes[0])
+    for vector in (*nodes, *out):
+        if vector.dtype != np.float32 or vector.shape != (size,) or not vector.flags.c_contiguous:
+            raise ShapeError(
+                f"tree_sum: a vector is {vector.dtype} {vector.shape}; needs float32 ({size},)"
+            )
+    if len(merges) != len(nodes) or len(nodes) - sum(merges) != len(out):
+        raise ShapeError(
+            f"tree_sum: {len(nodes)} nodes, {len(merges)} entries with {sum(merges)} merges, "
+            f"{len(out)} outputs; needs an entry a node and nodes - merges outputs"
+        )
+    sources = np.array([v.ctypes.data for v in nodes], dtype=np.int64)
+    targets = np.array([v.ctypes.data for v in out], dtype=np.int64)
+    program = np.array(merges, dtype=np.int32)
+    library().mj_tree_sum(
+        len(nodes), sources.ctypes.data, program.ctypes.data, len(out), targets.ctypes.data, size
+    )
+

@@ -1,0 +1,67 @@
+"""Optimizer operations. Bodies: kernels/optim.h."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from majelpy.array import Array, empty
+from majelpy.native import library
+from majelpy.ops import check
+from majelpy.ops.statistics import square_sum
+
+
+def norm_and_factor(gradient: Any, limit: float) -> tuple[Array, Array]:
+    """Return the 2-norm of a vector and the factor that brings it to at most ``limit``.
+
+    Both have shape (1,).
+
+    Notes
+    -----
+    Order: canonical sum of squares.
+    """
+    total = square_sum(gradient)
+    norm, factor = empty(1), empty(1)
+    library().mj_norm_and_factor(total.pointer, limit, norm.pointer, factor.pointer)
+    return norm, factor
+
+
+def learning_rate(
+    rate: float, *, anneal: float, epoch: int, hold: int, step: int, warmup: int
+) -> Array:
+    """Return the rate of a step, shape (1,): warm-up over steps, then times ``anneal`` an epoch."""
+    out = empty(1)
+    library().mj_learning_rate_at(rate, anneal, epoch, hold, step, warmup, out.pointer)
+    return out
+
+
+def nesterov(
+    parameters: Array,
+    velocities: Array,
+    gradient: Any,
+    *,
+    factor: Array,
+    rate: Array,
+    momentum: float,
+    decay: float,
+) -> None:
+    """Step of SGD with Nesterov momentum; changes parameters and velocities in place.
+
+    Parameters
+    ----------
+    parameters, velocities, gradient : (size,) float32
+    factor, rate : (1,) float32
+        Multiplies the gradient; learning rate.
+    momentum, decay : float
+        Decay adds ``decay * parameter`` to the gradient.
+
+    References
+    ----------
+    Sutskever et al. 2013, On the importance of initialization and momentum in deep learning.
+    """
+    g = check.vector("nesterov", "gradient", gradient)
+    check.same_shape("nesterov", parameters, g)
+    check.same_shape("nesterov", parameters, velocities)
+    library().mj_nesterov_array(
+        *(g.size, parameters.pointer, velocities.pointer, g.pointer),
+        *(factor.pointer, rate.pointer, momentum, decay),
+    )

@@ -1,0 +1,76 @@
+"""Sums, means and scales of columns, and the square sum of a vector.
+
+Bodies: kernels/mj_sum.h, kernels/elementwise.h.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from majelpy.array import Array, empty
+from majelpy.native import library
+from majelpy.ops import check
+
+
+def sum_rows(x: Any) -> Array:
+    """Return the sum of each column of x, (rows, columns) float32.
+
+    Notes
+    -----
+    Order: the canonical sum over the rows.
+    """
+    a = check.matrix("sum_rows", "x", x)
+    out = empty(a.shape[1])
+    library().mj_sum_rows(*a.shape, a.pointer, out.pointer)
+    return out
+
+
+def sum_deviations(x: Any, center: Any, *, squared: bool = False) -> Array:
+    """Return the sum of x - center of each column, or of its squares; center is (columns,).
+
+    Notes
+    -----
+    Order: the canonical sum over the rows; a square is rounded before it is added.
+    """
+    a = check.matrix("sum_deviations", "x", x)
+    c = check.vector("sum_deviations", "center", center)
+    check.columns("sum_deviations", "center", c, a.shape[1])
+    out = empty(a.shape[1])
+    kernel = library().mj_sum_square_deviations if squared else library().mj_sum_deviations
+    kernel(*a.shape, a.pointer, c.pointer, out.pointer)
+    return out
+
+
+def mean_of(center: Any, sums: Any, count: int) -> Array:
+    """Return center + sums / count, (columns,) float32."""
+    c, s = check.vector("mean_of", "center", center), check.vector("mean_of", "sums", sums)
+    check.same_shape("mean_of", c, s)
+    out = empty(s.shape)
+    library().mj_mean_of(s.size, c.pointer, s.pointer, count, out.pointer)
+    return out
+
+
+def scale_of(sums: Any, square_sums: Any, count: int) -> Array:
+    """Return 1 / standard deviation from sums of deviations and of their squares.
+
+    The deviation is taken as at least 1e-3, so a constant feature gives a finite scale.
+    """
+    s = check.vector("scale_of", "sums", sums)
+    q = check.vector("scale_of", "square_sums", square_sums)
+    check.same_shape("scale_of", s, q)
+    out = empty(s.shape)
+    library().mj_scale_of(s.size, s.pointer, q.pointer, count, out.pointer)
+    return out
+
+
+def square_sum(x: Any) -> Array:
+    """Return the sum of squares of a vector, shape (1,).
+
+    Notes
+    -----
+    Order: the canonical sum of products x_i x_i.
+    """
+    a = check.vector("square_sum", "x", x)
+    out = empty(1)
+    library().mj_square_sum(a.size, a.pointer, out.pointer)
+    return out
