@@ -1,0 +1,52 @@
+"""The program `majel`.
+
+Policy. Results go to standard output, progress and messages to standard error. A `MajelError` is
+one line and exit code 2, never a traceback; Ctrl-C is 130; 1 means that the answer is no. Under
+mpirun one rank speaks for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+from majelpy import __version__
+from majelpy.errors import MajelError
+
+COMMANDS = ("prepare", "synth", "train", "eval", "transcribe", "compare", "info")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="majel",
+        description="Train speech recognisers: one recipe, one answer, on any number of ranks.",
+        epilog="Start with 'majel synth' for data to play with, or 'majel prepare' for your own; "
+        "then 'majel train'. 'majel COMMAND --help' tells more.",
+    )
+    top.add_argument("--version", action="version", version=f"majelpy {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        importlib.import_module(f"majelpy.cli.{name}").add(commands)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        code: int = importlib.import_module(f"majelpy.cli.{options.command}").run(options)
+        sys.stdout.flush()
+        return code
+    except MajelError as error:
+        print(f"majel {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"majel {options.command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (such as `majel ... | head`); that is no error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,65 @@
+"""`majel eval`: error rates and loss of a run on a corpus."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "eval",
+        help="error rates and loss of a run on a corpus",
+        description="Recognise every utterance of a corpus (best path, no language model) and "
+        "print CER, WER and mean CTC loss as one JSON object.",
+        epilog="Example: majel eval run test.h5",
+    )
+    parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
+    parser.add_argument("corpus", metavar="CORPUS.h5", help="corpus of 'majel prepare'")
+    parser.add_argument(
+        "--json", action="store_true", help="print the object on one line (for programs)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluate and print."""
+    import numpy as np
+
+    from majelpy.comm.world import World
+    from majelpy.native import set_threads
+    from majelpy.speech.corpus import Corpus
+    from majelpy.train.data import Utterances
+    from majelpy.train.evaluate import evaluate
+    from majelpy.train.launch import default_threads
+    from majelpy.train.ledger import number
+    from majelpy.train.setup import check_features
+    from majelpy.train.trained import load_trained
+
+    world = World.start()
+    world.install_excepthook()
+    set_threads(default_threads(world.local_size))
+    trained = load_trained(options.run_folder)
+    corpus = Corpus.open(options.corpus)
+    check_features(corpus, trained.rate, trained.features, options.run_folder)
+    data = Utterances(
+        corpus,
+        np.arange(len(corpus)),
+        trained.alphabet,
+        "drop",
+        trained.mean,
+        trained.scale,
+        cache_bytes=0,
+    )
+    found = evaluate(trained.model, trained.parameters, data, trained.alphabet, world)
+    if world.rank == 0:
+        data.warn_outside()
+        result = {
+            "cer": round(found.errors.cer, 6),
+            "wer": round(found.errors.wer, 6),
+            "loss": number(found.loss),
+            "utterances": found.utterances,
+        }
+        print(json.dumps(result, indent=None if options.json else 1))
+    return 0

@@ -1,0 +1,98 @@
+"""`majel train`: train a recipe, alone or under mpirun or srun."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields
+from typing import Any
+
+from majelpy.comm.world import RankFailed, World
+from majelpy.errors import MajelError
+from majelpy.train.launch import Launch
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "train",
+        help="train a recipe; alone or under mpirun or srun",
+        description="Train a recipe. The result is the same on any number of ranks, threads and "
+        "hosts. If RUN exists and is unfinished, training resumes where it stood.",
+        epilog="Example: mpirun -n 2 majel train digits --out run --set data.train=train.h5",
+    )
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help="a recipe file (.toml), or digits, synth or sentences"
+    )
+    parser.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="change a setting of the recipe, such as optimizer.rate=0.01; may be repeated",
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="stop after step N (resumable)")
+    place = parser.add_argument_group("launch (how to execute; never changes the result)")
+    place.add_argument("--place", default="cpu", choices=("cpu",), help="where to compute")
+    place.add_argument("--threads", type=int, metavar="N", help="threads of a rank")
+    place.add_argument(
+        "--no-shared-memory",
+        dest="shared_memory",
+        action="store_false",
+        default=None,
+        help="sum by messages even within a host",
+    )
+    place.add_argument("--bucket-bytes", type=int, metavar="N", help="bytes summed at a time")
+    place.add_argument("--pool-bytes", type=int, metavar="N", help="size of the memory pool")
+    place.add_argument("--cache-bytes", type=int, metavar="N", help="features kept in memory")
+    place.add_argument(
+        "--no-prefetch",
+        dest="prefetch",
+        action="store_false",
+        default=None,
+        help="read each minibatch when it is needed",
+    )
+    place.add_argument(
+        "--checkpoint-seconds",
+        type=float,
+        metavar="S",
+        help="least time between checkpoints (default 60; 0: after each step)",
+    )
+
+
+def launch_of(options: argparse.Namespace) -> Launch:
+    """The launch settings among the options."""
+    given = {f.name: getattr(options, f.name) for f in fields(Launch)}
+    return Launch(**{name: value for name, value in given.items() if value is not None})
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train; print the fingerprint on rank 0."""
+    # Imported here, so that 'majel --help' loads neither NumPy nor h5py.
+    from majelpy.train.loop import Run
+    from majelpy.train.recipe import load
+
+    world = World.start()
+    world.install_excepthook()
+    error: Exception | None = None
+    try:
+        training = Run(load(options.recipe, options.set), launch_of(options), world, options.out)
+    except MajelError as found:
+        error = found
+    # All ranks learn whether all are ready; the lowest that is not says why.
+    try:
+        world.agree(error)
+    except RankFailed:
+        return 2
+    try:
+        fingerprint = training.train(options.steps)
+    except MajelError as found:
+        if world.size == 1:
+            raise
+        world.abort(f"majel train: {found}", 2)
+    if world.rank == 0:
+        print(f"fingerprint: {fingerprint}")
+        sys.stdout.flush()
+    world.barrier()
+    return 0

@@ -1,0 +1,61 @@
+"""`majel transcribe`: the text of recordings."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "transcribe",
+        help="the text of recordings",
+        description="Recognise recordings (WAV, FLAC, Ogg; any rate) or feature files (.npy) and "
+        "print a line each: path, tab, text.",
+        epilog="Example: majel transcribe run hello.wav",
+    )
+    parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
+    parser.add_argument("audio", metavar="AUDIO", nargs="+", help="recordings")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Recognise and print."""
+    import numpy as np
+
+    from majelpy import ops
+    from majelpy.array import asarray
+    from majelpy.errors import AudioError
+    from majelpy.native import set_threads
+    from majelpy.nn.batch import Batch
+    from majelpy.speech.audio import read_audio, read_features
+    from majelpy.speech.decode import greedy
+    from majelpy.speech.features import spectrogram
+    from majelpy.train.launch import default_threads
+    from majelpy.train.trained import load_trained
+
+    set_threads(default_threads(1))
+    trained = load_trained(options.run_folder)
+    for path in options.audio:
+        if trained.rate == 0:
+            frames = read_features(path)
+        else:
+            try:
+                frames = spectrogram(read_audio(path, trained.rate), trained.rate)
+            except AudioError as error:
+                raise AudioError(f"{path}: {error}" if path not in str(error) else error) from None
+        if frames.shape[1] != trained.features:
+            raise AudioError(
+                f"{path}: {frames.shape[1]} features; {options.run_folder} needs {trained.features}"
+            )
+        batch = Batch(
+            frames=asarray(ops.normalise(frames, trained.mean, trained.scale)),
+            offsets=np.array([0, len(frames)], dtype=np.int64),
+            labels=[[]],
+            names=[path],
+            leaf_utterances=np.array([0, 1], dtype=np.int64),
+            merges=np.zeros(1, dtype=np.int32),
+        )
+        best = ops.argmax(trained.model.forward(batch, trained.parameters).log_probs)
+        print(f"{path}\t{trained.alphabet.decode(greedy(best))}", flush=True)
+    return 0

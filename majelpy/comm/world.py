@@ -1,0 +1,359 @@
+"""The ranks of a run, and everything that they tell one another. The only door to mpi4py.
+
+Policy:
+
+- MPI is started by `World.start` and only when a launcher (mpirun, srun) has started more
+  than one rank; any other process is a world of one and never loads MPI.
+- MPI moves bytes. No reduction of the MPI library is used, for its order is its own.
+- A rank that fails ends the world with one message that carries its rank; nothing hangs.
+  An error that all ranks come to know together goes through `World.agree`.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from majelpy.errors import MajelError, WorldError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mpi4py import MPI
+
+T = TypeVar("T")
+Hosts = tuple[tuple[int, ...], ...]
+
+_SIZE_VARIABLES = (
+    "OMPI_COMM_WORLD_SIZE",
+    "MV2_COMM_WORLD_SIZE",
+    "PMI_SIZE",
+    "SLURM_STEP_NUM_TASKS",
+)
+_LOCAL_SIZE_VARIABLES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_STEP_TASKS_PER_NODE")
+_RANK_VARIABLES = ("PMIX_RANK", "PMI_RANK")
+_SHARED_FOLDER_VARIABLE = "OMPI_MCA_osc_sm_backing_directory"
+_PAGE = 4096
+_SPARE = 4 << 20  # bytes of shared memory that MPI takes for itself, rounded up generously
+
+
+class RankFailed(WorldError):
+    """Another rank failed and says why itself; this rank has nothing to print."""
+
+
+class World:
+    """The ranks of a run, seen from one of them. Made by `World.start`.
+
+    Attributes
+    ----------
+    rank, size
+        This rank, and how many there are.
+    hosts
+        The ranks that share memory, grouped: each group ascending, groups by lowest rank.
+    host
+        Name of this rank's machine.
+    local_rank, local_size
+        This rank's position on its host, and how many ranks are there.
+    """
+
+    def __init__(self, comm: MPI.Intracomm | None, hosts: Hosts) -> None:
+        self._comm = comm
+        self.rank = comm.rank if comm else 0
+        self.size = comm.size if comm else 1
+        self.hosts = hosts
+        self.host = socket.gethostname()
+        group = next(group for group in hosts if self.rank in group)
+        self.local_rank = group.index(self.rank)
+        self.local_size = len(group)
+
+    @classmethod
+    def start(cls, hosts: Sequence[Sequence[int]] | None = None) -> World:
+        """Return the world that this process was launched into; call it once, on all ranks.
+
+        Parameters
+        ----------
+        hosts
+            Groups of ranks to take for hosts, finer than the real ones; so a test has
+            several hosts on one machine. By default the real ones.
+
+        Raises
+        ------
+        WorldError
+            mpi4py is missing, MPI sees another number of ranks than were launched, or
+            `hosts` does not fit.
+        """
+        launched = launched_size(os.environ)
+        if launched == 1:
+            return cls(None, _check_hosts(hosts, ((0,),)))
+        _set_defaults(os.environ)
+        try:
+            mpi = _load_mpi()
+        except (ImportError, RuntimeError) as error:
+            raise WorldError(
+                f"world: {launched or 'several'} ranks were launched, but mpi4py cannot be "
+                f"loaded ({error}); pip install majelpy[mpi]"
+            ) from error
+        if not mpi.Is_initialized():
+            mpi.Init_thread(mpi.THREAD_FUNNELED)
+        # A communicator of our own, so that no message of a host program is taken for ours.
+        comm = mpi.COMM_WORLD.Dup()
+        if launched and comm.size != launched:
+            raise WorldError(
+                f"world: {launched} ranks were launched, but MPI sees {comm.size}; needs the "
+                "launcher of the MPI library that mpi4py was built for (with srun: --mpi=pmix)"
+            )
+        neighbours = comm.Split_type(mpi.COMM_TYPE_SHARED, key=comm.rank)
+        group = tuple(neighbours.allgather(comm.rank))
+        neighbours.Free()
+        return cls(comm, _check_hosts(hosts, tuple(sorted(set(comm.allgather(group))))))
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        if self._comm:
+            self._comm.Barrier()
+
+    def broadcast(self, value: T, root: int = 0) -> T:
+        """Return the `root` rank's small Python object on every rank."""
+        return self._comm.bcast(value, root) if self._comm else value
+
+    def gather(self, value: T) -> list[T] | None:
+        """Return the ranks' small Python objects in rank order on rank 0, None elsewhere."""
+        return self._comm.gather(value) if self._comm else [value]
+
+    def all_gather(self, value: T) -> list[T]:
+        """Return the ranks' small Python objects in rank order on every rank."""
+        return self._comm.allgather(value) if self._comm else [value]
+
+    def send(self, data: np.ndarray, rank: int, tag: int) -> MPI.Request:
+        """Begin to send the bytes of a contiguous array; it must last until `wait`."""
+        return self._messages().Isend(_as_bytes(data), rank, tag)
+
+    def receive(self, data: np.ndarray, rank: int, tag: int) -> MPI.Request:
+        """Begin to receive bytes into a contiguous array; it is filled after `wait`."""
+        return self._messages().Irecv(_as_bytes(data), rank, tag)
+
+    def wait(self, requests: Iterable[MPI.Request]) -> None:
+        """Wait until the messages are sent or received."""
+        pending = list(requests)
+        if pending:
+            _load_mpi().Request.Waitall(pending)
+
+    def share(self, hosts: Hosts, nbytes: int) -> SharedMemory:
+        """Return new memory, `nbytes` of this rank's and as many as they ask of its host's.
+
+        All ranks call it together, with the same `hosts` and each with its own `nbytes`.
+
+        Raises
+        ------
+        WorldError
+            A host cannot give the memory; raised on every rank.
+        """
+        ranks = next(ranks for ranks in hosts if self.rank in ranks)
+        if all(len(ranks) == 1 for ranks in hosts):
+            return SharedMemory(None, nbytes)
+        comm = self._messages().Create_group(self._messages().group.Incl(ranks))
+        # Open MPI hangs if it finds no room, so we look first.
+        needed = sum(comm.allgather(_whole_pages(nbytes)))
+        folder = os.environ.get(_SHARED_FOLDER_VARIABLE, "/dev/shm")
+        free = shutil.disk_usage(folder).free if os.path.isdir(folder) else needed + _SPARE
+        error = WorldError(
+            f"shared memory: {len(ranks)} ranks need {needed + _SPARE} bytes, "
+            f"{free} are free in {folder}; make room there, or launch without shared memory"
+        )
+        self.agree(error if needed + _SPARE > free else None)
+        return SharedMemory(comm, nbytes)
+
+    def agree(self, error: Exception | None) -> None:
+        """Return if no rank brings an error, else raise on all ranks; all call it together.
+
+        Raises
+        ------
+        Exception
+            On the lowest rank with an error: that error.
+        RankFailed
+            On all other ranks, so that only one has something to print.
+        """
+        texts = self.all_gather(None if error is None else f"{type(error).__name__}: {error}")
+        failed = [rank for rank, text in enumerate(texts) if text is not None]
+        if not failed:
+            return
+        if failed[0] == self.rank and error is not None:
+            raise error
+        raise RankFailed(f"rank {failed[0]} failed: {texts[failed[0]]}")
+
+    def abort(self, message: str, code: int = 1) -> NoReturn:
+        """Print one message tagged with this rank, and end all ranks; any one may call it."""
+        if not self._comm:
+            print(f"majel: {message}", file=sys.stderr, flush=True)
+            raise SystemExit(code)
+        # Ranks often fail alike and at once. The lowest speaks at once, and its Abort ends
+        # the others before they repeat what it said.
+        time.sleep(0.25 * min(self.rank, 4))
+        sys.stdout.flush()
+        sys.stderr.write(f"majel: rank {self.rank} on {self.host}: {message}\n")
+        sys.stderr.flush()
+        _load_mpi().COMM_WORLD.Abort(code)
+        os._exit(code)
+
+    def exit(self, code: int) -> NoReturn:
+        """End this process in good order; all ranks call it, with the same code."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.barrier()
+        raise SystemExit(code)
+
+    def install_excepthook(self) -> None:
+        """Let an exception that nobody catches end all ranks; a world of one needs none."""
+        if self._comm:
+            # Python would end this rank alone: it would wait in MPI_Finalize, and the others
+            # in their next message, for ever.
+            sys.excepthook = self._uncaught
+
+    def _uncaught(
+        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, RankFailed):
+            return  # the rank that failed speaks and ends this one, in MPI_Finalize by then
+        if isinstance(error, KeyboardInterrupt):
+            self.abort("interrupted", 130)
+        if isinstance(error, MajelError):
+            self.abort(str(error), 2)
+        self.abort("".join(traceback.format_exception(kind, error, trace)).rstrip(), 1)
+
+    def _messages(self) -> MPI.Intracomm:
+        if not self._comm:
+            raise WorldError("world: a message in a world of 1 rank; needs at least 2")
+        return self._comm
+
+
+class SharedMemory:
+    """One segment of memory per rank of a host, which all of them read and write.
+
+    Attributes
+    ----------
+    segments
+        A writable view of bytes per rank of the host, in rank order, each page-aligned.
+    """
+
+    def __init__(self, comm: MPI.Intracomm | None, nbytes: int) -> None:
+        self._comm = comm
+        if comm is None:
+            self.segments = [memoryview(mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE))]
+            return
+        mpi = _load_mpi()
+        info = mpi.Info.Create()
+        info.Set("alloc_shared_noncontig", "true")  # each segment on its own pages
+        self._window: MPI.Win = mpi.Win.Allocate_shared(_whole_pages(nbytes), 1, info, comm)
+        info.Free()
+        self._window.Lock_all(mpi.MODE_NOCHECK)
+        self.segments = [memoryview(self._window.Shared_query(r)[0]) for r in range(comm.size)]
+        # Touch the pages: they are near the core that will write them, and the next to look
+        # for room sees them taken.
+        mine = self.segments[comm.rank]
+        for at in range(0, len(mine), _PAGE):
+            mine[at] = 0
+
+    def fence(self) -> None:
+        """Wait for the host's ranks; what they wrote before, all of them read after."""
+        if self._comm:
+            self._window.Sync()
+            self._comm.Barrier()
+            self._window.Sync()
+
+    def close(self) -> None:
+        """Give the memory back, all ranks together; no view of it may be used after."""
+        self.segments = []
+        if self._comm:
+            self._window.Unlock_all()
+            self._window.Free()
+            self._comm.Free()
+            self._comm = None
+
+
+def launched_size(environ: Mapping[str, str]) -> int:
+    """Return how many ranks the launcher started; 1 without one, 0 if it does not say.
+
+    The nearest launcher counts, so mpirun's variables stand before those of the SLURM step
+    that it may run in. ``SLURM_NTASKS`` says nothing: a batch script has it, before any
+    rank is launched.
+    """
+    for name in _SIZE_VARIABLES:
+        if environ.get(name, "").isdigit():
+            return int(environ[name])
+    return 0 if any(name in environ for name in _RANK_VARIABLES) else 1
+
+
+def library_version() -> str:
+    """Return the name and version of the MPI library in one line, without starting MPI."""
+    try:
+        text: str = _load_mpi().Get_library_version()
+    except (ImportError, RuntimeError):
+        return "none (pip install majelpy[mpi])"
+    return text.strip("\0\n ").splitlines()[0]
+
+
+def _load_mpi() -> ModuleType:
+    """Import mpi4py's MPI without the start of MPI that its import otherwise brings."""
+    import mpi4py
+
+    if "mpi4py.MPI" not in sys.modules:
+        mpi4py.rc(initialize=False, finalize=True, errors="exception")
+    from mpi4py import MPI
+
+    return MPI
+
+
+def _set_defaults(environ: MutableMapping[str, str]) -> None:
+    """Set what Open MPI reads when it starts and has no setting for; others ignore it."""
+    # Ranks that wait spin; where they outnumber the cores, they must let the others run.
+    if _local_size(environ) > _launcher_cores():
+        environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
+    # Open MPI 5.0 complains from its one-sided UCX component on machines without the
+    # hardware; our windows are shared memory, which that component cannot give anyway.
+    environ.setdefault("OMPI_MCA_osc", "^ucx")
+
+
+def _local_size(environ: Mapping[str, str]) -> int:
+    for name in _LOCAL_SIZE_VARIABLES:
+        digits = environ.get(name, "").partition("(")[0].partition(",")[0]  # SLURM: "4(x2),3"
+        if digits.isdigit():
+            return int(digits)
+    return launched_size(environ)
+
+
+def _launcher_cores() -> int:
+    """Return the cores that the launcher may use; it may have bound this rank to one."""
+    try:
+        return len(os.sched_getaffinity(os.getppid()))
+    except (AttributeError, OSError):
+        return os.cpu_count() or 1
+
+
+def _check_hosts(hosts: Sequence[Sequence[int]] | None, real: Hosts) -> Hosts:
+    """Return `hosts` as tuples if they divide each of the real ones, which they default to."""
+    if hosts is None:
+        return real
+    asked = tuple(sorted(tuple(sorted(group)) for group in hosts))
+    whole = sorted(rank for group in asked for rank in group)
+    inside = all(any(set(group) <= set(machine) for machine in real) for group in asked)
+    if whole != sorted(rank for group in real for rank in group) or not inside:
+        raise WorldError(
+            f"world: hosts {list(map(list, hosts))} for {list(map(list, real))}; "
+            "needs each rank once, and no group across machines"
+        )
+    return asked
+
+
+def _whole_pages(nbytes: int) -> int:
+    return -(-nbytes // _PAGE) * _PAGE
+
+
+def _as_bytes(data: np.ndarray) -> list[Any]:
+    return [data, data.nbytes, _load_mpi().BYTE]

@@ -1,0 +1,141 @@
+"""Recordings and feature files: from a file to checked float32 numbers.
+
+Policy: soundfile decodes and soxr resamples; nothing here calculates. A recording with
+several channels gives its first channel: averaging them would be arithmetic outside the
+bodies. A file that cannot be used wholly is refused, never shortened or patched.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from majelpy.errors import AudioError
+
+# libsndfile reads a WAV that was cut off without complaint, but notes the difference in
+# its log. Programs that write a WAV into a pipe cannot know its length and put one of
+# these sizes in the header instead.
+_CUT_OFF = re.compile(r"^\s*data\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
+_UNKNOWN_LENGTH = (0, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF, 0xFFFFF000)
+
+
+def audio_rate(path: str | os.PathLike[str]) -> int:
+    """Return the sample rate of a recording in Hz, from its header only.
+
+    Raises
+    ------
+    AudioError
+        If the file is missing or is not audio.
+    """
+    with _open(path) as sound:
+        return int(sound.samplerate)
+
+
+def read_audio(path: str | os.PathLike[str], rate: int) -> NDArray[np.float32]:
+    """Return the samples of a recording.
+
+    Parameters
+    ----------
+    path : str or path
+        WAV, FLAC, Ogg or whatever else libsndfile reads.
+    rate : int
+        Wanted sample rate in Hz. soxr (quality HQ) resamples a recording of another rate.
+
+    Returns
+    -------
+    ndarray, float32, (S,)
+        The first channel; full scale is 1.
+
+    Raises
+    ------
+    AudioError
+        If the file is missing, is not audio, is cut off or damaged, has no samples, or
+        holds values that are not finite.
+    """
+    with _open(path) as sound:
+        cut_off = _CUT_OFF.search(sound.extra_info)
+        if cut_off is not None:
+            declared, found = int(cut_off[1]), int(cut_off[2])
+            if declared > found and declared not in _UNKNOWN_LENGTH:
+                raise AudioError(
+                    f"{path}: cut off: its header declares {declared} bytes of samples, "
+                    f"{found} are there"
+                )
+        declared, native = int(sound.frames), int(sound.samplerate)
+        try:
+            samples = sound.read(dtype="float32", always_2d=True)[:, 0]
+        except (soundfile.SoundFileError, MemoryError) as error:
+            raise AudioError(f"{path}: damaged or cut off: {_reason(error)}") from None
+    if len(samples) < declared:
+        raise AudioError(
+            f"{path}: cut off: its header declares {declared} frames, {len(samples)} are there"
+        )
+    if not len(samples):
+        raise AudioError(f"{path}: the recording has no samples")
+    _require_finite(path, samples)
+    if native != rate:
+        samples = soxr.resample(samples, native, rate, quality="HQ")
+    return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def read_features(path: str | os.PathLike[str]) -> NDArray[np.float32]:
+    """Return the features of an utterance from a `.npy` file.
+
+    Returns
+    -------
+    ndarray, float32, (T, F)
+        At least one frame of one feature, all finite.
+
+    Raises
+    ------
+    AudioError
+        If the file is missing, is no `.npy` file, is cut off, or holds anything else.
+    """
+    try:
+        with open(path, "rb") as stream:
+            values = np.lib.format.read_array(stream, allow_pickle=False)
+    except FileNotFoundError:
+        raise AudioError(f"{path}: there is no such file") from None
+    except Exception as error:  # NumPy parses the header as Python; any error may come of it
+        raise AudioError(f"{path}: not a usable .npy file: {_reason(error)}") from None
+    if values.dtype.newbyteorder("=") != np.float32 or values.ndim != 2 or 0 in values.shape:
+        raise AudioError(
+            f"{path}: features must be float32 of shape (frames, features), "
+            f"found {values.dtype} {values.shape}"
+        )
+    _require_finite(path, values)
+    # A .npy file may be big-endian or in Fortran order.
+    return np.ascontiguousarray(values, dtype="<f4")
+
+
+def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
+    # libsndfile calls a missing file a 'System error'.
+    if not os.path.exists(path):
+        raise AudioError(f"{path}: there is no such file")
+    if os.path.isdir(path):
+        raise AudioError(f"{path}: a folder, not a recording")
+    try:
+        return soundfile.SoundFile(os.fspath(path))
+    except (soundfile.SoundFileError, TypeError, ValueError, OSError) as error:
+        raise AudioError(f"{path}: not a readable recording: {_reason(error)}") from None
+
+
+def _require_finite(path: str | os.PathLike[str], values: NDArray[np.float32]) -> None:
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        where = tuple(int(i) for i in bad[0])
+        raise AudioError(
+            f"{path}: {len(bad)} values are not finite; the first is {values[where]} "
+            f"at {where if len(where) > 1 else where[0]}"
+        )
+
+
+def _reason(error: BaseException) -> str:
+    """Return the library's reason on one line."""
+    text = getattr(error, "error_string", "") or str(error) or type(error).__name__
+    return " ".join(text.split()).rstrip(".")

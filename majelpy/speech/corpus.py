@@ -1,0 +1,356 @@
+"""The corpus: features and transcripts of all utterances in one HDF5 file, with digests.
+
+Policy: a corpus is read in pieces, so it may be larger than memory, and every piece is
+held against its digest before it is used. The digest of the corpus covers everything that
+may influence training and nothing else: not where the data lay, not how HDF5 stored them.
+A damaged file is a `CorpusError`, whatever h5py thinks of it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from majelpy.errors import CorpusError, OutputError
+from majelpy.speech.corpus_format import FORMAT, corpus_digest, metadata, utterance_digest
+from majelpy.speech.sink import Sink
+
+_REMEDY = "prepare the corpus again"
+
+# Rows of a stored block of frames: some 100 KiB for a spectrogram, so that reading one
+# utterance reads little else.
+_CHUNK_FRAMES = 128
+
+# What h5py raises for damaged files, depending on which of its layers notices.
+_H5PY_ERRORS = (
+    OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError,
+    OverflowError, MemoryError, SystemError,
+)  # fmt: skip
+
+
+class Corpus:
+    """An open corpus; a context manager. Use `Corpus.open`.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    digest : str
+        Hex SHA-256 of the whole corpus.
+    features, rate, window, hop, arithmetic : int
+        Features per frame F; sample rate in Hz, window and hop in samples (all 0 if the
+        features came from `.npy` files); version of the arithmetic that made it.
+    names, transcripts : list of str
+        One of each per utterance; transcripts are normalised.
+    lengths : ndarray, int64, (N,)
+        Frames of each utterance.
+    mean, scale : ndarray, float32, (F,)
+        Statistics over all frames.
+    """
+
+    def __init__(self, path: Path, file: h5py.File) -> None:
+        """Read and verify everything but the frames; `Corpus.open` is the way in."""
+        self.path = path
+        self._file = file
+        with _reading(path):
+            found = file.attrs.get("format")
+            if found != FORMAT:
+                raise CorpusError(
+                    f"{path}: not a corpus of this version of majelpy (its format is "
+                    f"{str(found)[:40]!r}, needed is {FORMAT!r}); {_REMEDY}"
+                )
+            self.rate = int(file.attrs["rate"])
+            self.window = int(file.attrs["window"])
+            self.hop = int(file.attrs["hop"])
+            self.features = int(file.attrs["features"])
+            self.arithmetic = int(file.attrs["arithmetic"])
+            self.digest = str(file.attrs["digest"])
+            self._frames = file["frames"]
+            self._offsets = _array(file["offsets"], np.int64, 1)
+            self._digests = _array(file["digests"], np.uint8, 2)
+            self.mean = _array(file["mean"], np.float32, 1)
+            self.scale = _array(file["scale"], np.float32, 1)
+            self.transcripts = [str(text) for text in file["transcripts"].asstr()[()]]
+            self.names = [str(text) for text in file["names"].asstr()[()]]
+            shape, dtype = self._frames.shape, self._frames.dtype
+        self._check_structure(shape, dtype)
+        self.lengths: NDArray[np.int64] = np.diff(self._offsets)
+        described = metadata(self.rate, self.window, self.hop, self.features, self.arithmetic)
+        digest = corpus_digest(
+            described, self.mean, self.scale, self.lengths.tolist(),
+            self.transcripts, self.names, self._digests,
+        )  # fmt: skip
+        if digest != self.digest:
+            raise CorpusError(
+                f"{path}: damaged: its content has the digest {digest[:16]}..., "
+                f"its label says {self.digest[:16]!r}...; {_REMEDY}"
+            )
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Corpus:
+        """Return the corpus in a file, verified but for its frames.
+
+        Raises
+        ------
+        CorpusError
+            If the file is missing, is no corpus, or is cut off or damaged.
+        """
+        where = Path(path)
+        if not where.is_file():
+            raise CorpusError(f"{path}: there is no such corpus; make it with 'majel prepare'")
+        with _reading(where):
+            # Locks are refused by some cluster file systems, and nobody writes in place.
+            file = h5py.File(where, "r", locking="best-effort")
+        try:
+            return cls(where, file)
+        except BaseException:
+            file.close()
+            raise
+
+    def _check_structure(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        n = len(self.transcripts)
+        if dtype != np.float32 or len(shape) != 2 or shape[1] != self.features:
+            raise self._damaged(f"frames are {dtype} {shape}, needed float32 (M, {self.features})")
+        if n < 1 or len(self.names) != n or self._digests.shape != (n, 32):
+            raise self._damaged(
+                f"{n} transcripts, {len(self.names)} names, digests {self._digests.shape}"
+            )
+        if self.mean.shape != (self.features,) or self.scale.shape != (self.features,):
+            raise self._damaged(f"statistics are {self.mean.shape} and {self.scale.shape}")
+        offsets = self._offsets
+        if len(offsets) != n + 1 or offsets[0] != 0 or offsets[-1] != shape[0]:
+            raise self._damaged(f"{len(offsets)} offsets for {n} utterances and {shape[0]} frames")
+        if not (offsets[1:] > offsets[:-1]).all():
+            raise self._damaged("the offsets do not ascend")
+
+    def _damaged(self, reason: str) -> CorpusError:
+        return CorpusError(f"{self.path}: damaged: {reason}; {_REMEDY}")
+
+    def __len__(self) -> int:
+        """Return the number of utterances N."""
+        return len(self.names)
+
+    def frames(self, i: int) -> NDArray[np.float32]:
+        """Return the frames of utterance i, verified: float32, (T, F).
+
+        Raises
+        ------
+        CorpusError
+            If the frames do not have the digest that was stored with them, or there is no
+            such utterance, or the corpus is closed.
+        """
+        if not 0 <= i < len(self):
+            raise CorpusError(f"{self.path}: no utterance {i}; there are {len(self)}, from 0")
+        if not self._file:
+            raise CorpusError(f"{self.path}: the corpus is closed")
+        with _reading(self.path):
+            frames: NDArray[np.float32] = self._frames[self._offsets[i] : self._offsets[i + 1]]
+        digest = utterance_digest(frames, self.transcripts[i], self.names[i])
+        if digest != self._digests[i].tobytes():
+            raise self._damaged(f"the frames of utterance {i} ({self.names[i]!r}) have changed")
+        return frames
+
+    def close(self) -> None:
+        """Close the file; closing twice is harmless."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class CorpusWriter:
+    """Writes a corpus utterance by utterance; a context manager.
+
+    The file appears under its name only when all of it is on the disk: it is written
+    beside, and removed again after any error or interruption.
+
+    Parameters
+    ----------
+    path : str or path
+        Where the corpus goes; an existing file is replaced at the very end.
+    features : int
+        Features per frame F.
+    rate, window, hop : int
+        Sample rate in Hz, window and hop in samples; all 0 for features from `.npy` files.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written, here or in any method.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        features: int,
+        rate: int = 0,
+        window: int = 0,
+        hop: int = 0,
+    ) -> None:
+        self.path = Path(path)
+        if self.path.is_dir():
+            raise OutputError(f"{path}: a folder; the corpus needs the name of a file")
+        self.features = features
+        self._metadata = metadata(rate, window, hop, features)
+        self._offsets = [0]
+        self._transcripts: list[str] = []
+        self._names: list[str] = []
+        self._digests: list[bytes] = []
+        self._aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        try:
+            self._sink = Sink(self._aside)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot write the corpus: {error.strerror}") from None
+        try:
+            with self._writing():
+                self._file = h5py.File(self._sink, "w")
+                self._frames = self._file.create_dataset(
+                    "frames",
+                    shape=(0, features),
+                    maxshape=(None, features),
+                    chunks=(_CHUNK_FRAMES, features),
+                    dtype="<f4",
+                )
+        except BaseException:
+            self._discard()
+            raise
+
+    def __len__(self) -> int:
+        """Return the number of utterances so far."""
+        return len(self._names)
+
+    def append(self, frames: NDArray[np.float32], transcript: str, name: str) -> None:
+        """Add an utterance: frames float32 (T, F), T >= 1, and its texts."""
+        if frames.dtype != np.float32 or frames.ndim != 2 or not len(frames):
+            raise CorpusError(
+                f"{name}: frames must be float32 (T, {self.features}) with T >= 1, "
+                f"found {frames.dtype} {frames.shape}"
+            )
+        if frames.shape[1] != self.features:
+            raise CorpusError(
+                f"{name}: {frames.shape[1]} features, the utterances before have {self.features}"
+            )
+        start, stop = self._offsets[-1], self._offsets[-1] + len(frames)
+        with self._writing():
+            self._frames.resize(stop, axis=0)
+            self._frames[start:stop] = frames
+        self._offsets.append(stop)
+        self._transcripts.append(transcript)
+        self._names.append(name)
+        self._digests.append(utterance_digest(frames, transcript, name))
+
+    def finish(self, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> str:
+        """Store the statistics (F,), put the file in its place and return its digest."""
+        if not self._names:
+            raise CorpusError(f"{self.path}: a corpus needs at least 1 utterance, there are 0")
+        digests = np.frombuffer(b"".join(self._digests), np.uint8).reshape(-1, 32)
+        offsets = np.array(self._offsets, np.int64)
+        digest = corpus_digest(
+            self._metadata, mean, scale, np.diff(offsets).tolist(),
+            self._transcripts, self._names, digests,
+        )  # fmt: skip
+        text = h5py.string_dtype("utf-8")
+        with self._writing():
+            for key, value in (*self._metadata.items(), ("digest", digest)):
+                self._file.attrs[key] = value
+            self._file.create_dataset("offsets", data=offsets, dtype="<i8")
+            self._file.create_dataset("transcripts", data=self._transcripts, dtype=text)
+            self._file.create_dataset("names", data=self._names, dtype=text)
+            self._file.create_dataset("digests", data=digests, dtype="u1")
+            self._file.create_dataset("mean", data=mean, dtype="<f4")
+            self._file.create_dataset("scale", data=scale, dtype="<f4")
+            self._file.close()
+            self._require_written()
+            self._sink.close()
+            os.replace(self._aside, self.path)
+            _sync(self.path.parent)
+        return digest
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._discard()
+
+    def _discard(self) -> None:
+        """Remove the unfinished file; after `finish` there is none."""
+        self._sink.give_up()
+        with suppress(AttributeError, OSError, RuntimeError):  # there may be no file yet
+            self._file.close()
+        with suppress(OSError):
+            self._sink.close()
+        with suppress(OSError):
+            self._aside.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what h5py and the system raise into an `OutputError`."""
+        try:
+            try:
+                yield
+            finally:
+                self._require_written()
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
+            raise OutputError(f"{self.path}: cannot write the corpus: {reason}") from None
+
+    def _require_written(self) -> None:
+        # The error of the first write is the cause; what h5py says of it is not needed.
+        if self._sink.error is not None:
+            raise self._sink.error
+
+
+def _sync(folder: Path) -> None:
+    """Make sure that the names in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _array(dataset: h5py.Dataset, dtype: type[np.generic], ndim: int) -> NDArray[Any]:
+    if dataset.dtype != dtype or dataset.ndim != ndim:
+        raise ValueError(f"{dataset.name} is {dataset.dtype} with {dataset.ndim} axes")
+    # A damaged header can claim any size; without this check NumPy would try to take it.
+    if dataset.nbytes > dataset.file.id.get_filesize():
+        raise ValueError(f"{dataset.name} claims {dataset.nbytes} bytes, more than the file has")
+    values: NDArray[Any] = dataset[()]
+    return values
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what h5py raises into a `CorpusError`."""
+    try:
+        yield
+    except CorpusError:
+        raise
+    except PermissionError:
+        raise CorpusError(f"{path}: no permission to read the corpus") from None
+    except _H5PY_ERRORS as error:
+        reason = " ".join(str(error).split())[:120]
+        raise CorpusError(f"{path}: not a corpus, or damaged ({reason}); {_REMEDY}") from None

@@ -1,0 +1,162 @@
+"""Manifests: the list of recordings and transcripts that a corpus is made from.
+
+Policy: a manifest is UTF-8 text with one utterance a line, and every complaint names
+the file and the line. Transcripts are returned as they stand; normalising them is the
+business of `majelpy.speech.text`. Whether the recordings exist is found out by the reader
+of the recordings, so that a manifest can be read without touching them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from majelpy.errors import ManifestError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One utterance of a manifest.
+
+    Attributes
+    ----------
+    path : Path
+        Absolute path of the recording or the feature file.
+    transcript : str
+        What was said, as published.
+    line : int
+        Line of the manifest, from 1.
+    name : str
+        Name of the utterance: its path relative to the manifest's folder where that is
+        possible, with forward slashes; it does not depend on where the data lie.
+    """
+
+    path: Path
+    transcript: str
+    line: int
+    name: str
+
+
+def read_manifest(path: str | os.PathLike[str]) -> list[Entry]:
+    """Return the utterances of a manifest in the order of its lines.
+
+    Parameters
+    ----------
+    path : str or path
+        A `.tsv` file with a header that has the columns `path` and `transcript`, or a
+        `.jsonl` file whose lines are objects with `audio_filepath` and `text`. Relative
+        paths inside are relative to the manifest's folder. Other columns and keys are
+        allowed and ignored; fields of a `.tsv` are never quoted.
+
+    Returns
+    -------
+    list of Entry
+        At least one.
+
+    Raises
+    ------
+    ManifestError
+        If the file is missing, has another ending, is not UTF-8, is empty or has a line
+        without what is needed.
+    """
+    manifest = Path(os.path.abspath(path))
+    readers = {".tsv": _tsv_rows, ".jsonl": _jsonl_rows}
+    reader = readers.get(manifest.suffix)
+    if reader is None:
+        raise ManifestError(
+            f"{path}: a manifest ends in .tsv or .jsonl, this one in {manifest.suffix!r}"
+        )
+    rows = reader(str(path), _read_text(path))
+    entries = [_entry(manifest, line, where, text) for line, where, text in rows]
+    if not entries:
+        raise ManifestError(f"{path}: the manifest has no utterances; at least 1 is needed")
+    return entries
+
+
+def _read_text(path: str | os.PathLike[str]) -> str:
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: there is no such manifest") from None
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot read the manifest: {error.strerror}") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ManifestError(
+            f"{path}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}); save it as UTF-8"
+        ) from None
+
+
+def _tsv_rows(path: str, text: str) -> Iterator[tuple[int, str, str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
+    try:
+        header = next(reader, None)
+        if header is None:
+            raise ManifestError(f"{path}: the manifest is empty; its first line is a header")
+        missing = [column for column in ("path", "transcript") if column not in header]
+        if missing:
+            raise ManifestError(
+                f"{path}:1: no column {' and '.join(map(repr, missing))} in the header; "
+                f"it has {', '.join(map(repr, header))} (columns are separated by tabs)"
+            )
+        where, transcript = header.index("path"), header.index("transcript")
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise ManifestError(
+                    f"{path}:{reader.line_num}: the row has {len(row)} fields, "
+                    f"the header has {len(header)}"
+                )
+            if not row[where]:
+                raise ManifestError(f"{path}:{reader.line_num}: the field 'path' is empty")
+            yield reader.line_num, row[where], row[transcript]
+    except csv.Error as error:
+        raise ManifestError(f"{path}:{reader.line_num}: not a .tsv row: {error}") from None
+
+
+def _jsonl_rows(path: str, text: str) -> Iterator[tuple[int, str, str]]:
+    # Not splitlines(): that also cuts at characters that JSON strings may hold.
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            reason = getattr(error, "msg", "nested too deeply")
+            raise ManifestError(f"{path}:{number}: not a JSON object: {reason}") from None
+        if not isinstance(row, dict):
+            raise ManifestError(
+                f"{path}:{number}: a JSON object is needed, found {type(row).__name__}"
+            )
+        for key in ("audio_filepath", "text"):
+            if key not in row:
+                found = ", ".join(map(repr, row)) or "none"
+                raise ManifestError(f"{path}:{number}: no key {key!r}; found {found}")
+            if not isinstance(row[key], str):
+                raise ManifestError(
+                    f"{path}:{number}: {key!r} must be a string, found {type(row[key]).__name__}"
+                )
+        if not row["audio_filepath"]:
+            raise ManifestError(f"{path}:{number}: 'audio_filepath' is empty")
+        yield number, row["audio_filepath"], row["text"]
+
+
+def _entry(manifest: Path, line: int, where: str, transcript: str) -> Entry:
+    if "\0" in where:
+        raise ManifestError(f"{manifest}:{line}: the path holds a NUL character")
+    path = Path(os.path.normpath(manifest.parent / where))
+    if not os.path.isabs(where):
+        name = Path(os.path.normpath(where)).as_posix()
+    elif path.is_relative_to(manifest.parent):
+        name = path.relative_to(manifest.parent).as_posix()
+    else:
+        name = path.as_posix()
+    return Entry(path=path, transcript=transcript, line=line, name=name)

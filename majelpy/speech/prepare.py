@@ -1,0 +1,239 @@
+"""Preparing: from a manifest to a corpus.
+
+Policy: one utterance at a time, so memory does not grow with the corpus. A recording that
+cannot be trained on is an error that names its line in the manifest; it is left out only if
+the caller asked for that, and then it is counted and told. The corpus appears under its
+name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from majelpy.errors import AudioError, ManifestError, RecipeError
+from majelpy.speech import features
+from majelpy.speech.audio import audio_rate, read_audio, read_features
+from majelpy.speech.corpus import CorpusWriter
+from majelpy.speech.manifest import Entry, read_manifest
+from majelpy.speech.text import normalise
+
+HIGHEST_DEFAULT_RATE = 16000
+_RATES = (1000, 192000)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was prepared.
+
+    Attributes
+    ----------
+    digest : str
+        Hex digest of the corpus.
+    utterances, frames, features : int
+        How many utterances, frames in all, and features per frame.
+    rate, hop : int
+        Sample rate in Hz and step between frames in samples; 0 for `.npy` features.
+    skipped : int
+        Recordings that were left out.
+    """
+
+    digest: str
+    utterances: int
+    frames: int
+    features: int
+    rate: int
+    hop: int
+    skipped: int
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the frames; 0 for `.npy` features, whose rate is not known."""
+        return self.frames * self.hop / self.rate if self.rate else 0.0
+
+
+def prepare(
+    manifest: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    rate: int | None = None,
+    skip_bad: bool = False,
+) -> Report:
+    """Make a corpus from the recordings of a manifest and return what it holds.
+
+    Parameters
+    ----------
+    manifest : str or path
+        See `majelpy.speech.manifest.read_manifest`. It names either recordings or `.npy`
+        files with features of one width.
+    out : str or path
+        The corpus; an existing file is replaced once the new one is whole.
+    rate : int, optional
+        Sample rate in Hz that all recordings are brought to; by default the lowest among
+        them, but at most 16000.
+    skip_bad : bool
+        Leave recordings out that cannot be used, with a line each on standard error,
+        instead of stopping at the first one.
+
+    Raises
+    ------
+    ManifestError
+        If the manifest cannot be read, mixes recordings and features, has an empty
+        transcript, or has no usable recording.
+    AudioError
+        If a recording cannot be read, is shorter than a window or has too few frames for
+        its transcript.
+    RecipeError
+        If the rate is out of range.
+    OutputError
+        If the corpus cannot be written.
+    """
+    entries = read_manifest(manifest)
+    bad = _Bad(manifest, skip_bad)
+    from_features = _are_features(manifest, entries)
+    if from_features:
+        if rate is not None:
+            raise RecipeError(f"prepare: rate {rate} Hz has no use for features in .npy files")
+        rate = window = hop = 0
+    else:
+        if rate is None:
+            entries, rate = _common_rate(entries, bad)
+        elif not _RATES[0] <= rate <= _RATES[1]:
+            raise RecipeError(f"prepare: rate {rate} Hz; needs {_RATES[0]} to {_RATES[1]}")
+        window, hop = features.window_length(rate), features.hop_length(rate)
+    statistics = features.Statistics()
+    writer: CorpusWriter | None = None
+    frames_in_all = 0
+    with ExitStack() as stack:
+        bar = stack.enter_context(
+            tqdm(entries, desc="prepare", unit="utterance", disable=not sys.stderr.isatty())
+        )
+        for entry in bar:
+            try:
+                transcript = _transcript(entry)
+                frames = _frames(entry, rate)
+                _require_enough_frames(entry, frames, transcript)
+                if writer is not None and frames.shape[1] != writer.features:
+                    raise AudioError(
+                        f"{entry.path}: {frames.shape[1]} features, "
+                        f"the files before have {writer.features}"
+                    )
+            except (AudioError, ManifestError) as error:
+                bad(entry, error)
+                continue
+            if writer is None:
+                width = frames.shape[1]
+                writer = stack.enter_context(
+                    CorpusWriter(out, features=width, rate=rate, window=window, hop=hop)
+                )
+            writer.append(frames, transcript, entry.name)
+            statistics.add(frames)
+            frames_in_all += len(frames)
+        if writer is None:
+            raise _nothing_left(manifest, bad)
+        digest = writer.finish(*statistics.finish())
+        return Report(
+            digest=digest,
+            utterances=len(writer),
+            frames=frames_in_all,
+            features=writer.features,
+            rate=rate,
+            hop=hop,
+            skipped=bad.count,
+        )
+
+
+@dataclass
+class _Bad:
+    """What to do with recordings that cannot be used: stop, or tell and count."""
+
+    manifest: str | os.PathLike[str]
+    skip: bool
+    count: int = field(default=0, init=False)
+
+    def __call__(self, entry: Entry, error: AudioError | ManifestError) -> None:
+        message = f"{self.manifest}:{entry.line}: {error}"
+        if not self.skip:
+            raise type(error)(message) from None
+        self.count += 1
+        tqdm.write(f"skipped {message}", file=sys.stderr)
+
+
+def _are_features(manifest: str | os.PathLike[str], entries: list[Entry]) -> bool:
+    kinds = [entry.path.suffix == ".npy" for entry in entries]
+    if len(set(kinds)) > 1:
+        other = entries[kinds.index(not kinds[0])]
+        raise ManifestError(
+            f"{manifest}:{other.line}: {other.name!r} after {entries[0].name!r}: "
+            f"a corpus is made from recordings or from .npy features, not from both"
+        )
+    return kinds[0]
+
+
+def _common_rate(entries: list[Entry], bad: _Bad) -> tuple[list[Entry], int]:
+    """Return the entries with a readable header and the rate for all of them."""
+    readable: list[Entry] = []
+    rates: list[int] = []
+    for entry in entries:
+        try:
+            rates.append(audio_rate(entry.path))
+            readable.append(entry)
+        except AudioError as error:
+            bad(entry, error)
+    if not rates:
+        raise _nothing_left(bad.manifest, bad)
+    lowest = min(rates)
+    rate = min(lowest, HIGHEST_DEFAULT_RATE)
+    if rate < _RATES[0]:
+        slowest = readable[rates.index(lowest)]
+        raise AudioError(
+            f"{bad.manifest}:{slowest.line}: {slowest.path}: {lowest} Hz; "
+            f"needs at least {_RATES[0]} Hz"
+        )
+    others = sum(found != rate for found in rates)
+    tqdm.write(
+        f"rate: {rate} Hz ({others} of {len(rates)} recordings will be resampled)",
+        file=sys.stderr,
+    )
+    return readable, rate
+
+
+def _transcript(entry: Entry) -> str:
+    transcript = normalise(entry.transcript)
+    if not transcript:
+        raise ManifestError(f"{entry.path}: its transcript is empty")
+    return transcript
+
+
+def _frames(entry: Entry, rate: int) -> NDArray[np.float32]:
+    """Return the features (T, F) of an utterance; rate 0 means that they are stored ones."""
+    if not rate:
+        return read_features(entry.path)
+    samples = read_audio(entry.path, rate)
+    try:
+        return features.spectrogram(samples, rate)
+    except AudioError as error:
+        # The spectrogram does not know which file the samples are from.
+        raise AudioError(f"{entry.path}: {error}") from None
+
+
+def _require_enough_frames(entry: Entry, frames: NDArray[np.float32], transcript: str) -> None:
+    """Check that CTC has an alignment: equal neighbours need a blank between them."""
+    repeats = sum(a == b for a, b in pairwise(transcript))
+    needed = len(transcript) + repeats
+    if len(frames) < needed:
+        raise AudioError(
+            f"{entry.path}: {len(frames)} frames for {len(transcript)} labels with "
+            f"{repeats} repeats; needs at least {needed}"
+        )
+
+
+def _nothing_left(manifest: str | os.PathLike[str], bad: _Bad) -> ManifestError:
+    return ManifestError(f"{manifest}: none of its {bad.count} recordings can be used")

@@ -1,0 +1,129 @@
+"""The training and dev utterances of a run, and the batches made of them.
+
+Policy. Features are verified against the corpus's digests at their first use, normalised by the
+training corpus's statistics and then kept in memory within a budget.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from majelpy import ops
+from majelpy.array import asarray, empty
+from majelpy.errors import CorpusError, TextError
+from majelpy.nn.batch import Batch
+from majelpy.speech.corpus import Corpus
+from majelpy.speech.text import Alphabet
+
+
+class Utterances:
+    """Some utterances of a corpus, with the labels of an alphabet.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    members : (N,) int64
+        Which of the corpus's utterances.
+    alphabet : Alphabet
+    outside : {'error', 'drop'}
+        What to do with characters outside the alphabet.
+    mean, scale : (F,) float32
+        Normalisation.
+    cache_bytes : int
+        Features kept in memory.
+
+    Attributes
+    ----------
+    lengths : (N,) int64
+    labels : list of N lists of int
+    texts, names : list of N str
+
+    Raises
+    ------
+    TextError
+        If a transcript has characters outside the alphabet and they are not dropped.
+    CorpusError
+        If an utterance has fewer frames than its labels need.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        members: np.ndarray,
+        alphabet: Alphabet,
+        outside: str,
+        mean: np.ndarray,
+        scale: np.ndarray,
+        cache_bytes: int,
+    ):
+        self._corpus, self._members = corpus, members
+        self._mean, self._scale = mean, scale
+        self._cache: dict[int, np.ndarray] = {}
+        self._cache_room = cache_bytes
+        transcripts = [corpus.transcripts[i] for i in members]
+        self.names = [corpus.names[i] for i in members]
+        found = alphabet.outside(transcripts)
+        if found and outside == "error":
+            count = sum(1 for text in transcripts if alphabet.outside([text]))
+            raise TextError(
+                f"{corpus.path}: {count} of {len(transcripts)} transcripts have characters "
+                f"outside the alphabet: {_listing(found.most_common(8))}; "
+                "set data.outside='drop' or extend data.alphabet"
+            )
+        self.outside = found
+        self.texts = [alphabet.fit(text, "drop") for text in transcripts]
+        self.labels = [alphabet.encode(text) for text in self.texts]
+        self.lengths = corpus.lengths[members]
+        for name, labels, length in zip(self.names, self.labels, self.lengths, strict=True):
+            if length < ops.frames_needed(labels):
+                raise CorpusError(
+                    f"{corpus.path}: utterance {name!r} has {length} frames for {len(labels)} "
+                    f"labels; needs at least {ops.frames_needed(labels)}"
+                )
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def warn_outside(self) -> None:
+        """Say on standard error which characters were dropped, if any."""
+        if self.outside:
+            print(
+                f"{self._corpus.path}: dropped characters outside the alphabet: "
+                f"{_listing(self.outside.most_common(8))}",
+                file=sys.stderr,
+            )
+
+    def frames(self, index: int) -> np.ndarray:
+        """Normalised features of an utterance, (T, F) float32."""
+        cached = self._cache.get(index)
+        if cached is not None:
+            return cached
+        raw = self._corpus.frames(int(self._members[index]))
+        frames = ops.normalise(raw, self._mean, self._scale).numpy().copy()
+        if frames.nbytes <= self._cache_room:
+            self._cache_room -= frames.nbytes
+            self._cache[index] = frames
+        return frames
+
+    def batch(self, leaves: Sequence[np.ndarray], merges: np.ndarray) -> Batch:
+        """Return the batch of some leaves (arrays of indices), with their tree program."""
+        members = [int(i) for leaf in leaves for i in leaf]
+        offsets = np.cumsum([0, *(int(self.lengths[i]) for i in members)], dtype=np.int64)
+        frames = empty((int(offsets[-1]), self._corpus.features))
+        if members:
+            np.concatenate([self.frames(i) for i in members], out=frames.numpy())
+        return Batch(
+            frames=asarray(frames),
+            offsets=offsets,
+            labels=[self.labels[i] for i in members],
+            names=[self.names[i] for i in members],
+            leaf_utterances=np.cumsum([0, *(len(leaf) for leaf in leaves)], dtype=np.int64),
+            merges=merges,
+        )
+
+
+def _listing(counts: list[tuple[str, int]]) -> str:
+    return ", ".join(f"{character!r} ({count})" for character, count in counts)

@@ -1,0 +1,88 @@
+"""Loss and error rates of a model on some utterances, shared among ranks.
+
+Policy. Rows do not see one another, so every utterance has the same result on any rank and in any
+batch; results are gathered in utterance order and summed there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from majelpy import ops
+from majelpy.array import Array
+from majelpy.comm.world import World
+from majelpy.nn.model import Model
+from majelpy.speech.decode import greedy
+from majelpy.speech.metrics import Errors, errors
+from majelpy.speech.text import Alphabet
+from majelpy.train.data import Utterances
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Errors, mean CTC loss an utterance (float32), and their number."""
+
+    errors: Errors
+    loss: np.float32
+    utterances: int
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """One utterance's text and loss."""
+
+    index: int
+    text: str
+    loss: np.float32
+
+
+def recognise(
+    model: Model, parameters: Array, data: Utterances, alphabet: Alphabet, members: list[int]
+) -> Iterator[Recognised]:
+    """Yield the result of each of ``members``, in batches of similar length."""
+    ordered = sorted(members, key=lambda i: (int(data.lengths[i]), i))
+    for start in range(0, len(ordered), BATCH):
+        chosen = np.array(ordered[start : start + BATCH], dtype=np.int64)
+        batch = data.batch([chosen], np.zeros(1, dtype=np.int32))
+        log_probs = model.forward(batch, parameters).log_probs
+        losses, _ = model.losses(batch, log_probs)
+        best = ops.argmax(log_probs)
+        for n, index in enumerate(chosen):
+            labels = greedy(best[batch.offsets[n] : batch.offsets[n + 1]])
+            yield Recognised(int(index), alphabet.decode(labels), losses.numpy()[n])
+
+
+def evaluate(
+    model: Model, parameters: Array, data: Utterances, alphabet: Alphabet, world: World
+) -> Evaluation:
+    """Return the evaluation of all utterances; all ranks call it and get the same.
+
+    Notes
+    -----
+    Order: the canonical sum of the losses in utterance order.
+    """
+    members = list(range(world.rank, len(data), world.size))
+    mine = [
+        (r.index, errors(data.texts[r.index], r.text), r.loss)
+        for r in recognise(model, parameters, data, alphabet, members)
+    ]
+    everyone = sorted(
+        (result for results in world.all_gather(mine) for result in results), key=lambda r: r[0]
+    )
+    total = Errors()
+    for _, found, _ in everyone:
+        total = total + found
+    losses = np.array([loss for _, _, loss in everyone], dtype=np.float32).reshape(-1, 1)
+    return Evaluation(total, mean(ops.sum_rows(losses), len(losses)), len(losses))
+
+
+def mean(total: Array, count: int) -> np.float32:
+    """Return total / count of a sum of shape (1,); 0 for no terms."""
+    zero = np.zeros(1, dtype=np.float32)
+    value: np.float32 = ops.mean_of(zero, total, max(count, 1)).numpy()[0]
+    return value

@@ -1,0 +1,49 @@
+"""The launch: everything about how a run is executed. None of it may change a bit.
+
+Policy. A new field needs a variation in tests/test_one_answer.py, or that test fails.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from majelpy.array.memory import DEFAULT_POOL_BYTES
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to execute.
+
+    Attributes
+    ----------
+    threads : int
+        Kernel threads of a rank; 0: cores divided by the ranks of the host.
+    shared_memory : bool
+        Ranks of a host sum through shared memory; without it, by messages.
+    bucket_bytes : int
+        Gradient bytes summed in one round of messages.
+    pool_bytes : int
+        Size of the memory pool.
+    prefetch : bool
+        A thread reads the next minibatch during a step.
+    cache_bytes : int
+        Features kept in memory after their first use.
+    checkpoint_seconds : float
+        Least time between checkpoints; 0: one after each step.
+    """
+
+    threads: int = 0
+    shared_memory: bool = True
+    bucket_bytes: int = 4 << 20
+    pool_bytes: int = DEFAULT_POOL_BYTES
+    prefetch: bool = True
+    cache_bytes: int = 1 << 30
+    checkpoint_seconds: float = 60.0
+
+
+def default_threads(local_ranks: int) -> int:
+    """Cores for one rank: those it is bound to, or its share of all."""
+    cores = len(os.sched_getaffinity(0))
+    bound = cores < (os.cpu_count() or 1)
+    return cores if bound else max(1, cores // local_ranks)

@@ -1,0 +1,101 @@
+"""The ledger: a JSON line a step, the same for every launch of a recipe.
+
+Policy. Nothing that depends on time, ranks or hosts may enter, so that two ledgers `diff` clean.
+Floats stand as decimal for people and as hex for bits. After a resume the lines behind the
+checkpoint are cut off and written again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from majelpy.errors import CheckpointError, OutputError
+
+
+def number(value: np.float32) -> float:
+    """The shortest decimal that stands for this float32."""
+    return float(str(value))
+
+
+def hexadecimal(value: np.float32) -> str:
+    """The value as a hex float."""
+    return float(value).hex()
+
+
+class Ledger:
+    """Appends lines to a ledger file.
+
+    Parameters
+    ----------
+    path : Path
+    step : int
+        Lines of later steps, and a torn last line, are removed first.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written, here or in `append`.
+    """
+
+    def __init__(self, path: Path, step: int):
+        self._path = path
+        kept = [line for line, entry in _lines(path) if entry["step"] <= step]
+        try:
+            aside = path.with_name(f".{path.name}.tmp")
+            aside.write_text("".join(kept), "utf-8")
+            os.replace(aside, path)
+            self._file: TextIO = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"ledger: cannot write {path} ({error.strerror})") from None
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Add a line and hand it to the system, so that a killed process loses none."""
+        try:
+            self._file.write(json.dumps(entry) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(f"ledger: cannot write {self._path} ({error.strerror})") from None
+
+    def sync(self) -> None:
+        """Bring all lines to the disk; called before a checkpoint is written."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OutputError(f"ledger: cannot write {self._path} ({error.strerror})") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                return  # torn by a kill; what follows was never synced
+            if not line.endswith("\n") or not isinstance(entry.get("step"), int):
+                return
+            yield line, entry
+
+
+def entries(path: Path) -> list[dict[str, Any]]:
+    """Return the ledger's lines.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no ledger.
+    """
+    if not path.exists():
+        raise CheckpointError(f"{path}: there is no ledger; is this a run folder?")
+    return [entry for _, entry in _lines(path)]

@@ -1,0 +1,193 @@
+"""The life of a run: start or resume, train, watch, save, end.
+
+Policy. Rank 0 alone writes. A checkpoint follows the ledger's sync, so the ledger always reaches
+as far as the newest checkpoint. A signal to end (SLURM's SIGTERM, Ctrl-C) is honoured after the
+step at hand: rank 0 saves and ends the world; the other ranks wait for that.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+from majelpy.array.memory import Pool, pool, set_pool
+from majelpy.comm.world import World
+from majelpy.native import set_threads
+from majelpy.train import checkpoint as checkpoints
+from majelpy.train.evaluate import Evaluation, evaluate
+from majelpy.train.launch import Launch, default_threads
+from majelpy.train.ledger import Ledger, hexadecimal, number
+from majelpy.train.progress import Progress
+from majelpy.train.recipe import Recipe
+from majelpy.train.run_folder import RunFolder
+from majelpy.train.setup import Prepared, check_agreement, prepare_run
+from majelpy.train.trainer import DIGEST_STEPS, StepResult, Trainer
+
+
+class Run:
+    """A run on one rank; all ranks make the same calls.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    launch : Launch
+    world : World
+    folder : str
+        The run folder.
+    """
+
+    def __init__(self, recipe: Recipe, launch: Launch, world: World, folder: str):
+        self._world, self._launch = world, launch
+        self._writes = world.rank == 0
+        self._folder = RunFolder(folder)
+        self._signal: int | None = None
+        set_pool(Pool(launch.pool_bytes))
+        set_threads(launch.threads or default_threads(world.local_size))
+        self._prepared: Prepared = prepare_run(recipe, launch)
+        if self._writes:
+            self._folder.open_for_training(recipe, self._prepared.content)
+        self._trainer = Trainer(
+            recipe, launch, world, self._prepared.model, self._prepared.train,
+            self._prepared.description,
+        )  # fmt: skip
+
+    def train(self, stop_at: int | None) -> str:
+        """Train to the end, or to step ``stop_at``; return the fingerprint.
+
+        Raises
+        ------
+        MajelError
+            On a rank that fails; the caller ends the world.
+        """
+        world, trainer = self._world, self._trainer
+        check_agreement(world, self._prepared.content)
+        self._restore()
+        last = min(trainer.steps, stop_at if stop_at is not None else trainer.steps)
+        self._catch_signals()
+        if self._writes:
+            self._prepared.train.warn_outside()
+            ledger = Ledger(self._folder.ledger, trainer.step)
+            timings = Ledger(self._folder.timings, trainer.step)
+            self._saved_at, self._saved_step = time.monotonic(), trainer.step
+        losses: list[float] = []
+        with Progress(shown=self._writes, steps=last, done=trainer.step) as progress:
+            self._greet(progress, last)
+            while trainer.step < last:
+                start = time.perf_counter()
+                result = trainer.advance()
+                losses.append(float(result.loss))
+                entry = self._entry(result)
+                evaluation = None
+                if trainer.step % trainer.steps_per_epoch == 0:
+                    evaluation = self._watch(entry)
+                    progress.epoch(result, sum(losses) / len(losses), evaluation)
+                    losses.clear()
+                progress.step(result)
+                if self._writes:
+                    ledger.append(entry)
+                    timings.append(self._timing(result, time.perf_counter() - start))
+                    self._save_sometimes(ledger, last)
+                    self._end_on_signal()
+        fingerprint = trainer.digest()
+        if self._writes:
+            ledger.close()
+            timings.close()
+            if trainer.step == trainer.steps:
+                self._folder.write_fingerprint(fingerprint)
+            self._folder.close()
+        trainer.close()
+        return fingerprint
+
+    def _restore(self) -> None:
+        """Continue from the newest good checkpoint; rank 0 reads and the others are told."""
+        found, problems = None, []
+        if self._writes:
+            found, problems = checkpoints.newest(self._folder.checkpoints)
+            for problem in problems:
+                print(f"majel train: passed over {problem}", file=sys.stderr)
+        found = self._world.broadcast(found)
+        if found is not None:
+            self._trainer.restore(found)
+
+    def _greet(self, progress: Progress, last: int) -> None:
+        trainer, world = self._trainer, self._world
+        hosts = len(world.hosts)
+        progress.say(
+            f"{'resuming after' if trainer.step else 'training from'} step {trainer.step} of "
+            f"{last}: {len(trainer.data)} utterances, {trainer.model.layout.size} parameters, "
+            f"{world.size} rank{'s' if world.size > 1 else ''} on {hosts} "
+            f"host{'s' if hosts > 1 else ''}"
+        )
+
+    def _entry(self, result: StepResult) -> dict[str, Any]:
+        """The ledger's line of a step; every `DIGEST_STEPS` steps ranks are compared."""
+        entry: dict[str, Any] = {
+            "step": result.step,
+            "epoch": result.epoch,
+            "loss": number(result.loss),
+            "loss_hex": hexadecimal(result.loss),
+            "norm_hex": hexadecimal(result.norm),
+            "rate": number(result.rate),
+        }
+        if result.step % DIGEST_STEPS == 0:
+            entry["digest"] = self._trainer.digest()
+            self._trainer.check_ranks(entry["digest"])
+        return entry
+
+    def _watch(self, entry: dict[str, Any]) -> Evaluation | None:
+        """Evaluate on the dev utterances, all ranks together, and note it in the entry."""
+        dev = self._prepared.dev
+        if dev is None:
+            return None
+        found = evaluate(
+            self._trainer.model, self._trainer.parameters, dev, self._prepared.alphabet, self._world
+        )
+        entry["dev_loss_hex"] = hexadecimal(found.loss)
+        entry["dev_wrong_characters"] = found.errors.wrong_characters
+        entry["dev_characters"] = found.errors.characters
+        entry["dev_wrong_words"] = found.errors.wrong_words
+        entry["dev_words"] = found.errors.words
+        return found
+
+    def _timing(self, result: StepResult, seconds: float) -> dict[str, Any]:
+        stats = pool().statistics
+        return {
+            "step": result.step,
+            "seconds": round(seconds, 6),
+            "frames_per_second": round(result.frames / seconds),
+            "ranks": self._world.size,
+            "pool_peak_bytes": stats.peak,
+            "fallback_peak_bytes": stats.fallback_peak,
+        }
+
+    def _save_sometimes(self, ledger: Ledger, last: int) -> None:
+        step = self._trainer.step
+        due = time.monotonic() - self._saved_at >= self._launch.checkpoint_seconds
+        if due or step == last or self._signal is not None:
+            self._save(ledger)
+            self._saved_at, self._saved_step = time.monotonic(), step
+
+    def _save(self, ledger: Ledger) -> None:
+        ledger.sync()
+        state = self._trainer.checkpoint()
+        state.tensors.update(self._prepared.statistics)
+        checkpoints.write(self._folder.checkpoints, state)
+
+    def _catch_signals(self) -> None:
+        def note(number: int, frame: FrameType | None) -> None:
+            self._signal = number
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, note)
+
+    def _end_on_signal(self) -> None:
+        if self._signal is None:
+            return
+        name = signal.Signals(self._signal).name
+        self._world.abort(
+            f"{name}: saved after step {self._trainer.step}; the same command resumes", 130
+        )
+

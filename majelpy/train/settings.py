@@ -1,0 +1,124 @@
+"""Typed settings from TOML: strict, with messages that name the key.
+
+Policy. A table becomes a frozen dataclass. An unknown key, a wrong type or a value outside its
+bounds is a `RecipeError` that names the file, the key with its path, what was found and what is
+needed. Integers stand for floats; nothing else is converted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, field, fields, is_dataclass
+from typing import Any
+
+from majelpy.errors import RecipeError
+
+
+def setting(
+    default: Any = MISSING,
+    *,
+    help: str,
+    least: float | None = None,
+    most: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declare a setting: its default, a line of help, its bounds (inclusive) or choices."""
+    meta = {"help": help, "least": least, "most": most, "choices": choices}
+    if isinstance(default, list):
+        raise TypeError("a default must not be mutable; use a tuple")
+    return field(metadata=meta) if default is MISSING else field(default=default, metadata=meta)
+
+
+def parse(kind: type[Any], table: Mapping[str, Any], source: str, path: str = "") -> Any:
+    """Return ``kind`` made from a TOML table.
+
+    Parameters
+    ----------
+    kind : dataclass
+    table : mapping
+    source : str
+        Named in messages.
+    path : str
+        Path of the table within the file, ending in ``.`` unless empty.
+
+    Raises
+    ------
+    RecipeError
+        See the module's policy.
+    """
+    known = {f.name: f for f in fields(kind)}
+    types_of = typing.get_type_hints(kind)
+    values = {}
+    for key, value in table.items():
+        if key not in known:
+            raise RecipeError(f"{source}: unknown key '{path}{key}'{_hint(key, known, path)}")
+        where = f"{source}: {path}{key}"
+        if is_dataclass(types_of[key]):
+            if not isinstance(value, Mapping):
+                raise RecipeError(f"{where} is {value!r}; needs a table of settings")
+            values[key] = parse(types_of[key], value, source, f"{path}{key}.")  # type: ignore[arg-type]
+        else:
+            values[key] = _value(where, types_of[key], value, known[key])
+    for name, f in known.items():
+        if name in values:
+            continue
+        if is_dataclass(types_of[name]):
+            values[name] = parse(types_of[name], {}, source, f"{path}{name}.")  # type: ignore[arg-type]
+        elif f.default is MISSING:
+            raise RecipeError(f"{source}: '{path}{name}' is missing: {f.metadata['help']}")
+    return kind(**values)
+
+
+def _hint(key: str, known: Mapping[str, Any], path: str) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    place = f"'{path[:-1]}'" if path else "the top level"
+    return f"; {place} has {', '.join(known)}"
+
+
+def _value(where: str, kind: Any, value: Any, f: Field[Any]) -> Any:
+    meta = f.metadata
+    if typing.get_origin(kind) is tuple:
+        element = typing.get_args(kind)[0]
+        if not isinstance(value, list | tuple):
+            raise RecipeError(f"{where} is {value!r}; needs a list of {_name(element)}")
+        result = tuple(_value(f"{where}[{i}]", element, v, f) for i, v in enumerate(value))
+        if not result:
+            raise RecipeError(f"{where} is empty; needs at least one entry")
+        return result
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise RecipeError(f"{where} is {value!r}; needs {_name(kind)}")
+    if meta["choices"] and value not in meta["choices"]:
+        raise RecipeError(f"{where} is {value!r}; needs one of {', '.join(meta['choices'])}")
+    least, most = meta["least"], meta["most"]
+    if kind in (int, float):
+        if kind is float and not abs(value) < 3.4e38:
+            raise RecipeError(f"{where} is {value!r}; needs a finite float32")
+        if (least is not None and value < least) or (most is not None and value > most):
+            bounds = [f"at least {least:g}"] if least is not None else []
+            bounds += [f"at most {most:g}"] if most is not None else []
+            raise RecipeError(f"{where} is {value!r}; needs {' and '.join(bounds)}")
+    return value
+
+
+def _name(kind: Any) -> str:
+    names: dict[Any, str] = {
+        int: "an integer", float: "a number", str: "a text in quotes", bool: "true or false"
+    }  # fmt: skip
+    return names.get(kind, str(kind) if isinstance(kind, types.UnionType) else kind.__name__)
+
+
+def assign(table: dict[str, Any], assignment: str, value: Any) -> None:
+    """Set a dotted key such as ``optimizer.rate`` in nested tables."""
+    *tables, last = assignment.split(".")
+    for name in tables:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {assignment}: '{name}' is a setting, not a table")
+    table[last] = value

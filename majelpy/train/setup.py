@@ -1,0 +1,126 @@
+"""From a recipe to what a run needs: corpora, alphabet, data, model.
+
+Policy. Every rank opens the same files and comes to the same result; ranks compare it before the
+first step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from majelpy import ARITHMETIC, __version__
+from majelpy.comm.world import World
+from majelpy.errors import CorpusError, RecipeError, WorldError
+from majelpy.nn.model import Model, Sizes
+from majelpy.speech import leaves
+from majelpy.speech.corpus import Corpus
+from majelpy.speech.text import Alphabet
+from majelpy.train.data import Utterances
+from majelpy.train.launch import Launch
+from majelpy.train.recipe import Recipe, digest
+
+
+@dataclass
+class Prepared:
+    """What `prepare_run` gives."""
+
+    model: Model
+    alphabet: Alphabet
+    train: Utterances
+    dev: Utterances | None
+    content: dict[str, Any]
+    description: dict[str, Any]
+    statistics: dict[str, np.ndarray]
+
+
+def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
+    """Open the corpora of a recipe and build its model.
+
+    Raises
+    ------
+    CorpusError, TextError, RecipeError
+        If a corpus is damaged, does not fit the other, or does not fit the alphabet.
+    """
+    settings = recipe.data
+    corpus = Corpus.open(settings.train)
+    dev_corpus = Corpus.open(settings.dev) if settings.dev else None
+    if corpus.arithmetic != ARITHMETIC:
+        raise CorpusError(
+            f"{corpus.path}: made with arithmetic {corpus.arithmetic}, this is {ARITHMETIC}; "
+            "prepare it again"
+        )
+    everything = np.arange(len(corpus))
+    held = np.zeros(0, dtype=np.int64)
+    if dev_corpus is None and settings.holdout:
+        if settings.holdout >= len(corpus):
+            raise RecipeError(
+                f"data.holdout is {settings.holdout}; {corpus.path} has {len(corpus)} utterances "
+                "and needs at least one more"
+            )
+        everything, held = leaves.hold_out(len(corpus), settings.holdout, seed=recipe.seed)
+    if dev_corpus is not None:
+        check_features(dev_corpus, corpus.rate, corpus.features, str(corpus.path))
+    if settings.alphabet:
+        alphabet = Alphabet.from_characters(settings.alphabet)
+    else:
+        alphabet = Alphabet.from_texts(corpus.transcripts)
+    room, outside = launch.cache_bytes, settings.outside
+
+    def select(source: Corpus, members: np.ndarray) -> Utterances:
+        return Utterances(
+            source, members, alphabet, outside, corpus.mean, corpus.scale, room
+        )
+
+    dev: Utterances | None = None
+    if dev_corpus is not None:
+        dev = select(dev_corpus, np.arange(len(dev_corpus)))
+    elif len(held):
+        dev = select(corpus, held)
+    train = select(corpus, everything)
+    sizes = recipe.model
+    model = Model(
+        Sizes(
+            features=corpus.features,
+            alphabet=alphabet.size,
+            context=sizes.context,
+            dense=sizes.dense,
+            recurrent=sizes.recurrent,
+            output_dense=sizes.output_dense,
+            recurrent_gain=sizes.recurrent_gain,
+        )
+    )
+    content = recipe.content(corpus.digest, dev_corpus.digest if dev_corpus else "")
+    description = {
+        "recipe": digest(content),
+        "alphabet": alphabet.characters,
+        "features": corpus.features,
+        "rate": corpus.rate,
+        "sizes": vars(model.sizes) | {"dense": list(sizes.dense)},
+    }
+    statistics = {"mean": corpus.mean, "scale": corpus.scale}
+    return Prepared(model, alphabet, train, dev, content, description, statistics)
+
+
+def check_features(corpus: Corpus, rate: int, features: int, needed_by: str) -> None:
+    """Raise CorpusError unless a corpus has that sample rate (0: made from .npy) and features."""
+    if (corpus.rate, corpus.features) != (rate, features):
+        remedy = f"; prepare it with --rate {rate}" if rate else ""
+        raise CorpusError(
+            f"{corpus.path}: {corpus.features} features at {corpus.rate} Hz; {needed_by} has "
+            f"{features} at {rate} Hz{remedy}"
+        )
+
+
+def check_agreement(world: World, content: dict[str, Any]) -> None:
+    """Raise WorldError if the ranks do not run the same version on the same recipe and corpora."""
+    mine = {"majelpy": __version__, "arithmetic": ARITHMETIC, "recipe": digest(content)}
+    for rank, other in enumerate(world.all_gather(mine)):
+        for key, value in mine.items():
+            if other[key] != value:
+                raise WorldError(
+                    f"train: rank {rank} has {key} {other[key]} and rank {world.rank} has "
+                    f"{value}; all ranks need the same"
+                )

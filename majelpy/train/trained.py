@@ -1,0 +1,78 @@
+"""A trained model out of a run folder, ready to recognise."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+from majelpy.array import Array, zeros
+from majelpy.errors import CheckpointError
+from majelpy.nn.model import Model, Sizes
+from majelpy.speech.text import Alphabet
+from majelpy.train import checkpoint as checkpoints
+from majelpy.train.run_folder import RunFolder
+from majelpy.train.trainer import load_tensors
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with its parameters, alphabet and feature statistics.
+
+    Attributes
+    ----------
+    rate, features : int
+        Sample rate in Hz (0: trained on .npy features) and features of a frame.
+    step : int
+        Of the checkpoint it came from.
+    """
+
+    model: Model
+    parameters: Array
+    alphabet: Alphabet
+    mean: np.ndarray
+    scale: np.ndarray
+    rate: int
+    features: int
+    step: int
+
+
+def load_trained(folder: str) -> Trained:
+    """Return the model of a run's newest good checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no good checkpoint.
+    """
+    where = RunFolder(folder).checkpoints
+    found, problems = checkpoints.newest(where)
+    for problem in problems:
+        print(f"passed over {problem}", file=sys.stderr)
+    if found is None:
+        raise CheckpointError(
+            f"{folder}: no {'good ' if problems else ''}checkpoint; is this a run folder of "
+            "'majel train'?"
+        )
+    described = found.description
+    try:
+        sizes = dict(described["sizes"])
+        sizes["dense"] = tuple(sizes["dense"])
+        model = Model(Sizes(**sizes))
+        parameters = zeros(model.layout.size)
+        load_tensors(model, found, "parameters", parameters)
+        return Trained(
+            model=model,
+            parameters=parameters,
+            alphabet=Alphabet.from_characters(described["alphabet"]),
+            mean=found.tensors["mean"],
+            scale=found.tensors["scale"],
+            rate=int(described["rate"]),
+            features=int(described["features"]),
+            step=found.step,
+        )
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{checkpoints.path_of(where, found.step)}: incomplete: {error}"
+        ) from None

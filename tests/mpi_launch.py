@@ -1,0 +1,45 @@
+"""Run a program of tests/mpi_programs under mpirun; the test's own process never starts MPI."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_PROGRAMS = Path(__file__).parent / "mpi_programs"
+
+
+def mpirun() -> str:
+    """Return mpirun's path; without MPI skip the test, or fail if MAJELPY_REQUIRE says mpi."""
+    beside = Path(sys.executable).parent / "mpirun"
+    found = str(beside) if beside.exists() else shutil.which("mpirun")
+    if found and importlib.util.find_spec("mpi4py"):
+        return found
+    reason = "needs mpi4py and mpirun (pip install majelpy[mpi])"
+    if "mpi" in os.environ.get("MAJELPY_REQUIRE", "").split(","):
+        pytest.fail(f"MAJELPY_REQUIRE has mpi: {reason}")
+    pytest.skip(reason)
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment, with more ranks than cores and root allowed."""
+    return os.environ | {
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    }
+
+
+def launch(
+    program: str, ranks: int, *arguments: str, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run ``mpi_programs/<program>`` on `ranks` ranks; the exit code is the caller's to check."""
+    command = [mpirun(), "-n", str(ranks), sys.executable, str(_PROGRAMS / program), *arguments]
+    return subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
+    )

@@ -1,0 +1,109 @@
+"""Manifests: what is read, and how each fault is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from majelpy.errors import ManifestError
+from majelpy.speech.manifest import read_manifest
+
+
+def write(folder: Path, name: str, text: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def test_tsv_gives_absolute_paths_names_and_lines(tmp_path: Path) -> None:
+    manifest = write(
+        tmp_path,
+        "a.tsv",
+        "speaker\ttranscript\tpath\n"
+        'x\tsay "ah\twav/a.wav\n'
+        "\n"
+        f"y\t你好\t{tmp_path}/wav/b.wav\n"
+        "z\t\t../c.wav\n"
+        "z\tdee\t/elsewhere/d.wav\n",
+    )
+    entries = read_manifest(manifest)
+    assert [entry.path for entry in entries] == [
+        tmp_path / "wav/a.wav",
+        tmp_path / "wav/b.wav",
+        tmp_path.parent / "c.wav",
+        Path("/elsewhere/d.wav"),
+    ]
+    assert [entry.transcript for entry in entries] == ['say "ah', "你好", "", "dee"]
+    assert [entry.line for entry in entries] == [2, 4, 5, 6]
+    assert [entry.name for entry in entries] == [
+        "wav/a.wav", "wav/b.wav", "../c.wav", "/elsewhere/d.wav",
+    ]  # fmt: skip
+
+
+def test_jsonl_reads_its_own_keys(tmp_path: Path) -> None:
+    manifest = write(
+        tmp_path,
+        "a.jsonl",
+        '{"audio_filepath": "a.wav", "text": "one", "duration": 1.5}\n\n'
+        '{"text": "two\u2028lines", "audio_filepath": "./b/../b.wav"}\r\n',
+    )
+    entries = read_manifest(manifest)
+    assert [(e.name, e.transcript, e.line) for e in entries] == [
+        ("a.wav", "one", 1),
+        ("b.wav", "two\u2028lines", 3),
+    ]
+
+
+def test_relative_manifest_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "a.tsv", "path\ttranscript\na.wav\tone\n")
+    monkeypatch.chdir(tmp_path)
+    assert read_manifest("a.tsv")[0].path == tmp_path / "a.wav"
+
+
+def test_byte_order_mark_and_crlf_do_no_harm(tmp_path: Path) -> None:
+    manifest = write(tmp_path, "a.tsv", b"\xef\xbb\xbfpath\ttranscript\r\na.wav\tone\r\n")
+    assert [(e.name, e.transcript) for e in read_manifest(manifest)] == [("a.wav", "one")]
+
+
+def test_the_same_recording_may_stand_twice(tmp_path: Path) -> None:
+    manifest = write(tmp_path, "a.tsv", "path\ttranscript\na.wav\tone\na.wav\ttwo\n")
+    assert len(read_manifest(manifest)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "path,transcript\n", r"a\.csv: a manifest ends in \.tsv or \.jsonl.*'\.csv'"),
+        ("a.tsv", "", r"a\.tsv: the manifest is empty"),
+        ("a.tsv", "path\ttranscript\n", r"a\.tsv: the manifest has no utterances"),
+        ("a.jsonl", "\n", r"a\.jsonl: the manifest has no utterances"),
+        ("a.tsv", "path\ttext\n", r"a\.tsv:1: no column 'transcript'.*has 'path', 'text'"),
+        ("a.tsv", "a,b\n", r"no column 'path' and 'transcript'.*'a,b'.*tabs"),
+        ("a.tsv", "path\ttranscript\nx.wav\n", r"a\.tsv:2: the row has 1 fields, .* has 2"),
+        ("a.tsv", "path\ttranscript\nx\ty\tz\n", r"a\.tsv:2: the row has 3 fields"),
+        ("a.tsv", "path\ttranscript\n\ty\n", r"a\.tsv:2: the field 'path' is empty"),
+        ("a.tsv", "path\ttranscript\na\0b\ty\n", r"a\.tsv:2: "),
+        ("a.tsv", b"path\ttranscript\nx\ty\nx\t\xff\n", r"a\.tsv:3: not UTF-8 \(byte 0xff\)"),
+        ("a.tsv", "path\ttranscript\nx\t" + "y" * 200000, r"a\.tsv:2: not a \.tsv row"),
+        ("a.jsonl", '{"text": "x"}\n', r"a\.jsonl:1: no key 'audio_filepath'; found 'text'"),
+        ("a.jsonl", '{"audio_filepath": "x"}\n', r"a\.jsonl:1: no key 'text'"),
+        ("a.jsonl", '{"audio_filepath": "x", "text": 3}', r":1: 'text' must be a string.*int"),
+        ("a.jsonl", '{"audio_filepath": "", "text": "y"}', r":1: 'audio_filepath' is empty"),
+        ("a.jsonl", '\n{"audio', r"a\.jsonl:2: not a JSON object: Unterminated string"),
+        ("a.jsonl", "[" * 100000, r"a\.jsonl:1: not a JSON object"),
+        ("a.jsonl", '["x"]', r"a\.jsonl:1: a JSON object is needed, found list"),
+    ],
+)
+def test_faults_are_named(tmp_path: Path, name: str, text: str | bytes, message: str) -> None:
+    with pytest.raises(ManifestError, match=message) as caught:
+        read_manifest(write(tmp_path, name, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"none\.tsv: there is no such manifest"):
+        read_manifest(tmp_path / "none.tsv")
+    (tmp_path / "folder.tsv").mkdir()
+    with pytest.raises(ManifestError, match=r"folder\.tsv: cannot read the manifest"):
+        read_manifest(tmp_path / "folder.tsv")

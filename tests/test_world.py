@@ -1,0 +1,170 @@
+"""Who is in a world, what its ranks tell one another, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from mpi_launch import launch, mpirun
+
+from majelpy.comm import world as module
+from majelpy.comm.world import RankFailed, World, launched_size, library_version
+from majelpy.errors import ShapeError, WorldError
+
+SOON = 30  # seconds; a world that hangs takes for ever, a busy machine some
+
+
+def test_a_process_alone_is_a_world_of_one_without_mpi() -> None:
+    code = (
+        "import sys; from majelpy.comm.world import World; w = World.start(); w.barrier()\n"
+        "assert (w.rank, w.size, w.hosts, w.local_rank, w.local_size) == (0, 1, ((0,),), 0, 1)\n"
+        "assert w.broadcast('a') == 'a' and w.gather(1) == w.all_gather(1) == [1]\n"
+        "w.agree(None); w.install_excepthook(); assert sys.excepthook is sys.__excepthook__\n"
+        "assert not [name for name in sys.modules if name.startswith('mpi4py')]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_world_of_one_fails_as_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World.start()
+    with pytest.raises(ShapeError, match="mine"):
+        world.agree(ShapeError("mine"))
+    with pytest.raises(SystemExit) as ended:
+        world.abort("no such file", 2)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "majel: no such file\n"
+
+
+@pytest.mark.parametrize(
+    ("environ", "size"),
+    [
+        ({}, 1),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "PMIX_RANK": "0"}, 4),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "SLURM_STEP_NUM_TASKS": "2"}, 4),
+        ({"PMI_SIZE": "3", "PMI_RANK": "1"}, 3),
+        ({"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "3", "PMIX_RANK": "3"}, 8),
+        ({"SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_JOB_ID": "7"}, 1),
+        ({"PMIX_RANK": "0"}, 0),
+    ],
+)
+def test_launchers_are_known_by_their_environment(environ: dict[str, str], size: int) -> None:
+    assert launched_size(environ) == size
+
+
+def test_waiting_ranks_yield_when_they_outnumber_the_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_launcher_cores", lambda: 4)
+    for local, expected in (("4", None), ("5", "1")):
+        environ = {"OMPI_COMM_WORLD_SIZE": "9", "OMPI_COMM_WORLD_LOCAL_SIZE": local}
+        module._set_defaults(environ)
+        assert environ.get("OMPI_MCA_mpi_yield_when_idle") == expected
+    for tasks, expected in (("4(x2),3", None), ("8(x2)", "1"), ("8,2", "1")):
+        environ = {"SLURM_STEP_NUM_TASKS": "11", "SLURM_STEP_TASKS_PER_NODE": tasks}
+        module._set_defaults(environ)
+        assert environ.get("OMPI_MCA_mpi_yield_when_idle") == expected
+    environ = {"OMPI_COMM_WORLD_SIZE": "9", "OMPI_MCA_mpi_yield_when_idle": "0"}
+    module._set_defaults(environ)
+    assert environ["OMPI_MCA_mpi_yield_when_idle"] == "0"
+
+
+def test_a_launched_rank_without_mpi4py_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    monkeypatch.setenv("OMPI_MCA_osc", "^ucx")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(WorldError, match=r"4 ranks .*; pip install majelpy\[mpi\]"):
+        World.start()
+    assert library_version() == "none (pip install majelpy[mpi])"
+
+
+@pytest.mark.mpi
+def test_ranks_that_mpi_does_not_see_are_an_error() -> None:
+    mpirun()
+    code = "from majelpy.comm.world import World; World.start()"
+    done = subprocess.run(
+        ["env", "SLURM_STEP_NUM_TASKS=3", sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "3 ranks were launched, but MPI sees 1" in done.stderr
+
+
+@pytest.mark.mpi
+def test_the_mpi_library_is_named_without_starting_it() -> None:
+    mpirun()
+    code = (
+        "from majelpy.comm.world import library_version; print(library_version())\n"
+        "from mpi4py import MPI; assert not MPI.Is_initialized()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "MPI" in done.stdout and done.stdout.count("\n") == 1
+
+
+def test_hosts_must_divide_the_real_ones() -> None:
+    for hosts in ([[0, 1]], [[0], [0]], []):
+        with pytest.raises(WorldError, match="needs each rank once"):
+            World.start(hosts=hosts)
+    with pytest.raises(WorldError, match="no group across machines"):
+        module._check_hosts([[0, 2], [1, 3]], ((0, 1), (2, 3)))
+    assert module._check_hosts([[3, 2], [0], [1]], ((0, 1), (2, 3))) == ((0,), (1,), (2, 3))
+
+
+@pytest.mark.mpi
+def test_ranks_talk() -> None:
+    done = launch("world_program.py", 3, "talk")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "size": 3,
+        "hosts": [[0, 1, 2]],
+        "local": [[0, 3], [1, 3], [2, 3]],
+        "broadcast": [11, 11, 11],
+        "gather": [0, 1, 2],
+        "others_gather": [False, True, True],
+    }
+    assert "rror" not in done.stderr
+
+
+@pytest.mark.mpi
+def test_the_lowest_failing_rank_speaks_for_all() -> None:
+    done = launch("world_program.py", 4, "agree")
+    assert done.returncode == 2
+    said = [line for line in done.stderr.splitlines() if "raises" in line or "rror" in line]
+    assert said == ["rank 1 raises mine 1"]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(
+    ("program", "code", "said"),
+    [
+        ("agree_uncaught", 2, "majel: rank 1 on {host}: mine 1"),
+        ("defect", 1, "majel: rank 1 on {host}: Traceback (most recent call last):"),
+        ("bad_input", 2, "majel: rank 0 on {host}: a bad shape, says 0"),
+    ],
+)
+def test_a_failing_rank_ends_the_world_with_one_message(program: str, code: int, said: str) -> None:
+    start = time.monotonic()
+    done = launch("world_program.py", 3, program)
+    assert time.monotonic() - start < SOON
+    assert done.returncode == code, done.stderr
+    tagged = [line for line in done.stderr.splitlines() if line.startswith("majel: rank")]
+    assert tagged == [said.format(host=World.start().host)]
+    assert ("ZeroDivisionError: a defect" in done.stderr) == (program == "defect")
+
+
+@pytest.mark.mpi
+def test_a_killed_rank_ends_the_world() -> None:
+    start = time.monotonic()
+    done = launch("world_program.py", 3, "killed")
+    assert time.monotonic() - start < SOON
+    assert done.returncode != 0
+
+
+def test_a_rank_failed_error_is_a_world_error() -> None:
+    assert issubclass(RankFailed, WorldError)
