@@ -7,14 +7,11 @@
 #pragma once
 #include "mj_base.h"
 
-/* exp(x). Error < 1.1 ulp; 0 below -103.98, infinity above 88.72; NaN stays NaN. */
-template <class F> MJ_BODY F mj_exp(F x) {
-  typedef typename mj_of<F>::I I;
-  x = x < -104.0f ? mj_splat<F>(-104.0f) : x;
-  x = x > 89.0f ? mj_splat<F>(89.0f) : x;
+/* exp(x) = y * 2^n: y in about [0.7, 1.42), for |x| up to some hundreds. */
+template <class F> struct mj_scaled { F y; typename mj_of<F>::I n; };
+template <class F> MJ_BODY mj_scaled<F> mj_exp_parts(F x) {
   const F shifter = mj_splat<F>(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
   const F t = mj_fma(x, mj_splat<F>(1.44269504f), shifter);
-  const I n = mj_bits(t) - 0x4B400000;
   const F k = t - shifter;
   F r = mj_fma(k, mj_splat<F>(-0.693359375f), x);
   r = mj_fma(k, mj_splat<F>(2.12194440e-4f), r);
@@ -24,21 +21,35 @@ template <class F> MJ_BODY F mj_exp(F x) {
   p = mj_fma(p, r, mj_splat<F>(4.1665795894e-2f));
   p = mj_fma(p, r, mj_splat<F>(1.6666665459e-1f));
   p = mj_fma(p, r, mj_splat<F>(5.0000001201e-1f));
-  const F y = mj_fma(p, r * r, r) + 1.0f;
-  /* 2^n in two factors, so that a denormal result is rounded once, by the last product. */
-  const I half = n >> 1;
-  return y * mj_float((half + 127) << 23) * mj_float((n - half + 127) << 23);
+  return {mj_fma(p, r * r, r) + 1.0f, mj_bits(t) - 0x4B400000};
 }
 
-/* log(x). Error < 1 ulp; -infinity at 0, NaN below 0; denormals are exact arguments. */
-template <class F> MJ_BODY F mj_log(F x) {
+/* exp(x). Error < 1.1 ulp; 0 below -103.98, infinity above 88.72; NaN stays NaN. */
+template <class F> MJ_BODY F mj_exp(F x) {
   typedef typename mj_of<F>::I I;
-  const F scaled = x < 1.17549435e-38f ? x * 8388608.0f : x;
-  const F shift = x < 1.17549435e-38f ? mj_splat<F>(23.0f) : mj_splat<F>(0.0f);
-  const I b = mj_bits(scaled);
+  x = x < -104.0f ? mj_splat<F>(-104.0f) : x;
+  x = x > 89.0f ? mj_splat<F>(89.0f) : x;
+  const mj_scaled<F> e = mj_exp_parts(x);
+  /* 2^n in two factors, so that a denormal result is rounded once, by the last product. */
+  const I half = e.n >> 1;
+  return e.y * mj_float((half + 127) << 23) * mj_float((e.n - half + 127) << 23);
+}
+
+/* exp(x) for x <= 0, 0 below -87: the same bits as mj_exp from -87 on, in fewer operations. */
+template <class F> MJ_BODY F mj_exp_negative(F x) {
+  const F bounded = x < -87.0f ? mj_splat<F>(-87.0f) : x;
+  const mj_scaled<F> e = mj_exp_parts(bounded);
+  const F y = e.y * mj_float((e.n + 127) << 23);
+  return x < -87.0f ? mj_splat<F>(0.0f) : y;
+}
+
+/* log(x) for a positive, finite x that is no denormal, plus k * log(2). Error < 1 ulp. */
+template <class F> MJ_BODY F mj_log_normal(F x, F k) {
+  typedef typename mj_of<F>::I I;
+  const I b = mj_bits(x);
   const I e = (b - 0x3F3504F3) >> 23; /* so that the mantissa lies in [sqrt(1/2), sqrt(2)) */
   const F f = mj_float(b - (e << 23)) - 1.0f;
-  const F k = mj_convert(e) - shift;
+  k = mj_convert(e) + k;
   F p = mj_splat<F>(7.0376836292e-2f);
   p = mj_fma(p, f, mj_splat<F>(-1.1514610310e-1f));
   p = mj_fma(p, f, mj_splat<F>(1.1676998740e-1f));
@@ -51,7 +62,13 @@ template <class F> MJ_BODY F mj_log(F x) {
   const F z = f * f;
   F y = mj_fma(p, f * z, k * -2.12194440e-4f);
   y = mj_fma(z, mj_splat<F>(-0.5f), y);
-  y = mj_fma(k, mj_splat<F>(0.693359375f), y + f);
+  return mj_fma(k, mj_splat<F>(0.693359375f), y + f);
+}
+
+/* log(x). Error < 1 ulp; -infinity at 0, NaN below 0; denormals are exact arguments. */
+template <class F> MJ_BODY F mj_log(F x) {
+  const F scaled = x < 1.17549435e-38f ? x * 8388608.0f : x;
+  F y = mj_log_normal(scaled, x < 1.17549435e-38f ? mj_splat<F>(-23.0f) : mj_splat<F>(0.0f));
   const F infinity = mj_splat<F>(MJ_INFINITY);
   y = x == infinity ? infinity : y;
   y = x == 0.0f ? mj_splat<F>(-MJ_INFINITY) : y;

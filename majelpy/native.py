@@ -83,10 +83,10 @@ def isa() -> str:
     return wanted or names[0]
 
 
-def _prototypes(header: str) -> dict[str, list[type]]:
+def _prototypes(header: str) -> dict[str, list[Any]]:
     """Argument types of each function of the header, by name."""
     text = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
-    functions = {}
+    functions: dict[str, list[Any]] = {}
     for name, arguments in re.findall(r"void (mj_\w+)\(([^)]*)\);", text):
         functions[name] = [
             ctypes.c_void_p if "*" in argument else _TYPES[argument.split()[0]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -23,6 +24,10 @@ SCALE = MEAN + 1
 
 def frames_of(i: int, length: int) -> np.ndarray:
     return (np.arange(length * 5, dtype=np.float32) + i).reshape(length, 5)
+
+
+def coded(value: object) -> np.ndarray:
+    return np.frombuffer(json.dumps(value).encode(), np.uint8)
 
 
 def write(path: Path, utterances: list[tuple[int, str, str]] = UTTERANCES, rate: int = 8000) -> str:
@@ -56,15 +61,16 @@ def test_everything_comes_back(path: Path) -> None:
 
 def test_the_layout_is_the_documented_one(path: Path) -> None:
     with h5py.File(path) as file:
-        assert dict(file.attrs)["format"] == "majelpy corpus 1"
+        assert file.attrs["format"] == b"majelpy corpus 1"
         assert set(file.attrs) == {
             "format", "rate", "window", "hop", "features", "arithmetic", "digest",
         }  # fmt: skip
+        assert json.loads(bytes(file["transcripts"])) == ["one two", "你", ""]
         assert {name: (file[name].shape, file[name].dtype.str) for name in file} == {
             "frames": ((308, 5), "<f4"),
             "offsets": ((4,), "<i8"),
-            "transcripts": ((3,), "|O"),
-            "names": ((3,), "|O"),
+            "transcripts": ((22,), "|u1"),
+            "names": ((38,), "|u1"),
             "digests": ((3, 32), "|u1"),
             "mean": ((5,), "<f4"),
             "scale": ((5,), "<f4"),
@@ -122,8 +128,8 @@ def test_a_changed_frame_is_noticed(path: Path) -> None:
     [
         ("mean", np.zeros(5, np.float32), "its content has the digest"),
         ("scale", np.full(5, np.nan, np.float32), "its content has the digest"),
-        ("transcripts", ["one two", "你", "x"], "its content has the digest"),
-        ("names", ["a", "b", "c"], "its content has the digest"),
+        ("transcripts", coded(["one two", "你", "x"]), "its content has the digest"),
+        ("names", coded(["a", "b", "c"]), "its content has the digest"),
         ("digests", np.zeros((3, 32), np.uint8), "its content has the digest"),
         ("offsets", np.array([0, 6, 8, 308]), "its content has the digest"),
         ("offsets", np.array([0, 9, 8, 308]), "the offsets do not ascend"),
@@ -133,13 +139,18 @@ def test_a_changed_frame_is_noticed(path: Path) -> None:
         ("offsets", np.array([0, 7, 8, 309]), "4 offsets for 3 utterances and 308 frames"),
         ("offsets", np.array([0, 7, 308]), "3 offsets for 3 utterances and 308 frames"),
         ("offsets", np.array([0.0, 7, 8, 308]), "/offsets is float64"),
-        ("names", ["a", "b"], "3 transcripts, 2 names"),
+        ("names", coded(["a", "b"]), "3 transcripts, 2 names"),
         ("digests", np.zeros((3, 31), np.uint8), r"digests \(3, 31\)"),
         ("mean", np.zeros(4, np.float32), r"statistics are \(4,\) and \(5,\)"),
         ("frames", np.zeros((308, 4), np.float32), r"frames are float32 \(308, 4\)"),
         ("frames", np.zeros((308, 5), np.float64), r"frames are float64 \(308, 5\)"),
         ("frames", np.zeros((307, 5), np.float32), "4 offsets for 3 utterances and 307 frames"),
-        ("names", np.arange(3), "not a corpus, or damaged"),
+        ("names", np.arange(3), "/names is int64"),
+        ("names", coded({"a": 1}), "/names is no list of texts"),
+        ("names", coded(["a", "b", 3]), "/names is no list of texts"),
+        ("names", coded(["a", "b", "c"])[:-1], "not a corpus, or damaged"),
+        ("transcripts", np.full(9, 255, np.uint8), "not a corpus, or damaged"),
+        ("transcripts", ["one two", "你", ""], "/transcripts is object"),
     ],
 )
 def test_replaced_parts_are_noticed(path: Path, name: str, value: object, message: str) -> None:
@@ -170,7 +181,11 @@ def test_missing_parts_are_noticed(path: Path, name: str) -> None:
 def test_changed_attributes_are_noticed(path: Path, key: str) -> None:
     with h5py.File(path, "r+") as file:
         value = file.attrs[key]
-        file.attrs[key] = "other" if isinstance(value, str) else value + 1
+        file.attrs[key] = np.bytes_("other") if isinstance(value, bytes) else value + 1
+    with pytest.raises(CorpusError, match=r"a\.h5: .*prepare the corpus again"):
+        Corpus.open(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs[key] = [[1.5]]
     with pytest.raises(CorpusError, match=r"a\.h5: .*prepare the corpus again"):
         Corpus.open(path)
     with h5py.File(path, "r+") as file:

@@ -92,6 +92,7 @@ def test_the_same_recording_may_stand_twice(tmp_path: Path) -> None:
         ("a.jsonl", '{"audio_filepath": "", "text": "y"}', r":1: 'audio_filepath' is empty"),
         ("a.jsonl", '\n{"audio', r"a\.jsonl:2: not a JSON object: Unterminated string"),
         ("a.jsonl", "[" * 100000, r"a\.jsonl:1: not a JSON object"),
+        ("a.jsonl", '{"audio_filepath": "x", "text": "\\ud800"}', r":1: half of a surrogate"),
         ("a.jsonl", '["x"]', r"a\.jsonl:1: a JSON object is needed, found list"),
     ],
 )

@@ -9,6 +9,7 @@
 
 #include "../entry_points.h"
 #include "../softmax.h"
+#include "lanes.h"
 #include "threads.h"
 
 namespace {
@@ -31,136 +32,133 @@ void log_softmax_block(int64_t rows, int64_t columns, const float *x, float *out
 
 int64_t padded(int64_t count) { return (count + MJ_LANES - 1) / MJ_LANES * MJ_LANES; }
 
-/* The lattice of one utterance. A row of states is stored with -infinity before its first place
- * and up to a whole vector after its last:   [-inf | b_0 .. b_L -inf..] and [-inf | l_0 .. l_L-1 -inf ..]. */
+/* The lattice of one utterance. A frame's states stand in a row, blanks and then labels, each with
+ * one dead vector before its first place (only the last lane of it is read) and dead lanes behind
+ * its last:   [ .. dead | b_0 .. b_L dead .. ][ .. dead | l_0 .. l_L-1 dead .. ]
+ * A lane behind the last stays dead, since its emission is. */
 class Lattice {
  public:
   Lattice(int64_t frames, int64_t alphabet, const float *log_probs, int64_t labels, const int32_t *label)
-      : T(frames), V(alphabet), L(labels), width(padded(labels + 1) + MJ_LANES), lp(log_probs), label(label) {
-    float *memory = mj::workspace_of<float>(mj::LATTICE, (3 * T + 10) * width + T + 2 * V);
-    alpha_b = memory, alpha_l = alpha_b + (T + 1) * width;
-    emit_l = alpha_l + (T + 1) * width;
-    beta = emit_l + T * width; /* two frames of blanks and labels */
-    jump = beta + 4 * width, jump_back = jump + width, weights = jump_back + width;
+      : T(frames), V(alphabet), L(labels), states(padded(labels + 1)), width(states + LEAD), lp(log_probs), label(label) {
+    alpha = mj::workspace_of<float>(mj::LATTICE, (5 * T + 7) * width + T + 2 * V);
+    beta = alpha + 2 * T * width;
+    emit = beta + 2 * T * width + MJ_LANES; /* reading past beta's last row ends before emit */
+    jump = emit + T * width, jump_back = jump + width, weights = jump_back + width;
     shifts = weights + 2 * width;
     posterior = shifts + T, chunk = posterior + V;
   }
 
   void run(float scale, float *loss, float *gradient) {
     prepare();
-    forward();
-    *loss = mj_ctc_loss(mj_sum<float>(T, [&](long t) { return mj_ctc_shift_term(shifts[t]); }),
-                        alpha_b[T * width + MJ_LANES + L], L > 0 ? alpha_l[T * width + MJ_LANES + L - 1] : -MJ_INFINITY);
-    backward(scale, gradient);
+    int64_t count = 0;
+    for (int64_t t = 0; t < T; t++) { /* both passes at once: each waits for its own frame before */
+      forward(t);
+      backward(T - 1 - t);
+      if (t % MJ_CTC_SHIFT == MJ_CTC_SHIFT - 1) {
+        shifts[count++] = shift(alpha + 2 * t * width);
+        shift(beta + 2 * (T - 1 - t) * width);
+      }
+    }
+    const float *last = alpha + 2 * (T - 1) * width + LEAD;
+    *loss = mj_ctc_loss(mj_sum<float>(count, [&](long i) { return shifts[i]; }), last[L],
+                        L > 0 ? last[width + L - 1] : MJ_CTC_DEAD);
+    for (int64_t t = 0; t < T; t++) gradient_row(t, scale, gradient + t * V);
   }
 
  private:
-  static constexpr int64_t LEAD = MJ_LANES; /* places before state 0, only the last of them is read */
-  int64_t T, V, L, width;
+  static constexpr int64_t LEAD = MJ_LANES;
+  int64_t T, V, L, states, width;
   const float *lp;
   const int32_t *label;
-  float *alpha_b, *alpha_l, *emit_l, *beta, *jump, *jump_back, *weights, *shifts, *posterior, *chunk;
+  float *alpha, *beta, *emit, *jump, *jump_back, *weights, *shifts, *posterior, *chunk;
 
   static void fill(float *p, int64_t count, float value) { std::fill(p, p + count, value); }
   bool may_jump(int64_t i) const { return i > 0 && i < L && label[i] != label[i - 1]; }
-  int64_t state_vectors() const { return padded(L + 1); }
 
   void prepare() {
-    fill(alpha_b, 2 * (T + 1) * width, -MJ_INFINITY);
-    fill(beta, 4 * width, -MJ_INFINITY);
-    for (int64_t i = 0; i + LEAD < width; i++) { /* 0 where label i may follow label i-1 without a blank */
-      jump[LEAD + i] = may_jump(i) ? 0.0f : -MJ_INFINITY;
-      jump_back[LEAD + i] = may_jump(i + 1) ? 0.0f : -MJ_INFINITY;
+    for (int64_t i = 0; i < states; i++) { /* 0 where label i may follow label i-1 without a blank */
+      jump[LEAD + i] = may_jump(i) ? 0.0f : MJ_CTC_DEAD;
+      jump_back[LEAD + i] = may_jump(i + 1) ? 0.0f : MJ_CTC_DEAD;
     }
     for (int64_t t = 0; t < T; t++) {
-      float *row = emit_l + t * width;
-      fill(row, width, -MJ_INFINITY);
-      for (int64_t i = 0; i < L; i++) row[LEAD + i] = lp[t * V + label[i]];
+      for (int64_t half = 0; half < 2; half++) {
+        fill(alpha + (2 * t + half) * width, LEAD, MJ_CTC_DEAD);
+        fill(beta + (2 * t + half) * width, LEAD, MJ_CTC_DEAD);
+      }
+      float *row = emit + t * width + LEAD;
+      for (int64_t i = 0; i < L; i++) row[i] = lp[t * V + label[i]];
+      fill(row + L, states - L, MJ_CTC_DEAD);
+    }
+    fill(beta + 2 * T * width, MJ_LANES, MJ_CTC_DEAD);
+  }
+
+  void forward(int64_t t) {
+    float *b = alpha + 2 * t * width, *l = b + width;
+    if (t == 0) {
+      fill(b + LEAD, states, MJ_CTC_DEAD);
+      fill(l + LEAD, states, MJ_CTC_DEAD);
+      b[LEAD] = lp[0];
+      if (L > 0) l[LEAD] = emit[LEAD];
+      return;
+    }
+    const float *b0 = b - 2 * width, *l0 = b - width;
+    const mj_vf blank = mj_splat<mj_vf>(lp[t * V]);
+    for (int64_t i = LEAD; i < width; i += MJ_LANES) {
+      const mj_vf b_same = mj_load(b0 + i), l_before = mj_load(l0 + i - 1);
+      mj_store(b + i, mj_ctc_blank(b_same, l_before, blank));
+      mj_store(l + i, mj_ctc_label(mj_load(l0 + i), b_same, mj_add(l_before, mj_load(jump + i)),
+                                   mj_load(emit + t * width + i)));
     }
   }
 
-  /* Shift a frame's two rows so that their largest value is 0; the shift comes back. */
-  float shift(float *b, float *l) const {
-    mj_vf most = mj_splat<mj_vf>(-MJ_INFINITY);
-    for (int64_t i = LEAD; i < LEAD + state_vectors(); i += MJ_LANES) most = mj_max(most, mj_max(mj_load(b + i), mj_load(l + i)));
-    float max = most[0];
-    for (int lane = 1; lane < MJ_LANES; lane++) max = mj_max(max, most[lane]);
+  void backward(int64_t t) {
+    float *b = beta + 2 * t * width, *l = b + width;
+    if (t == T - 1) {
+      fill(b + LEAD, states, MJ_CTC_DEAD);
+      fill(l + LEAD, states, MJ_CTC_DEAD);
+      b[LEAD + L] = lp[t * V];
+      if (L > 0) l[LEAD + L - 1] = emit[t * width + LEAD + L - 1];
+      return;
+    }
+    const float *b1 = b + 2 * width, *l1 = b + 3 * width;
+    const mj_vf blank = mj_splat<mj_vf>(lp[t * V]);
+    for (int64_t i = LEAD; i < width; i += MJ_LANES) {
+      const mj_vf l_same = mj_load(l1 + i);
+      mj_store(b + i, mj_ctc_blank(mj_load(b1 + i), l_same, blank));
+      mj_store(l + i, mj_ctc_label(l_same, mj_load(b1 + i + 1), mj_add(mj_load(l1 + i + 1), mj_load(jump_back + i)),
+                                   mj_load(emit + t * width + i)));
+    }
+  }
+
+  /* Shift a frame's row so that its largest value is 0; the shift comes back. */
+  float shift(float *row) const {
+    mj_vf most = mj_splat<mj_vf>(MJ_CTC_DEAD);
+    for (int64_t i = LEAD; i < width; i += MJ_LANES) {
+      most = mj_larger(most, mj_larger(mj_load(row + i), mj_load(row + width + i)));
+    }
+    const float max = mj::lane_max(most);
     const mj_vf by = mj_splat<mj_vf>(max);
-    for (int64_t i = LEAD; i < LEAD + state_vectors(); i += MJ_LANES) {
-      mj_store(b + i, mj_ctc_shift(mj_load(b + i), by));
-      mj_store(l + i, mj_ctc_shift(mj_load(l + i), by));
+    for (int64_t i = LEAD; i < width; i += MJ_LANES) {
+      mj_store(row + i, mj_ctc_shift(mj_load(row + i), by));
+      mj_store(row + width + i, mj_ctc_shift(mj_load(row + width + i), by));
     }
     return max;
   }
 
-  /* A lane past the last state would come alive through its live neighbour: keep it dead. */
-  void bury(float *b, float *l) const {
-    fill(b + LEAD + L + 1, width - LEAD - L - 1, -MJ_INFINITY);
-    fill(l + LEAD + L, width - LEAD - L, -MJ_INFINITY);
-  }
-
-  /* Row t + 1 of alpha belongs to frame t; row 0 is the state before any frame: at blank 0. */
-  void forward() {
-    for (int64_t t = 0; t < T; t++) {
-      const float *b0 = alpha_b + t * width, *l0 = alpha_l + t * width;
-      float *b = alpha_b + (t + 1) * width, *l = alpha_l + (t + 1) * width;
-      if (t == 0) {
-        b[LEAD] = lp[0];
-        if (L > 0) l[LEAD] = emit_l[LEAD];
-      } else {
-        const mj_vf blank = mj_splat<mj_vf>(lp[t * V]);
-        for (int64_t i = LEAD; i < LEAD + state_vectors(); i += MJ_LANES) {
-          const mj_vf l_before = mj_load(l0 + i - 1);
-          mj_store(b + i, mj_ctc_blank(mj_load(b0 + i), l_before, blank));
-          mj_store(l + i, mj_ctc_label(mj_load(l0 + i), mj_load(b0 + i), mj_add(l_before, mj_load(jump + i)),
-                                       mj_load(emit_l + t * width + i)));
-        }
-        bury(b, l);
-      }
-      shifts[t] = shift(b, l);
-    }
-  }
-
-  /* Backward variables include their own frame's emission, as the forward ones do. */
-  void backward(float scale, float *gradient) {
-    float *b = beta, *l = beta + width, *b1 = beta + 2 * width, *l1 = beta + 3 * width; /* b1, l1: frame t + 1 */
-    for (int64_t t = T - 1; t >= 0; t--) {
-      const mj_vf blank = mj_splat<mj_vf>(lp[t * V]);
-      if (t == T - 1) {
-        b[LEAD + L] = lp[t * V];
-        if (L > 0) l[LEAD + L - 1] = emit_l[t * width + LEAD + L - 1];
-      } else {
-        for (int64_t i = LEAD; i < LEAD + state_vectors(); i += MJ_LANES) {
-          const mj_vf l_same = mj_load(l1 + i);
-          mj_store(b + i, mj_ctc_blank(mj_load(b1 + i), l_same, blank));
-          mj_store(l + i, mj_ctc_label(l_same, mj_load(b1 + i + 1), mj_add(mj_load(l1 + i + 1), mj_load(jump_back + i)),
-                                       mj_load(emit_l + t * width + i)));
-        }
-        bury(b, l);
-      }
-      shift(b, l);
-      gradient_row(t, b, l, scale, gradient + t * V);
-      std::swap(b, b1);
-      std::swap(l, l1);
-    }
-  }
-
-  void gradient_row(int64_t t, const float *b, const float *l, float scale, float *row) {
-    const float *fb = alpha_b + (t + 1) * width, *fl = alpha_l + (t + 1) * width;
+  void gradient_row(int64_t t, float scale, float *row) {
+    const float *fb = alpha + 2 * t * width, *fl = fb + width, *bb = beta + 2 * t * width, *bl = bb + width;
     float *pb = weights, *pl = weights + width;
     const mj_vf blank = mj_splat<mj_vf>(lp[t * V]);
-    mj_vf most = mj_splat<mj_vf>(-MJ_INFINITY);
-    for (int64_t i = LEAD; i < LEAD + state_vectors(); i += MJ_LANES) {
-      const mj_vf emitted = mj_load(emit_l + t * width + i);
-      const mj_vf live = emitted == -MJ_INFINITY ? mj_splat<mj_vf>(0.0f) : emitted;
-      mj_store(pb + i, mj_ctc_posterior_log(mj_load(fb + i), mj_load(b + i), blank));
-      mj_store(pl + i, mj_ctc_posterior_log(mj_load(fl + i), mj_load(l + i), live));
-      most = mj_max(most, mj_max(mj_load(pb + i), mj_load(pl + i)));
+    mj_vf most = mj_splat<mj_vf>(MJ_CTC_DEAD);
+    for (int64_t i = LEAD; i < width; i += MJ_LANES) {
+      const mj_vf b = mj_ctc_posterior_log(mj_load(fb + i), mj_load(bb + i), blank);
+      const mj_vf l = mj_ctc_posterior_log(mj_load(fl + i), mj_load(bl + i), mj_load(emit + t * width + i));
+      mj_store(pb + i, b);
+      mj_store(pl + i, l);
+      most = mj_larger(most, mj_larger(b, l));
     }
-    float max = most[0];
-    for (int lane = 1; lane < MJ_LANES; lane++) max = mj_max(max, most[lane]);
-    const mj_vf top = mj_splat<mj_vf>(max);
-    for (int64_t i = LEAD; i < LEAD + state_vectors(); i += MJ_LANES) {
+    const mj_vf top = mj_splat<mj_vf>(mj::lane_max(most));
+    for (int64_t i = LEAD; i < width; i += MJ_LANES) {
       mj_store(pb + i, mj_ctc_posterior(mj_load(pb + i), top));
       mj_store(pl + i, mj_ctc_posterior(mj_load(pl + i), top));
     }
@@ -178,13 +176,11 @@ class Lattice {
       }
     }
     const float labels = mj_sum<float>(L, [&](long i) { return pl[LEAD + i]; });
-    const float sum = mj_add(posterior[0], labels);
-    const mj_vf sum_v = mj_splat<mj_vf>(sum), scale_v = mj_splat<mj_vf>(scale);
-    int64_t v = 0;
-    for (; v + MJ_LANES <= V; v += MJ_LANES) {
-      mj_store(row + v, mj_ctc_gradient(mj_load(lp + t * V + v), mj_load(posterior + v), sum_v, scale_v));
+    const mj_vf sum = mj_splat<mj_vf>(mj_add(posterior[0], labels)), by = mj_splat<mj_vf>(scale);
+    for (int64_t v = 0; v < V; v += MJ_LANES) {
+      const mj_vf log_prob = mj::load_some(lp + t * V + v, V - v), weight = mj::load_some(posterior + v, V - v);
+      mj::store_some(row + v, mj_ctc_gradient(log_prob, weight, sum, by), V - v);
     }
-    for (; v < V; v++) row[v] = mj_ctc_gradient(lp[t * V + v], posterior[v], sum, scale);
   }
 };
 

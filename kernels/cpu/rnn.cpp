@@ -16,12 +16,15 @@
 
 #include "../entry_points.h"
 #include "../rnn.h"
+#include "lanes.h"
 #include "threads.h"
 #include "tile.h"
 
 namespace {
 
 using mj::COLUMNS;
+using mj::load_some;
+using mj::store_some;
 using mj::TILE_ROWS;
 
 struct Sequences {
@@ -60,21 +63,6 @@ struct Backward {
   static mj_vf step(mj_vf dy, mj_vf recurrent, mj_vf h) { return mj_rnn_backward(dy, recurrent, h); }
   static mj_vf first(mj_vf dy, mj_vf h) { return mj_rnn_backward_first(dy, h); }
 };
-
-mj_vf load_some(const float *p, int64_t count) {
-  if (count >= MJ_LANES) return mj_load(p);
-  mj_vf v = mj_splat<mj_vf>(0.0f);
-  if (count > 0) memcpy(&v, p, count * sizeof(float));
-  return v;
-}
-
-void store_some(float *p, mj_vf v, int64_t count) {
-  if (count >= MJ_LANES) {
-    mj_store(p, v);
-  } else if (count > 0) {
-    memcpy(p, &v, count * sizeof(float));
-  }
-}
 
 /* One group of rows: x, other and out are matrices with `stride` columns, read at `column`. */
 template <class Step> struct Group {

@@ -33,6 +33,11 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def line(command: str, error: MajelError) -> str:
+    """What a command says of an error."""
+    return f"majel {command}: {str(error).removeprefix(f'{command}: ')}"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return the exit code."""
     options = parser().parse_args(arguments)
@@ -41,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except MajelError as error:
-        print(f"majel {options.command}: {error}", file=sys.stderr)
+        print(line(options.command, error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"majel {options.command}: interrupted", file=sys.stderr)

@@ -27,7 +27,9 @@ def run(options: argparse.Namespace) -> int:
     """Evaluate and print."""
     import numpy as np
 
-    from majelpy.comm.world import World
+    from majelpy.cli import line
+    from majelpy.comm.world import RankFailed, World
+    from majelpy.errors import MajelError
     from majelpy.native import set_threads
     from majelpy.speech.corpus import Corpus
     from majelpy.train.data import Utterances
@@ -39,27 +41,41 @@ def run(options: argparse.Namespace) -> int:
 
     world = World.start()
     world.install_excepthook()
-    set_threads(default_threads(world.local_size))
-    trained = load_trained(options.run_folder)
-    corpus = Corpus.open(options.corpus)
-    check_features(corpus, trained.rate, trained.features, options.run_folder)
-    data = Utterances(
-        corpus,
-        np.arange(len(corpus)),
-        trained.alphabet,
-        "drop",
-        trained.mean,
-        trained.scale,
-        cache_bytes=0,
-    )
-    found = evaluate(trained.model, trained.parameters, data, trained.alphabet, world)
+    error: MajelError | None = None
+    try:
+        set_threads(default_threads(world.local_size))
+        trained = load_trained(options.run_folder, quiet=world.rank != 0)
+        corpus = Corpus.open(options.corpus)
+        check_features(corpus, trained.rate, trained.features, options.run_folder)
+        data = Utterances(
+            corpus,
+            np.arange(len(corpus)),
+            trained.alphabet,
+            "drop",
+            trained.mean,
+            trained.scale,
+            cache_bytes=0,
+        )
+    except MajelError as found:
+        error = found
+    # All ranks learn whether all are ready; the lowest that is not says why.
+    try:
+        world.agree(error)
+    except RankFailed:
+        return 2
+    try:
+        result = evaluate(trained.model, trained.parameters, data, trained.alphabet, world)
+    except MajelError as found:
+        if world.size == 1:
+            raise
+        world.abort(line("eval", found).removeprefix("majel "), 2)
     if world.rank == 0:
         data.warn_outside()
-        result = {
-            "cer": round(found.errors.cer, 6),
-            "wer": round(found.errors.wer, 6),
-            "loss": number(found.loss),
-            "utterances": found.utterances,
+        shown = {
+            "cer": round(result.errors.cer, 6),
+            "wer": round(result.errors.wer, 6),
+            "loss": number(result.loss),
+            "utterances": result.utterances,
         }
-        print(json.dumps(result, indent=None if options.json else 1))
+        print(json.dumps(shown, indent=None if options.json else 1))
     return 0

@@ -29,9 +29,11 @@ def run(options: argparse.Namespace) -> int:
     cores = len(os.sched_getaffinity(0))
     lines = {
         "majelpy": f"{__version__}, arithmetic {ARITHMETIC}",
-        "python": f"{platform.python_version()}, numpy {numpy.__version__}, h5py {h5py.__version__}",
+        "python": f"{platform.python_version()}, numpy {numpy.__version__}, "
+        f"h5py {h5py.__version__}",
         "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
-        "instruction set": f"{native.isa()} (this machine runs {', '.join(native.available_isas())})",
+        "instruction set": f"{native.isa()} (this machine runs "
+        f"{', '.join(native.available_isas())})",
         "kernel digest": native.kernel_digest(),
         "cores": f"{cores} usable; a rank uses {default_threads(1)} threads alone on a host, "
         f"else cores / ranks of the host",

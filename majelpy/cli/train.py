@@ -7,8 +7,9 @@ import sys
 from dataclasses import fields
 from typing import Any
 
+from majelpy.cli import line
 from majelpy.comm.world import RankFailed, World
-from majelpy.errors import MajelError
+from majelpy.errors import MajelError, RecipeError
 from majelpy.train.launch import Launch
 
 
@@ -35,7 +36,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--steps", type=int, metavar="N", help="stop after step N (resumable)")
     place = parser.add_argument_group("launch (how to execute; never changes the result)")
     place.add_argument("--place", default="cpu", choices=("cpu",), help="where to compute")
-    place.add_argument("--threads", type=int, metavar="N", help="threads of a rank")
+    place.add_argument(
+        "--threads", type=int, metavar="N", help="threads of a rank (default 0: its cores)"
+    )
     place.add_argument(
         "--no-shared-memory",
         dest="shared_memory",
@@ -77,6 +80,8 @@ def run(options: argparse.Namespace) -> int:
     world.install_excepthook()
     error: Exception | None = None
     try:
+        if options.steps is not None and options.steps < 1:
+            raise RecipeError(f"--steps is {options.steps}; needs at least 1")
         training = Run(load(options.recipe, options.set), launch_of(options), world, options.out)
     except MajelError as found:
         error = found
@@ -87,10 +92,12 @@ def run(options: argparse.Namespace) -> int:
         return 2
     try:
         fingerprint = training.train(options.steps)
+    except RankFailed:
+        return 2
     except MajelError as found:
         if world.size == 1:
             raise
-        world.abort(f"majel train: {found}", 2)
+        world.abort(line("train", found).removeprefix("majel "), 2)
     if world.rank == 0:
         print(f"fingerprint: {fingerprint}")
         sys.stdout.flush()

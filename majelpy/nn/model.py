@@ -81,7 +81,7 @@ class Model:
             f"dense.{number + 1}", sizes.recurrent, sizes.output_dense, clipped=True
         )
         self.output = Dense("output", sizes.output_dense, sizes.alphabet, clipped=False)
-        layers = [*self.dense, self.birnn, self.output_dense, self.output]
+        layers: list[Dense | BiRnn] = [*self.dense, self.birnn, self.output_dense, self.output]
         self.layout = Layout([p for layer in layers for p in layer.parameters()])
 
     def forward(self, batch: Batch, parameters: Array) -> Activations:
@@ -120,9 +120,7 @@ class Model:
             gradients.slots,
             self.layout.loss,
         )
-        dx = self.output.backward(
-            d, acts.output_dense, acts.log_probs, weights, gradients
-        )
+        dx = self.output.backward(d, acts.output_dense, acts.log_probs, weights, gradients)
         assert dx is not None
         dx = self.output_dense.backward(
             dx, acts.recurrent_out, acts.output_dense, weights, gradients

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ def log_softmax(x: Any) -> Array:
 
 def frames_needed(labels: Sequence[int]) -> int:
     """Fewest frames that can carry these labels: one each, and a blank between equal ones."""
-    repeats = sum(a == b for a, b in zip(labels, labels[1:], strict=False))
+    repeats = sum(a == b for a, b in itertools.pairwise(labels))
     return max(1, len(labels) + repeats)
 
 

@@ -149,4 +149,3 @@ def tree_sum(nodes: Sequence[np.ndarray], merges: Sequence[int], out: Sequence[n
     library().mj_tree_sum(
         len(nodes), sources.ctypes.data, program.ctypes.data, len(out), targets.ctypes.data, size
     )
-

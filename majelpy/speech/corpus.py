@@ -8,6 +8,7 @@ A damaged file is a `CorpusError`, whatever h5py thinks of it.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -22,9 +23,14 @@ from numpy.typing import NDArray
 
 from majelpy.errors import CorpusError, OutputError
 from majelpy.speech.corpus_format import FORMAT, corpus_digest, metadata, utterance_digest
-from majelpy.speech.sink import Sink
+from majelpy.sink import Sink
 
 _REMEDY = "prepare the corpus again"
+
+# From this layout on HDF5 keeps a checksum of its own structure. Strings of variable length
+# have none: a flipped bit in them sends the library into an endless loop. Hence texts are
+# stored as the bytes of a JSON list, and short ones as strings of fixed length.
+_LIBRARY_VERSION = ("v110", "v110")
 
 # Rows of a stored block of frames: some 100 KiB for a spectrogram, so that reading one
 # utterance reads little else.
@@ -62,7 +68,7 @@ class Corpus:
         self.path = path
         self._file = file
         with _reading(path):
-            found = file.attrs.get("format")
+            found = _text(file.attrs["format"]) if "format" in file.attrs else None
             if found != FORMAT:
                 raise CorpusError(
                     f"{path}: not a corpus of this version of majelpy (its format is "
@@ -73,14 +79,14 @@ class Corpus:
             self.hop = int(file.attrs["hop"])
             self.features = int(file.attrs["features"])
             self.arithmetic = int(file.attrs["arithmetic"])
-            self.digest = str(file.attrs["digest"])
+            self.digest = _text(file.attrs["digest"])
             self._frames = file["frames"]
             self._offsets = _array(file["offsets"], np.int64, 1)
             self._digests = _array(file["digests"], np.uint8, 2)
             self.mean = _array(file["mean"], np.float32, 1)
             self.scale = _array(file["scale"], np.float32, 1)
-            self.transcripts = [str(text) for text in file["transcripts"].asstr()[()]]
-            self.names = [str(text) for text in file["names"].asstr()[()]]
+            self.transcripts = _texts(file["transcripts"])
+            self.names = _texts(file["names"])
             shape, dtype = self._frames.shape, self._frames.dtype
         self._check_structure(shape, dtype)
         self.lengths: NDArray[np.int64] = np.diff(self._offsets)
@@ -221,7 +227,7 @@ class CorpusWriter:
             raise OutputError(f"{path}: cannot write the corpus: {error.strerror}") from None
         try:
             with self._writing():
-                self._file = h5py.File(self._sink, "w")
+                self._file = h5py.File(self._sink, "w", libver=_LIBRARY_VERSION)
                 self._frames = self._file.create_dataset(
                     "frames",
                     shape=(0, features),
@@ -267,13 +273,13 @@ class CorpusWriter:
             self._metadata, mean, scale, np.diff(offsets).tolist(),
             self._transcripts, self._names, digests,
         )  # fmt: skip
-        text = h5py.string_dtype("utf-8")
         with self._writing():
             for key, value in (*self._metadata.items(), ("digest", digest)):
-                self._file.attrs[key] = value
+                self._file.attrs[key] = np.bytes_(value) if isinstance(value, str) else value
             self._file.create_dataset("offsets", data=offsets, dtype="<i8")
-            self._file.create_dataset("transcripts", data=self._transcripts, dtype=text)
-            self._file.create_dataset("names", data=self._names, dtype=text)
+            for name, texts in (("transcripts", self._transcripts), ("names", self._names)):
+                encoded = json.dumps(texts, ensure_ascii=False).encode()
+                self._file.create_dataset(name, data=np.frombuffer(encoded, np.uint8))
             self._file.create_dataset("digests", data=digests, dtype="u1")
             self._file.create_dataset("mean", data=mean, dtype="<f4")
             self._file.create_dataset("scale", data=scale, dtype="<f4")
@@ -340,6 +346,19 @@ def _array(dataset: h5py.Dataset, dtype: type[np.generic], ndim: int) -> NDArray
         raise ValueError(f"{dataset.name} claims {dataset.nbytes} bytes, more than the file has")
     values: NDArray[Any] = dataset[()]
     return values
+
+
+def _text(attribute: object) -> str:
+    if not isinstance(attribute, bytes):
+        raise TypeError(f"text expected, found {type(attribute).__name__}")
+    return attribute.decode()
+
+
+def _texts(dataset: h5py.Dataset) -> list[str]:
+    texts = json.loads(_array(dataset, np.uint8, 1).tobytes())
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{dataset.name} is no list of texts")
+    return texts
 
 
 @contextmanager

@@ -152,6 +152,10 @@ def _jsonl_rows(path: str, text: str) -> Iterator[tuple[int, str, str]]:
 def _entry(manifest: Path, line: int, where: str, transcript: str) -> Entry:
     if "\0" in where:
         raise ManifestError(f"{manifest}:{line}: the path holds a NUL character")
+    for text in (where, transcript):
+        # JSON can spell half a character, which no file can then hold.
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise ManifestError(f"{manifest}:{line}: half of a surrogate pair in {text!r}")
     path = Path(os.path.normpath(manifest.parent / where))
     if not os.path.isabs(where):
         name = Path(os.path.normpath(where)).as_posix()

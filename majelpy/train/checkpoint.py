@@ -2,7 +2,9 @@
 
 Policy. Written aside, synced, renamed, so a file under its final name is whole; the digest inside
 covers every tensor and the description, so a damaged one is found before it is used. The newest
-`KEEP` are kept. No pickle.
+`KEEP` are kept. No pickle. As in a corpus, HDF5 keeps checksums of its own structure, there are no
+strings of variable length (a flipped bit in one sends the library into an endless loop), and a
+failed write never reaches the library (it would crash at exit).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +22,11 @@ import h5py
 import numpy as np
 
 from majelpy.errors import CheckpointError, OutputError
+from majelpy.sink import Sink
 
 FORMAT = "majelpy checkpoint 1"
 KEEP = 3
+_DESCRIPTION = "description"
 
 
 @dataclass
@@ -68,24 +73,38 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
     path = path_of(folder, checkpoint.step)
     aside = folder / f".{path.name}.{os.getpid()}.tmp"
     try:
-        with h5py.File(aside, "w") as file:
-            file.attrs["format"] = FORMAT
-            file.attrs["step"] = checkpoint.step
-            file.attrs["description"] = json.dumps(checkpoint.description, sort_keys=True)
-            file.attrs["digest"] = checkpoint.digest()
-            for name, tensor in checkpoint.tensors.items():
-                file.create_dataset(name, data=tensor, dtype="<f4")
-        _sync(aside)
+        aside.unlink(missing_ok=True)
+        _write(aside, checkpoint)
         os.replace(aside, path)
         _sync(folder)
-    except (OSError, RuntimeError, ValueError) as error:
-        # h5py reports a full disk as any of these, depending on what was being flushed.
-        aside.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise OutputError(f"checkpoint: cannot write {path} ({reason})") from None
+    except OSError as error:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise OutputError(f"checkpoint: cannot write {path} ({error.strerror})") from None
     for step in list(steps(folder))[KEEP:]:
         path_of(folder, step).unlink(missing_ok=True)
     return path
+
+
+def _write(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a file and bring it to the disk; raises the system's OSError."""
+    sink = Sink(path)
+    try:
+        with h5py.File(sink, "w", libver=("v110", "v110")) as file:
+            file.attrs["format"] = np.bytes_(FORMAT)
+            file.attrs["digest"] = np.bytes_(checkpoint.digest())
+            file.attrs["step"] = checkpoint.step
+            text = json.dumps(checkpoint.description, sort_keys=True).encode()
+            file.create_dataset(_DESCRIPTION, data=np.frombuffer(text, np.uint8))
+            for name, tensor in checkpoint.tensors.items():
+                file.create_dataset(name, data=tensor, dtype="<f4")
+        if sink.error is None:
+            sink.close()
+    finally:
+        sink.give_up()
+        sink.close()
+    if sink.error is not None:
+        raise sink.error
 
 
 def _sync(path: Path) -> None:
@@ -116,19 +135,19 @@ def read(path: Path) -> Checkpoint:
     """
     try:
         with h5py.File(path, "r", locking="best-effort") as file:
-            if file.attrs.get("format") != FORMAT:
+            if "format" not in file.attrs or file.attrs["format"] != FORMAT.encode():
                 raise CheckpointError(f"{path}: not a checkpoint ({FORMAT})")
             tensors: dict[str, np.ndarray] = {}
 
             def collect(name: str, item: Any) -> None:
                 if isinstance(item, h5py.Dataset):
-                    tensors[name] = np.asarray(item[()], dtype=np.float32)
+                    kind = np.uint8 if name == _DESCRIPTION else np.float32
+                    tensors[name] = _array(item, kind)
 
             file.visititems(collect)
-            checkpoint = Checkpoint(
-                int(file.attrs["step"]), json.loads(file.attrs["description"]), tensors
-            )
-            digest = str(file.attrs["digest"])
+            description = json.loads(tensors.pop(_DESCRIPTION).tobytes())
+            checkpoint = Checkpoint(int(file.attrs["step"]), description, tensors)
+            digest = bytes(file.attrs["digest"]).decode()
     except CheckpointError:
         raise
     except Exception as error:  # h5py raises almost anything on damaged files
@@ -139,12 +158,29 @@ def read(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """Return the newest good checkpoint, and a line for each damaged one that was passed over."""
-    problems = []
+def _array(dataset: Any, kind: type[np.generic]) -> np.ndarray:
+    if dataset.dtype != kind:
+        raise ValueError(f"{dataset.name} is {dataset.dtype}")
+    # A damaged header can claim any size; without this check NumPy would try to take it.
+    if dataset.nbytes > dataset.file.id.get_filesize():
+        raise ValueError(f"{dataset.name} claims {dataset.nbytes} bytes, more than the file has")
+    return np.asarray(dataset[()])
+
+
+def newest(folder: Path, *, set_aside: bool = False) -> tuple[Checkpoint | None, list[str]]:
+    """Return the newest good checkpoint, and a line for each damaged one that was passed over.
+
+    With ``set_aside`` the damaged ones get another name, ``step-N.h5.damaged``: else they would
+    count among the newest `KEEP`, and new ones be removed in their place.
+    """
+    problems: list[str] = []
     for step in steps(folder):
         try:
             return read(path_of(folder, step)), problems
         except CheckpointError as error:
             problems.append(str(error))
+            if set_aside:
+                path = path_of(folder, step)
+                with suppress(OSError):
+                    path.rename(f"{path}.damaged")
     return None, problems

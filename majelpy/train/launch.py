@@ -5,10 +5,20 @@ Policy. A new field needs a variation in tests/test_one_answer.py, or that test 
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
 from majelpy.array.memory import DEFAULT_POOL_BYTES
+from majelpy.errors import RecipeError
+
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "threads": (0, 1024),
+    "bucket_bytes": (64, math.inf),
+    "pool_bytes": (0, math.inf),
+    "cache_bytes": (0, math.inf),
+    "checkpoint_seconds": (0, math.inf),
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,11 @@ class Launch:
         Features kept in memory after their first use.
     checkpoint_seconds : float
         Least time between checkpoints; 0: one after each step.
+
+    Raises
+    ------
+    RecipeError
+        If a number is out of bounds.
     """
 
     threads: int = 0
@@ -40,6 +55,13 @@ class Launch:
     prefetch: bool = True
     cache_bytes: int = 1 << 30
     checkpoint_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in _BOUNDS.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                needed = f"at least {least:g}" + (f", at most {most:g}" if most < math.inf else "")
+                raise RecipeError(f"--{name.replace('_', '-')} is {value}; needs {needed}")
 
 
 def default_threads(local_ranks: int) -> int:

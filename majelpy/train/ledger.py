@@ -83,7 +83,8 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 entry = json.loads(line)
             except ValueError:
                 return  # torn by a kill; what follows was never synced
-            if not line.endswith("\n") or not isinstance(entry.get("step"), int):
+            whole = line.endswith("\n") and isinstance(entry, dict)
+            if not whole or not isinstance(entry.get("step"), int):
                 return
             yield line, entry
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from majelpy.array.memory import Pool, pool, set_pool
 from majelpy.comm.world import World
+from majelpy.errors import WorldError
 from majelpy.native import set_threads
 from majelpy.train import checkpoint as checkpoints
 from majelpy.train.evaluate import Evaluation, evaluate
@@ -30,6 +31,8 @@ from majelpy.train.trainer import DIGEST_STEPS, StepResult, Trainer
 class Run:
     """A run on one rank; all ranks make the same calls.
 
+    Making one is local; `train` is where ranks wait for one another.
+
     Parameters
     ----------
     recipe : Recipe
@@ -41,18 +44,20 @@ class Run:
 
     def __init__(self, recipe: Recipe, launch: Launch, world: World, folder: str):
         self._world, self._launch = world, launch
+        self._recipe = recipe
         self._writes = world.rank == 0
         self._folder = RunFolder(folder)
         self._signal: int | None = None
+        if world.size > recipe.data.leaves:
+            raise WorldError(
+                f"train: {world.size} ranks for {recipe.data.leaves} leaves; start at most "
+                f"{recipe.data.leaves} ranks or raise data.leaves in the recipe"
+            )
         set_pool(Pool(launch.pool_bytes))
         set_threads(launch.threads or default_threads(world.local_size))
         self._prepared: Prepared = prepare_run(recipe, launch)
         if self._writes:
             self._folder.open_for_training(recipe, self._prepared.content)
-        self._trainer = Trainer(
-            recipe, launch, world, self._prepared.model, self._prepared.train,
-            self._prepared.description,
-        )  # fmt: skip
 
     def train(self, stop_at: int | None) -> str:
         """Train to the end, or to step ``stop_at``; return the fingerprint.
@@ -62,16 +67,20 @@ class Run:
         MajelError
             On a rank that fails; the caller ends the world.
         """
-        world, trainer = self._world, self._trainer
-        check_agreement(world, self._prepared.content)
+        world, prepared = self._world, self._prepared
+        check_agreement(world, prepared.content)
+        self._trainer = trainer = Trainer(
+            self._recipe, self._launch, world, prepared.model, prepared.train, prepared.description
+        )
         self._restore()
         last = min(trainer.steps, stop_at if stop_at is not None else trainer.steps)
+        last = max(last, trainer.step)
         self._catch_signals()
         if self._writes:
             self._prepared.train.warn_outside()
             ledger = Ledger(self._folder.ledger, trainer.step)
             timings = Ledger(self._folder.timings, trainer.step)
-            self._saved_at, self._saved_step = time.monotonic(), trainer.step
+            self._saved_at = time.monotonic()
         losses: list[float] = []
         with Progress(shown=self._writes, steps=last, done=trainer.step) as progress:
             self._greet(progress, last)
@@ -89,8 +98,7 @@ class Run:
                 if self._writes:
                     ledger.append(entry)
                     timings.append(self._timing(result, time.perf_counter() - start))
-                    self._save_sometimes(ledger, last)
-                    self._end_on_signal()
+                    self._save_or_end(ledger, last)
         fingerprint = trainer.digest()
         if self._writes:
             ledger.close()
@@ -103,11 +111,13 @@ class Run:
 
     def _restore(self) -> None:
         """Continue from the newest good checkpoint; rank 0 reads and the others are told."""
-        found, problems = None, []
+        found = None
         if self._writes:
-            found, problems = checkpoints.newest(self._folder.checkpoints)
+            found, problems = checkpoints.newest(self._folder.checkpoints, set_aside=True)
             for problem in problems:
                 print(f"majel train: passed over {problem}", file=sys.stderr)
+            if problems and found is None:
+                print("majel train: no good checkpoint is left; starting over", file=sys.stderr)
         found = self._world.broadcast(found)
         if found is not None:
             self._trainer.restore(found)
@@ -163,31 +173,23 @@ class Run:
             "fallback_peak_bytes": stats.fallback_peak,
         }
 
-    def _save_sometimes(self, ledger: Ledger, last: int) -> None:
-        step = self._trainer.step
+    def _save_or_end(self, ledger: Ledger, last: int) -> None:
+        """Save if it is time, or a signal wants the end; in that case end the world."""
+        step, received = self._trainer.step, self._signal
         due = time.monotonic() - self._saved_at >= self._launch.checkpoint_seconds
-        if due or step == last or self._signal is not None:
-            self._save(ledger)
-            self._saved_at, self._saved_step = time.monotonic(), step
-
-    def _save(self, ledger: Ledger) -> None:
-        ledger.sync()
-        state = self._trainer.checkpoint()
-        state.tensors.update(self._prepared.statistics)
-        checkpoints.write(self._folder.checkpoints, state)
+        if due or step == last or received is not None:
+            ledger.sync()
+            state = self._trainer.checkpoint()
+            state.tensors.update(self._prepared.statistics)
+            checkpoints.write(self._folder.checkpoints, state)
+            self._saved_at = time.monotonic()
+        if received is not None:
+            name = signal.Signals(received).name
+            self._world.abort(f"{name}: saved after step {step}; the same command resumes", 130)
 
     def _catch_signals(self) -> None:
-        def note(number: int, frame: FrameType | None) -> None:
-            self._signal = number
+        def note(received: int, frame: FrameType | None) -> None:
+            self._signal = received
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, note)
-
-    def _end_on_signal(self) -> None:
-        if self._signal is None:
-            return
-        name = signal.Signals(self._signal).name
-        self._world.abort(
-            f"{name}: saved after step {self._trainer.step}; the same command resumes", 130
-        )
-
+        for wanted in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(wanted, note)

@@ -108,9 +108,7 @@ def digest(content: dict[str, Any]) -> str:
 def shipped() -> list[str]:
     """Names of the recipes that come with majelpy."""
     folder = resources.files("majelpy") / "recipes"
-    return sorted(
-        Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".toml")
-    )
+    return sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
 def load(name: str, assignments: Sequence[str] = ()) -> Recipe:

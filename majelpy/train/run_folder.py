@@ -10,6 +10,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -61,17 +63,18 @@ class RunFolder:
             pass  # a file system without locks
         if self._content.exists():
             self._check(content)
+            self._sweep()
             return
-        text = f"# Written by 'majel train'; what trained this run.\n\n{tomli_w.dumps(_plain(recipe))}"
-        try:
-            (self.path / "recipe.toml").write_text(text, "utf-8")
-            aside = self.path / ".content.tmp"
-            aside.write_text(json.dumps(content, indent=1, sort_keys=True), "utf-8")
-            os.replace(aside, self._content)
-        except OSError as error:
-            raise OutputError(f"run folder {self.path}: {error.strerror}") from None
-        for aside in self.checkpoints.glob(".*.tmp"):
-            aside.unlink(missing_ok=True)
+        text = f"# Written by 'majel train': what trained this run.\n\n{_toml(recipe)}"
+        _write(self.path / "recipe.toml", text)
+        _write(self._content, json.dumps(content, indent=1, sort_keys=True))
+
+    def _sweep(self) -> None:
+        """Remove what a killed process was writing."""
+        for folder in (self.path, self.checkpoints):
+            for aside in folder.glob(".*.tmp"):
+                with suppress(OSError):
+                    aside.unlink(missing_ok=True)
 
     def _check(self, content: dict[str, Any]) -> None:
         try:
@@ -88,12 +91,7 @@ class RunFolder:
 
     def write_fingerprint(self, text: str) -> None:
         """Store the fingerprint of the finished run; raises OutputError."""
-        try:
-            aside = self.path / ".fingerprint.tmp"
-            aside.write_text(text + "\n", "utf-8")
-            os.replace(aside, self.fingerprint)
-        except OSError as error:
-            raise OutputError(f"{self.fingerprint}: {error.strerror}") from None
+        _write(self.fingerprint, text + "\n")
 
     def close(self) -> None:
         """Release the lock."""
@@ -101,8 +99,17 @@ class RunFolder:
             self._lock.close()
 
 
-def _plain(recipe: Recipe) -> dict[str, Any]:
-    from dataclasses import asdict
+def _write(path: Path, text: str) -> None:
+    """Write a file aside and rename it; a failure leaves nothing and raises OutputError."""
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        aside.write_text(text, "utf-8")
+        os.replace(aside, path)
+    except OSError as error:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path} ({error.strerror})") from None
 
-    table: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
-    return table
+
+def _toml(recipe: Recipe) -> str:
+    return tomli_w.dumps(json.loads(json.dumps(asdict(recipe))))

@@ -59,14 +59,14 @@ def parse(kind: type[Any], table: Mapping[str, Any], source: str, path: str = ""
         if is_dataclass(types_of[key]):
             if not isinstance(value, Mapping):
                 raise RecipeError(f"{where} is {value!r}; needs a table of settings")
-            values[key] = parse(types_of[key], value, source, f"{path}{key}.")  # type: ignore[arg-type]
+            values[key] = parse(types_of[key], value, source, f"{path}{key}.")
         else:
             values[key] = _value(where, types_of[key], value, known[key])
     for name, f in known.items():
         if name in values:
             continue
         if is_dataclass(types_of[name]):
-            values[name] = parse(types_of[name], {}, source, f"{path}{name}.")  # type: ignore[arg-type]
+            values[name] = parse(types_of[name], {}, source, f"{path}{name}.")
         elif f.default is MISSING:
             raise RecipeError(f"{source}: '{path}{name}' is missing: {f.metadata['help']}")
     return kind(**values)

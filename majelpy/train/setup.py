@@ -70,9 +70,7 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
     room, outside = launch.cache_bytes, settings.outside
 
     def select(source: Corpus, members: np.ndarray) -> Utterances:
-        return Utterances(
-            source, members, alphabet, outside, corpus.mean, corpus.scale, room
-        )
+        return Utterances(source, members, alphabet, outside, corpus.mean, corpus.scale, room)
 
     dev: Utterances | None = None
     if dev_corpus is not None:

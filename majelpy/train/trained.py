@@ -38,8 +38,8 @@ class Trained:
     step: int
 
 
-def load_trained(folder: str) -> Trained:
-    """Return the model of a run's newest good checkpoint.
+def load_trained(folder: str, *, quiet: bool = False) -> Trained:
+    """Return the model of a run's newest good checkpoint; say what was passed over, or not.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def load_trained(folder: str) -> Trained:
     """
     where = RunFolder(folder).checkpoints
     found, problems = checkpoints.newest(where)
-    for problem in problems:
+    for problem in [] if quiet else problems:
         print(f"passed over {problem}", file=sys.stderr)
     if found is None:
         raise CheckpointError(

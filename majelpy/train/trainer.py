@@ -233,4 +233,3 @@ def load_tensors(model: Model, checkpoint: Checkpoint, kind: str, vector: Array)
                 f"the recipe needs {view.shape}"
             )
         view.numpy()[...] = tensor
-

@@ -2,7 +2,7 @@
 
 Policy: HDF5 cannot give up a file that it cannot flush; it complains at every later call and
 crashes at the end of the process. So after the first error (a full disk, an interruption)
-this pretends to write, and keeps the error for the corpus writer to raise.
+this pretends to write, and keeps the error for the writer to raise.
 """
 
 from __future__ import annotations
