@@ -12,6 +12,7 @@ in turn, since machines are shared and noisy.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -66,6 +67,7 @@ class Ours:
             offsets,
             work.labels,
             [str(n) for n in range(len(work.lengths))],
+            np.arange(len(work.lengths)),
             np.arange(0, len(work.lengths) + 1, per_leaf, dtype=np.int64),
             np.array(tree.merges(LEAVES, 0, LEAVES), dtype=np.int32),
         )
@@ -92,7 +94,7 @@ class Twin(torch.nn.Module):
         self.context = sizes.context
         widths = [(2 * sizes.context + 1) * sizes.features, *sizes.dense]
         self.dense = torch.nn.ModuleList(
-            torch.nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)
+            torch.nn.Linear(a, b) for a, b in itertools.pairwise(widths)
         )
         self.rnn = torch.nn.RNN(
             widths[-1], sizes.recurrent, nonlinearity="relu", bidirectional=True

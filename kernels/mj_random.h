@@ -29,5 +29,9 @@ MJ_BODY float mj_uniform_signed(mj_u32 bits) {
   return mj_fma(mj_convert((mj_i32)(bits >> 8)), 1.1920929e-7f, -1.0f);
 }
 
+/* Inverted dropout by one random byte: a share drop / 256 becomes +0, the rest is scaled up. */
+MJ_BODY float mj_dropout_scale(mj_i32 drop) { return 256.0f / mj_convert(256 - drop); }
+MJ_BODY float mj_dropout(float x, mj_u32 byte, mj_u32 drop, float scale) { return byte < drop ? 0.0f : x * scale; }
+
 /* Bound of uniform numbers in [-bound, bound) whose variance is gain / fan_in. */
 MJ_BODY float mj_uniform_bound(float gain, float fan_in) { return mj_sqrt(3.0f * gain / fan_in); }

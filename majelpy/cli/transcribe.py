@@ -53,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
             offsets=np.array([0, len(frames)], dtype=np.int64),
             labels=[[]],
             names=[path],
+            ids=np.zeros(1, dtype=np.int64),
             leaf_utterances=np.array([0, 1], dtype=np.int64),
             merges=np.zeros(1, dtype=np.int32),
         )

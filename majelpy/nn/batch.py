@@ -28,6 +28,8 @@ class Batch:
         First row of each utterance, and M.
     labels : list of N lists of int
     names : list of N str
+    ids : (N,) int64
+        Place of each utterance in the training data.
     leaf_utterances : (K + 1,) int64
         First utterance of each leaf of this rank, and N.
     merges : (K,) int32
@@ -38,6 +40,7 @@ class Batch:
     offsets: np.ndarray
     labels: Sequence[Sequence[int]]
     names: Sequence[str]
+    ids: np.ndarray
     leaf_utterances: np.ndarray
     merges: np.ndarray
 

@@ -24,7 +24,7 @@ class Dense:
 
     def parameters(self) -> list[Parameter]:
         """Weight (outputs, inputs) and bias (outputs,)."""
-        gain = 2.0 if self.clipped else 1.0  # He et al. 2015: a rectifier halves the variance
+        gain = 2.0 if self.clipped else 1.0
         return [
             Parameter(self.weight, (self.outputs, self.inputs), gain, self.inputs),
             Parameter(self.bias, (self.outputs,), 0.0, self.inputs),
@@ -35,18 +35,19 @@ class Dense:
         products = ops.gemm(x, weights[self.weight], transpose_b=True)
         return ops.bias(products, weights[self.bias], clipped=self.clipped)
 
-    def backward(
-        self,
-        dy: Array,
-        x: Array,
-        y: Array,
-        weights: dict[str, Array],
-        gradients: Gradients,
-        *,
-        first: bool = False,
-    ) -> Array | None:
-        """Push the parameters' gradients; return the gradient by x (None for the first layer)."""
+    def push(self, dy: Array, x: Array, y: Array, gradients: Gradients) -> Array:
+        """Push the parameters' gradients; return the gradient before the rectifier."""
         d = ops.clip_backward(dy, y) if self.clipped else dy
         gradients.gemm(self.weight, d, x)
         gradients.sum(self.bias, d)
-        return None if first else ops.gemm(d, weights[self.weight])
+        return d
+
+    def input_gradient(self, d: Array, weights: dict[str, Array]) -> Array:
+        """Return the gradient by x, from that before the rectifier."""
+        return ops.gemm(d, weights[self.weight])
+
+    def backward(
+        self, dy: Array, x: Array, y: Array, weights: dict[str, Array], gradients: Gradients
+    ) -> Array:
+        """Push the parameters' gradients and return the gradient by x."""
+        return self.input_gradient(self.push(dy, x, y, gradients), weights)

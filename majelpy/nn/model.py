@@ -48,12 +48,18 @@ class Sizes:
 
 @dataclass
 class Activations:
-    """What `Model.backward` needs of a forward pass."""
+    """What the backward pass needs of a forward pass.
 
+    Of each dense layer both the output and, after dropout, what the next layer read; the first
+    entry of ``read`` is the input with its context.
+    """
+
+    read: list[Array]
     dense: list[Array]
     recurrent: birnn.Saved
     recurrent_out: Array
-    output_dense: Array
+    last: Array
+    last_read: Array
     log_probs: Array
 
 
@@ -84,22 +90,36 @@ class Model:
         layers: list[Dense | BiRnn] = [*self.dense, self.birnn, self.output_dense, self.output]
         self.layout = Layout([p for layer in layers for p in layer.parameters()])
 
-    def forward(self, batch: Batch, parameters: Array) -> Activations:
-        """Return all activations; ``log_probs`` is (M, V)."""
+    def forward(
+        self, batch: Batch, parameters: Array, dropout: ops.Dropout | None = None
+    ) -> Activations:
+        """Return all activations; ``log_probs`` is (M, V). Dropout is for training only."""
         weights = dict(self.layout.items(parameters))
-        outputs = [ops.context(batch.frames, batch.offsets, self.sizes.context)]
-        for layer in self.dense:
-            outputs.append(layer.forward(outputs[-1], weights))
-        recurrent_out, saved = self.birnn.forward(outputs[-1], batch.offsets, weights)
+        read = [ops.context(batch.frames, batch.offsets, self.sizes.context)]
+        dense = []
+        for i, layer in enumerate(self.dense):
+            dense.append(layer.forward(read[-1], weights))
+            read.append(_drop(dropout, dense[-1], i))
+        recurrent_out, saved = self.birnn.forward(read[-1], batch.offsets, weights)
         last = self.output_dense.forward(recurrent_out, weights)
-        logits = self.output.forward(last, weights)
-        return Activations(outputs, saved, recurrent_out, last, ops.log_softmax(logits))
+        last_read = _drop(dropout, last, len(self.dense))
+        logits = self.output.forward(last_read, weights)
+        return Activations(
+            read, dense, saved, recurrent_out, last, last_read, ops.log_softmax(logits)
+        )
 
     def losses(self, batch: Batch, log_probs: Array, scale: float = 1.0) -> tuple[Array, Array]:
         """Return CTC losses (N,) and the scaled gradient by the logits (M, V)."""
         return ops.ctc_loss(log_probs, batch.offsets, batch.labels, scale=scale, names=batch.names)
 
-    def train(self, batch: Batch, parameters: Array, gradients: Gradients, scale: float) -> None:
+    def train(
+        self,
+        batch: Batch,
+        parameters: Array,
+        gradients: Gradients,
+        scale: float,
+        dropout: ops.Dropout | None = None,
+    ) -> None:
         """Push loss sum and gradients of each leaf onto the slots of ``gradients``.
 
         Parameters
@@ -112,23 +132,24 @@ class Model:
         Order: over frames and utterances within a leaf by canonical sums, over leaves by the tree.
         """
         weights = dict(self.layout.items(parameters))
-        acts = self.forward(batch, parameters)
-        losses, d = self.losses(batch, acts.log_probs, scale)
+        acts = self.forward(batch, parameters, dropout)
+        losses, dx = self.losses(batch, acts.log_probs, scale)
         ops.sum_leaves(
             losses.reshape(losses.size, 1),
             batch.utterance_leaves(),
             gradients.slots,
             self.layout.loss,
         )
-        dx = self.output.backward(d, acts.output_dense, acts.log_probs, weights, gradients)
-        assert dx is not None
-        dx = self.output_dense.backward(
-            dx, acts.recurrent_out, acts.output_dense, weights, gradients
-        )
-        assert dx is not None
+        dx = self.output.backward(dx, acts.last_read, acts.log_probs, weights, gradients)
+        dx = _drop(dropout, dx, len(self.dense))
+        dx = self.output_dense.backward(dx, acts.recurrent_out, acts.last, weights, gradients)
         dx = self.birnn.backward(dx, batch.offsets, acts.recurrent, weights, gradients)
         for i in reversed(range(len(self.dense))):
-            assert dx is not None
-            dx = self.dense[i].backward(
-                dx, acts.dense[i], acts.dense[i + 1], weights, gradients, first=i == 0
-            )
+            dx = _drop(dropout, dx, i)
+            d = self.dense[i].push(dx, acts.read[i], acts.dense[i], gradients)
+            if i > 0:  # the input of the first layer needs no gradient
+                dx = self.dense[i].input_gradient(d, weights)
+
+
+def _drop(dropout: ops.Dropout | None, x: Array, layer: int) -> Array:
+    return x if dropout is None else dropout.apply(x, layer)

@@ -15,7 +15,7 @@ from majelpy.ops.elementwise import (
 from majelpy.ops.gemm import gemm
 from majelpy.ops.leaves import Leaves, gemm_leaves, sum_leaves, tree_sum
 from majelpy.ops.optim import learning_rate, nesterov, norm_and_factor
-from majelpy.ops.random import permutation, uniform, words
+from majelpy.ops.random import Dropout, permutation, uniform, words
 from majelpy.ops.rnn import (
     repeat_directions,
     rnn_backward,
@@ -27,6 +27,7 @@ from majelpy.ops.spectrogram import spectrogram
 from majelpy.ops.statistics import mean_of, scale_of, square_sum, sum_deviations, sum_rows
 
 __all__ = [
+    "Dropout",
     "Leaves",
     "add",
     "argmax",

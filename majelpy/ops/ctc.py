@@ -28,10 +28,13 @@ def log_softmax(x: Any) -> Array:
     return out
 
 
+def _repeats(labels: Sequence[int]) -> int:
+    return sum(a == b for a, b in itertools.pairwise(labels))
+
+
 def frames_needed(labels: Sequence[int]) -> int:
     """Fewest frames that can carry these labels: one each, and a blank between equal ones."""
-    repeats = sum(a == b for a, b in itertools.pairwise(labels))
-    return max(1, len(labels) + repeats)
+    return max(1, len(labels) + _repeats(labels))
 
 
 def ctc_loss(
@@ -85,7 +88,7 @@ def ctc_loss(
         name = repr(names[n]) if names else str(n)
         frames, need = int(rows[n + 1] - rows[n]), frames_needed(sequence)
         if frames < need:
-            repeats = need - len(sequence)
+            repeats = _repeats(sequence)
             raise ShapeError(
                 f"ctc_loss: utterance {name} has {frames} frames for {len(sequence)} labels with "
                 f"{repeats} repeat{'s' if repeats != 1 else ''}; needs at least {need}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from majelpy.array import Array, empty
 from majelpy.native import library
 from majelpy.ops import check
@@ -103,7 +101,10 @@ def math_function(name: str, x: Any) -> Array:
 
 def fma(a: Any, b: Any, c: Any) -> Array:
     """Return a * b + c rounded once, elementwise; by the instruction or by software."""
-    x, y, z = (np.ascontiguousarray(v, dtype=np.float32) for v in (a, b, c))
+    x, y = check.floats("fma", "a", a), check.floats("fma", "b", b)
+    z = check.floats("fma", "c", c)
+    check.same_shape("fma", x, y)
+    check.same_shape("fma", x, z)
     out = empty(x.shape)
-    library().mj_fma_array(x.size, x.ctypes.data, y.ctypes.data, z.ctypes.data, out.pointer)
+    library().mj_fma_array(x.size, x.pointer, y.pointer, z.pointer, out.pointer)
     return out

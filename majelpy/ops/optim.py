@@ -59,6 +59,8 @@ def nesterov(
     Sutskever et al. 2013, On the importance of initialization and momentum in deep learning.
     """
     g = check.vector("nesterov", "gradient", gradient)
+    check.vector("nesterov", "parameters", parameters)
+    check.vector("nesterov", "velocities", velocities)
     check.same_shape("nesterov", parameters, g)
     check.same_shape("nesterov", parameters, velocities)
     library().mj_nesterov_array(

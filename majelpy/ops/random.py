@@ -5,10 +5,15 @@ Policy. A number is a function of (seed, stream, place in the array) alone: no s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
 from majelpy.array import Array, empty
+from majelpy.errors import ShapeError
 from majelpy.native import library
+from majelpy.ops import check
 
 
 def _key(seed: int) -> int:
@@ -39,3 +44,51 @@ def permutation(count: int, *, seed: int, stream: int) -> np.ndarray:
     """Return a random order of 0..count-1, int64: by 64-bit keys, equal keys in order."""
     keys = words(2 * count, seed=seed, stream=stream).reshape(count, 2).astype(np.uint64)
     return np.argsort((keys[:, 0] << np.uint64(32)) | keys[:, 1], kind="stable").astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Which numbers of a batch's activations are dropped.
+
+    Attributes
+    ----------
+    share : float
+        Of the numbers; taken in steps of 1/256.
+    seed, epoch : int
+        Epoch below 2^24.
+    offsets : (N + 1,) int64
+        First row of each utterance.
+    ids : (N,) int64
+        What identifies each utterance in the corpus, below 2^32.
+    """
+
+    share: float
+    seed: int
+    epoch: int
+    offsets: np.ndarray
+    ids: np.ndarray
+
+    def apply(self, x: Any, layer: int) -> Array:
+        """Return x, (rows, columns), with dropped numbers +0 and the rest scaled up.
+
+        The gradient is the same function: apply it to dy with the same ``layer``.
+
+        References
+        ----------
+        Hannun et al. 2014, section 2.1; a number's fate depends on seed, epoch, layer, utterance,
+        frame and column alone.
+        """
+        a = check.matrix("dropout", "x", x)
+        offsets = check.offsets("dropout", self.offsets, a.shape[0])
+        if len(self.ids) != len(offsets) - 1 or not 0 <= self.share < 1:
+            raise ShapeError(
+                f"dropout: share {self.share}, {len(self.ids)} ids for {len(offsets) - 1} "
+                "utterances; needs a share in [0, 1) and an id each"
+            )
+        ids = np.ascontiguousarray(self.ids, dtype=np.int64)
+        out = empty(a.shape)
+        library().mj_dropout_rows(
+            *(len(ids), offsets.ctypes.data, ids.ctypes.data, a.shape[1], _key(self.seed)),
+            *(layer, self.epoch, int(self.share * 256), a.pointer, out.pointer),
+        )
+        return out

@@ -23,6 +23,11 @@ def _sizes(operation: str, x: Array, weight: Array) -> tuple[int, int]:
     return directions, hidden
 
 
+def _divides(operation: str, x: Array, directions: int) -> None:
+    if directions < 1 or x.shape[1] % directions:
+        raise ShapeError(f"{operation}: {x.shape[1]} columns for {directions} directions")
+
+
 def rnn_forward(x: Any, offsets: Any, weight: Any) -> Array:
     """Return h with h_t = clip(x_t + W h_{t-1}), for each direction over its own columns.
 
@@ -86,8 +91,7 @@ def rnn_previous(h: Any, offsets: Any, directions: int) -> Array:
     """Return the rows h_{t-1} in each direction's own order, +0 at each utterance's first step."""
     a = check.matrix("rnn_previous", "h", h)
     rows = check.offsets("rnn_previous", offsets, a.shape[0])
-    if a.shape[1] % directions:
-        raise ShapeError(f"rnn_previous: {a.shape[1]} columns for {directions} directions")
+    _divides("rnn_previous", a, directions)
     out = empty(a.shape)
     library().mj_rnn_previous_rows(
         *(directions, len(rows) - 1, rows.ctypes.data, a.shape[1] // directions),
@@ -99,6 +103,7 @@ def rnn_previous(h: Any, offsets: Any, directions: int) -> Array:
 def sum_directions(h: Any, directions: int) -> Array:
     """Return h_0 + h_1 + ... of the directions' columns, shape (rows, hidden)."""
     a = check.matrix("sum_directions", "h", h)
+    _divides("sum_directions", a, directions)
     hidden = a.shape[1] // directions
     out = empty((a.shape[0], hidden))
     library().mj_sum_directions(a.shape[0], directions, hidden, a.pointer, out.pointer)

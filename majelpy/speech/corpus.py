@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from majelpy.errors import CorpusError, OutputError
-from majelpy.speech.corpus_format import FORMAT, corpus_digest, metadata, utterance_digest
 from majelpy.sink import Sink
+from majelpy.speech.corpus_format import FORMAT, corpus_digest, metadata, utterance_digest
 
 _REMEDY = "prepare the corpus again"
 

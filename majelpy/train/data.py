@@ -120,6 +120,7 @@ class Utterances:
             offsets=offsets,
             labels=[self.labels[i] for i in members],
             names=[self.names[i] for i in members],
+            ids=np.array(members, dtype=np.int64),
             leaf_utterances=np.cumsum([0, *(len(leaf) for leaf in leaves)], dtype=np.int64),
             merges=merges,
         )

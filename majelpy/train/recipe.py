@@ -58,6 +58,9 @@ class ModelSettings:
     recurrent_gain: float = setting(
         0.5, least=0, most=4, help="variance of the recurrent weight at the start, times its fan-in"
     )
+    dropout: float = setting(
+        0.0, least=0, most=0.9, help="share of dense activations dropped in training (1/256 steps)"
+    )
 
 
 @dataclass(frozen=True)

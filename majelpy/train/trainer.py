@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from majelpy import ops
-from majelpy.array import Array, zeros
+from majelpy.array import Array, asarray, zeros
 from majelpy.comm.reduce import TreeReducer
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError, TrainingError, WorldError
@@ -135,17 +135,22 @@ class Trainer:
         utterances = len(self._members(self.step))
         frames = int(self.data.lengths[self._members(self.step)].sum())
         batch = self._batch(self.step)
-        one = np.ones(1, dtype=np.float32)
+        epoch = self.step // self.steps_per_epoch
+        share = self.recipe.model.dropout
+        dropout = (
+            ops.Dropout(share, self.recipe.seed, epoch, batch.offsets, batch.ids) if share else None
+        )
         self.model.train(
             batch,
             self.parameters,
             Gradients(layout, self._reducer.slots, batch.frame_leaves()),
-            float(mean(one, utterances)),  # type: ignore[arg-type]
+            float(mean(asarray(np.ones(1, dtype=np.float32)), utterances)),
+            dropout,
         )
         total = self._reducer.reduce()
         gradient = total[: layout.size]
         norm, factor = ops.norm_and_factor(gradient, optimizer.norm_limit)
-        loss = mean(total[layout.loss : layout.loss + 1].copy(), utterances)  # type: ignore[arg-type]
+        loss = mean(asarray(total[layout.loss : layout.loss + 1]), utterances)
         if not (np.isfinite(norm.numpy()[0]) and np.isfinite(loss)):
             raise TrainingError(
                 f"train: step {self.step + 1} has loss {loss} and gradient norm "
@@ -153,7 +158,6 @@ class Trainer:
                 f"utterances of this minibatch: {', '.join(batch.names[:3])}, ...)"
             )
         schedule = self.recipe.schedule
-        epoch = self.step // self.steps_per_epoch
         rate = ops.learning_rate(
             optimizer.rate,
             anneal=schedule.anneal,

@@ -1,0 +1,74 @@
+"""What all tests share: no silent skips, slow tests last, every instruction set.
+
+``MAJELPY_REQUIRE=mpi,gpu`` says what this machine is expected to have: a test that is marked so
+and is skipped then fails.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+
+from majelpy import native
+from majelpy.array import memory
+
+_WORDS = ("mpi", "gpu")
+
+
+def _required() -> list[str]:
+    return [word for word in os.environ.get("MAJELPY_REQUIRE", "").split(",") if word]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    unknown = [word for word in _required() if word not in _WORDS]
+    if unknown:
+        raise pytest.UsageError(f"MAJELPY_REQUIRE={unknown[0]}: needs some of {', '.join(_WORDS)}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    report = yield
+    missing = [word for word in _required() if item.get_closest_marker(word)]
+    if report.skipped and missing and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"MAJELPY_REQUIRE has {missing[0]}, and the test was skipped"
+    return report
+
+
+@pytest.fixture(params=native.available_isas())
+def each_isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Run the test once on every instruction set of this machine."""
+
+    def forget() -> None:
+        native.isa.cache_clear()
+        native.library.cache_clear()
+
+    forget()
+    monkeypatch.setenv("MAJELPY_ISA", request.param)
+    yield request.param
+    monkeypatch.undo()
+    forget()
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Put the number of kernel threads back to what it was."""
+    before = native.threads()
+    yield
+    native.set_threads(before)
+
+
+@pytest.fixture
+def own_pool() -> Iterator[memory.Pool]:
+    """Give the test a pool of its own, of 1 MiB."""
+    pool = memory.Pool(1 << 20)
+    before = memory.set_pool(pool)
+    yield pool
+    memory.set_pool(before)

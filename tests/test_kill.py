@@ -1,0 +1,267 @@
+"""Killed at any moment, a run goes on to the same bits.
+
+The moments are drawn from a seed that each test prints; `MAJELPY_KILL_SEED` sets another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from mpi_launch import environment, mpirun
+from training import (
+    Done,
+    Place,
+    assert_same,
+    command,
+    descendants,
+    done,
+    processes_with,
+    train,
+    write_recipe,
+)
+
+from majelpy.train import checkpoint as checkpoints
+
+pytest_plugins = ["training"]
+pytestmark = pytest.mark.slow
+
+KILLS = 10
+EPOCHS = 60
+STEPS = 5 * EPOCHS
+
+
+@pytest.fixture(scope="module")
+def recipe(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A longer recipe, so that a kill meets training."""
+    folder = tmp_path_factory.mktemp("kill")
+    return write_recipe(folder / "long.toml", place.corpus, schedule__epochs=EPOCHS)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(recipe: Path) -> Done:
+    """The run of that recipe that nothing disturbs."""
+    return train(recipe, recipe.parent / "undisturbed")
+
+
+class Started:
+    """A running `majel train`, with its output in files."""
+
+    def __init__(self, folder: Path, recipe: Path, out: Path, ranks: int, *options: str) -> None:
+        words = command("train", recipe, "--out", out, *options, ranks=ranks)
+        self.ranks, self.out = ranks, out
+        self._outputs = (folder / "stdout", folder / "stderr")
+        with self._outputs[0].open("w") as stdout, self._outputs[1].open("w") as stderr:
+            self.process = subprocess.Popen(
+                words,
+                env=environment() | {"OMP_NUM_THREADS": "1"},
+                stdout=stdout, stderr=stderr, start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def stdout(self) -> str:
+        return self._outputs[0].read_text()
+
+    @property
+    def stderr(self) -> str:
+        return self._outputs[1].read_text()
+
+    def rank_processes(self) -> list[int]:
+        """The ranks, without mpirun."""
+        if self.ranks == 1:
+            return [self.process.pid]
+        found = []
+        for pid in descendants(self.process.pid):
+            with suppress(OSError):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if words[1:3] == [b"-m", b"majelpy"]:
+                    found.append(pid)
+        return sorted(found)
+
+    def wait_for_step(self, step: int, timeout: float = 30) -> None:
+        """Return when the ledger has that step, or the process has ended."""
+        end = time.monotonic() + timeout
+        while self.process.poll() is None and newest_step(self.out) < step:
+            assert time.monotonic() < end, f"no step {step} after {timeout} s: {self.stderr}"
+            time.sleep(0.002)
+
+    def wait(self) -> int:
+        return self.process.wait(timeout=30)
+
+
+def newest_step(out: Path) -> int:
+    """The step of the ledger's last whole line."""
+    try:
+        lines = (out / "ledger.jsonl").read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return 0
+    return int(json.loads(lines[-1])["step"]) if lines else 0
+
+
+def kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def no_orphans(out: Path) -> Iterator[None]:
+    """Fail if a process of that run folder is still there some seconds after the end."""
+    try:
+        yield
+        end = time.monotonic() + 15
+        while processes_with(str(out)) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert processes_with(str(out)) == []
+    finally:
+        for pid in processes_with(str(out)):
+            kill(pid)
+
+
+def start(folder: Path, recipe: Path, out: Path, ranks: int, *options: str) -> Started:
+    """Start training; if ranks of the last start are still dying in the folder, start again."""
+    end = time.monotonic() + 20
+    while True:
+        started = Started(folder, recipe, out, ranks, *options)
+        before = newest_step(out)
+        while started.process.poll() is None and newest_step(out) == before:
+            if "resuming after" in started.stderr or "training from" in started.stderr:
+                return started
+            time.sleep(0.005)
+        if started.process.poll() is None or started.process.returncode == 0:
+            return started
+        assert started.process.returncode == 2, started.stderr
+        assert "another process is training in it" in started.stderr
+        assert time.monotonic() < end, "the lock was not released"
+        time.sleep(0.2)
+
+
+def draw(name: str) -> random.Random:
+    seed = os.environ.get("MAJELPY_KILL_SEED", "22")
+    print(f"{name}: MAJELPY_KILL_SEED={seed}")
+    return random.Random(f"{name} {seed}")
+
+
+@pytest.mark.mpi
+def test_killed_ten_times_in_a_row(recipe: Path, undisturbed: Done, tmp_path: Path) -> None:
+    dice = draw("kill")
+    mpirun()
+    out = tmp_path / "run"
+    hits = 0
+    with no_orphans(out):
+        for attempt in range(KILLS):
+            ranks = dice.randint(1, 5)
+            before = newest_step(out)
+            started = start(tmp_path, recipe, out, ranks, "--checkpoint-seconds", "0")
+            if attempt % 5 != 4:  # else before the first step, or about there
+                started.wait_for_step(before + dice.randint(1, 15))
+            time.sleep(dice.uniform(0, 0.04))
+            assert started.process.poll() is None, f"ended before the kill: {started.stderr}"
+            victims = {
+                "a rank": [dice.choice(started.rank_processes())],
+                "all": [started.process.pid, *started.rank_processes()],
+                "mpirun": [started.process.pid],
+            }
+            kind = dice.choice(list(victims))
+            for pid in victims[kind]:
+                kill(pid)
+            code = started.wait()
+            after = newest_step(out)
+            print(f"kill {attempt}: {kind} of {ranks} ranks, steps {before} to {after}, exit {code}")
+            assert code != 0
+            assert not (out / "fingerprint").exists()
+            hits += after > before
+        assert hits >= KILLS // 2, "too few kills met training"
+        assert newest_step(out) < STEPS
+        ranks = dice.randint(1, 5)
+        started = start(tmp_path, recipe, out, ranks)
+        assert started.wait() == 0, started.stderr
+        assert "resuming after step" in started.stderr
+    assert_same(done(out, started.stdout), undisturbed)
+    assert list(out.rglob(".*")) == []
+    assert list(out.rglob("*.damaged")) == []
+
+
+@pytest.mark.mpi
+def test_a_killed_rank_ends_the_world_within_seconds(recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with no_orphans(out):
+        started = start(tmp_path, recipe, out, 3)
+        started.wait_for_step(3)
+        kill(started.rank_processes()[1])
+        began = time.monotonic()
+        assert started.wait() != 0
+        assert time.monotonic() - began < 10
+
+
+def saved_step(out: Path) -> int:
+    return next(checkpoints.steps(out / "checkpoints"))
+
+
+def check_saved(started: Started, name: str, *, heard: bool = True) -> None:
+    step = saved_step(started.out)
+    assert 3 <= step < STEPS
+    assert newest_step(started.out) == step
+    assert "Traceback" not in started.stderr
+    assert started.stdout == ""
+    if not heard:
+        return
+    said = [line for line in started.stderr.splitlines() if line.startswith("majel")]
+    assert len(said) == 1
+    assert said[0].startswith("majel: ")
+    assert said[0].endswith(f"{name}: saved after step {step}; the same command resumes")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_ends(
+    number: signal.Signals, recipe: Path, undisturbed: Done, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    with no_orphans(out):
+        started = start(tmp_path, recipe, out, 1)
+        started.wait_for_step(3)
+        started.process.send_signal(number)
+        assert started.wait() == 130
+        check_saved(started, number.name)
+        assert_same(train(recipe, out), undisturbed)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("to", ["mpirun", "ranks"])
+def test_a_signal_under_mpirun(
+    to: str, recipe: Path, undisturbed: Done, tmp_path: Path
+) -> None:
+    # SLURM signals the ranks themselves; a person or a batch script signals mpirun.
+    out = tmp_path / "run"
+    with no_orphans(out):
+        started = start(tmp_path, recipe, out, 3)
+        started.wait_for_step(3)
+        for pid in [started.process.pid] if to == "mpirun" else started.rank_processes():
+            os.kill(pid, signal.SIGTERM)
+        assert started.wait() != 0
+        # Open MPI's mpirun passes on no more output once it has a signal itself.
+        check_saved(started, "SIGTERM", heard=to == "ranks")
+        assert_same(train(recipe, out, ranks=2), undisturbed)
+
+
+def test_two_processes_do_not_train_in_one_folder(recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with no_orphans(out):
+        first = start(tmp_path, recipe, out, 1)
+        (tmp_path / "second").mkdir()
+        second = Started(tmp_path / "second", recipe, out, 1)
+        assert second.wait() == 2
+        assert first.process.poll() is None, "the first ended too soon"
+        assert second.stderr == (
+            f"majel train: run folder {out}: another process is training in it; "
+            "wait or end that one\n"
+        )
+        kill(first.process.pid)
+        first.wait()

@@ -1,0 +1,273 @@
+"""Recipes: what a file and `--set` say, strictly; and what counts as the same recipe."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+import tomli_w
+
+from majelpy import ARITHMETIC
+from majelpy.errors import RecipeError
+from majelpy.train import recipe as recipes
+from majelpy.train.recipe import Recipe, differences, digest, load, shipped
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "r.toml"
+    file.write_text('[data]\ntrain = "t.h5"\n[optimizer]\nrate = 0.5\n')
+    return file
+
+
+def write(path: Path, table: dict[str, Any]) -> str:
+    path.write_text(tomli_w.dumps(table))
+    return str(path)
+
+
+def settings_of(kind: type, prefix: str = "") -> list[tuple[str, Any]]:
+    """Dotted name and field of each setting."""
+    found = []
+    for f in fields(kind):
+        inner = get_type_hints(kind)[f.name]
+        if is_dataclass(inner):
+            assert isinstance(inner, type)
+            found += settings_of(inner, f"{prefix}{f.name}.")
+        else:
+            found.append((prefix + f.name, f))
+    return found
+
+
+def test_defaults_stand_where_the_file_is_silent(path: Path) -> None:
+    recipe = load(str(path))
+    assert recipe.data.train == "t.h5"
+    assert recipe.optimizer.rate == 0.5
+    assert recipe.optimizer.momentum == 0.9
+    assert recipe.data.leaves == 8
+    assert recipe.model.dense == (256, 256, 256)
+    assert recipe.seed == 1
+
+
+def test_a_recipe_cannot_be_changed(path: Path) -> None:
+    recipe = load(str(path))
+    with pytest.raises(FrozenInstanceError):
+        recipe.seed = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["digits", "synth", "sentences"])
+def test_the_recipes_named_in_the_help_are_shipped(name: str) -> None:
+    assert name in shipped()
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_recipes_are_recipes(name: str) -> None:
+    recipe = load(name)
+    assert recipe.data.train
+    assert recipe.data.leaves >= 8
+    text = (Path(recipes.__file__).parent.parent / "recipes" / f"{name}.toml").read_text("utf-8")
+    assert text.isascii()
+    table = recipes.read_table(name)
+    assert set(table) <= {f.name for f in fields(Recipe)}
+
+
+def test_every_setting_has_help() -> None:
+    names = [name for name, _ in settings_of(Recipe)]
+    assert len(names) == len(set(names)) > 20
+    for name, f in settings_of(Recipe):
+        assert len(f.metadata["help"]) > 4, name
+
+
+ASSIGNMENTS = [
+    ("seed=7", lambda r: r.seed, 7),
+    ("optimizer.rate=0.25", lambda r: r.optimizer.rate, 0.25),
+    ("optimizer.rate=1", lambda r: r.optimizer.rate, 1.0),
+    ("optimizer.rate = 1e-3 ", lambda r: r.optimizer.rate, 0.001),
+    ("model.dense=[8, 9]", lambda r: r.model.dense, (8, 9)),
+    ('data.dev="a b.h5"', lambda r: r.data.dev, "a b.h5"),
+    ("data.dev=a b.h5", lambda r: r.data.dev, "a b.h5"),
+    ("data.dev=/x/y=z.h5", lambda r: r.data.dev, "/x/y=z.h5"),
+    ("data.dev=你.h5", lambda r: r.data.dev, "你.h5"),
+    ("data.dev=", lambda r: r.data.dev, ""),
+    ("data.outside=drop", lambda r: r.data.outside, "drop"),
+]
+
+
+@pytest.mark.parametrize(("assignment", "get", "value"), ASSIGNMENTS, ids=lambda x: str(x)[:24])
+def test_set(path: Path, assignment: str, get: Any, value: Any) -> None:
+    found = get(load(str(path), [assignment]))
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_the_last_of_two_counts(path: Path) -> None:
+    assert load(str(path), ["seed=7", "seed=8"]).seed == 8
+
+
+def test_set_makes_tables(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.toml"
+    empty.write_text("")
+    assert load(str(empty), ["data.train=x.h5", "model.context=2"]).model.context == 2
+
+
+WRONG = [
+    ("optimizer.momentun=1", "unknown key 'optimizer.momentun'; did you mean 'momentum'?"),
+    ("sede=1", "unknown key 'sede'; did you mean 'seed'?"),
+    ("optimiser.rate=1", "unknown key 'optimiser'; did you mean 'optimizer'?"),
+    ("zzz=1", "unknown key 'zzz'; the top level has data, model, optimizer, schedule, seed"),
+    ("schedule.zzz=1", "unknown key 'schedule.zzz'; 'schedule' has epochs, warmup, hold, anneal"),
+    ("seed=1.0", "seed is 1.0; needs an integer"),
+    ("seed=true", "seed is True; needs an integer"),
+    ("seed=", "seed is ''; needs an integer"),
+    ("seed=-1", "seed is -1; needs at least 0 and at most 9.22337e+18"),
+    ("seed=[1]", "seed is [1]; needs an integer"),
+    ("optimizer.rate=fast", "optimizer.rate is 'fast'; needs a number"),
+    ("optimizer.rate=nan", "optimizer.rate is nan; needs a finite float32"),
+    ("optimizer.rate=inf", "optimizer.rate is inf; needs a finite float32"),
+    ("optimizer.rate=1e39", "optimizer.rate is 1e+39; needs a finite float32"),
+    ("optimizer.rate=-0.1", "optimizer.rate is -0.1; needs at least 0"),
+    ("optimizer.momentum=1.5", "optimizer.momentum is 1.5; needs at least 0 and at most 1"),
+    ("data.train=3", "data.train is 3; needs a text in quotes"),
+    ("data.outside=maybe", "data.outside is 'maybe'; needs one of error, drop"),
+    ("data.leaves=0", "data.leaves is 0; needs at least 1 and at most 4096"),
+    ("data.batch=0", "data.batch is 0; needs at least 1"),
+    ("schedule.epochs=0", "schedule.epochs is 0; needs at least 1"),
+    ("model.dense=16", "model.dense is 16; needs a list of an integer"),
+    ("model.dense=[]", "model.dense is empty; needs at least one entry"),
+    ('model.dense=[16, "a"]', "model.dense[1] is 'a'; needs an integer"),
+    ("model.dense=[16, 0]", "model.dense[1] is 0; needs at least 1 and at most 65536"),
+    ("model=3", "model is 3; needs a table of settings"),
+]
+
+
+@pytest.mark.parametrize(("assignment", "message"), WRONG, ids=[a for a, _ in WRONG])
+def test_a_wrong_setting_is_named(path: Path, assignment: str, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load(str(path), [assignment])
+    assert str(caught.value) == f"{path}: {message}"
+
+
+def test_a_wrong_setting_in_the_file_is_named(tmp_path: Path) -> None:
+    name = write(tmp_path / "r.toml", {"data": {"train": "t"}, "optimizer": {"rates": 1}})
+    with pytest.raises(RecipeError, match=r"r\.toml: unknown key 'optimizer\.rates'; did you mean"):
+        load(name)
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    for table in ({}, {"data": {}}):
+        with pytest.raises(RecipeError, match=r"r\.toml: 'data\.train' is missing: path of the"):
+            load(write(tmp_path / "r.toml", table))
+
+
+@pytest.mark.parametrize("assignment", ["seed", "", "=3", " =3"])
+def test_set_needs_a_key_and_a_value(path: Path, assignment: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load(str(path), [assignment])
+    assert str(caught.value) == (
+        f"--set {assignment}: needs key=value, such as optimizer.rate=0.01"
+    )
+
+
+def test_set_into_a_setting_that_is_no_table(path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"^--set data\.train\.x: 'train' is a setting, not a t"):
+        load(str(path), ["data.train.x=3"])
+
+
+def test_files_that_are_no_recipes(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[data\n")
+    with pytest.raises(RecipeError, match=r"broken\.toml: not TOML: .*line 1"):
+        load(str(broken))
+    broken.write_bytes(b"\xff\xfe")
+    with pytest.raises(RecipeError, match=r"broken\.toml: not UTF-8 text$"):
+        load(str(broken))
+    with pytest.raises(RecipeError, match=r"missing\.toml: cannot be read \(No such file or dir"):
+        load(str(tmp_path / "missing.toml"))
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(RecipeError, match=r"folder\.toml: cannot be read \(Is a directory\)"):
+        load(str(tmp_path / "folder.toml"))
+
+
+@pytest.mark.parametrize("name", ["digit", "", "../recipes/digits", "r.tml"])
+def test_an_unknown_name_lists_the_shipped(name: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load(name)
+    assert str(caught.value) == (
+        f"recipe {name!r}: not shipped (there are {', '.join(shipped())}) "
+        "and not a file that ends in .toml"
+    )
+
+
+# What counts as the same recipe.
+
+
+def test_paths_are_not_in_the_digest_but_their_contents_are(path: Path) -> None:
+    here, there = load(str(path)), load(str(path), ["data.train=/x.h5", "data.dev=d.h5"])
+    assert here != there
+    assert digest(here.content("A", "B")) == digest(there.content("A", "B"))
+    assert digest(here.content("A", "B")) != digest(here.content("A", "C"))
+    assert digest(here.content("A", "B")) != digest(here.content("C", "B"))
+
+
+def changed(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [*value, 3]
+    if isinstance(value, str):
+        return "drop" if value == "error" else value + "x"
+    if isinstance(value, float):
+        return value / 2 or 0.25
+    return value + 1
+
+
+def test_every_other_setting_is_in_the_digest(path: Path) -> None:
+    base = load(str(path))
+    digests = {digest(base.content("A", "B"))}
+    varied = 0
+    for name, _ in settings_of(Recipe):
+        if name in ("data.train", "data.dev"):
+            continue
+        value: Any = base
+        for part in name.split("."):
+            value = getattr(value, part)
+        table = recipes.read_table(str(path))
+        recipes.assign(table, name, changed(value))
+        other = load(write(path.with_name("other.toml"), table))
+        assert differences(base.content("", ""), other.content("", "")), name
+        digests.add(digest(other.content("A", "B")))
+        varied += 1
+    assert varied > 15
+    assert len(digests) == varied + 1
+
+
+def test_the_arithmetic_is_in_the_digest(path: Path) -> None:
+    content = load(str(path)).content("A", "B")
+    assert content["arithmetic"] == ARITHMETIC
+    assert digest(content | {"arithmetic": ARITHMETIC + 1}) != digest(content)
+
+
+def test_the_digest_does_not_depend_on_the_order_in_the_file(tmp_path: Path) -> None:
+    one, two = tmp_path / "1.toml", tmp_path / "2.toml"
+    one.write_text('seed = 2\n[data]\ntrain = "t"\nbatch = 4\n[model]\ncontext = 3\n')
+    two.write_text('seed = 2\n[model]\ncontext = 3\n[data]\nbatch = 4\ntrain = "t"\n')
+    digests = {digest(load(str(path)).content("A", "")) for path in (one, two)}
+    assert len(digests) == 1
+
+
+def test_an_integer_for_a_float_is_the_same(path: Path) -> None:
+    contents = [load(str(path), [f"optimizer.rate={v}"]).content("A", "") for v in ("1", "1.0")]
+    assert digest(contents[0]) == digest(contents[1])
+    assert differences(*contents) == []
+
+
+def test_differences_name_settings_and_values(path: Path) -> None:
+    one = load(str(path)).content("A", "")
+    two = load(str(path), ["seed=2", "model.dense=[1]", "optimizer.rate=0.1"]).content("B", "")
+    assert differences(one, two) == [
+        "data.train is 'A' and 'B'",
+        "model.dense is (256, 256, 256) and (1,)",
+        "optimizer.rate is 0.5 and 0.1",
+        "seed is 1 and 2",
+    ]
+    assert differences({"a": 1}, {}) == ["a is 1 and None"]
+    assert differences({"a": [1]}, {"a": (1,)}) == []  # JSON has one kind of list
