@@ -249,45 +249,9 @@ def test_infinities_and_nan_do_not_crash(value: float, frame: int) -> None:
         assert not abs(loss) < 1e29
 
 
-@pytest.mark.parametrize("value", [np.inf, np.nan])
-def test_log_softmax_keeps_nan(value: float) -> None:
-    for column in range(5):
-        logits = level_data((20, 5), 7)
-        logits[3, column] = value
-        found = ops.log_softmax(logits).numpy()
-        assert np.isnan(found[3]).any() and np.isfinite(np.delete(found, 3, 0)).all()
-
-
-def test_log_softmax_is_right() -> None:
-    # x - max and the subtraction of the logarithm each round a value of at most `most`; the
-    # canonical sum of positive terms and exp and log (1.1 and 1 ulp) err by 2^-24 (V + 8) at most.
-    for columns in (1, 2, 29, 300):
-        x = level_data((37, columns), columns, 16)
-        wide = x.astype(np.float64)
-        wanted = wide - np.logaddexp.reduce(wide, axis=1, keepdims=True)
-        error = np.abs(ops.log_softmax(x).numpy() - wanted)
-        most = np.abs(wanted) + np.abs(wide - wide.max(axis=1, keepdims=True))
-        assert (error <= U * (2 * most + min(columns, CHUNK) + 16)).all()
-
-
-def test_rows_of_log_softmax_do_not_see_one_another() -> None:
-    x = level_data((45, 29), 8)
-    whole = ops.log_softmax(x).numpy()
-    for i in range(45):
-        assert same_bits(ops.log_softmax(x[i : i + 1]), whole[i : i + 1])
-
-
-def test_argmax_takes_the_first_of_equal_values() -> None:
-    x = np.float32([[1, 3, 3], [0, -0.0, -1], [-1, -2, 5]])
-    assert ops.argmax(x).tolist() == [1, 0, 2]
-
-
 def test_nothing_to_do() -> None:
     losses, gradient = ops.ctc_loss(np.zeros((0, 4), np.float32), [0], [])
     assert losses.shape == (0,) and gradient.shape == (0, 4)
-    assert ops.log_softmax(np.zeros((0, 4), np.float32)).shape == (0, 4)
-    assert ops.log_softmax(np.zeros((4, 0), np.float32)).shape == (4, 0)
-    assert ops.argmax(np.zeros((0, 4), np.float32)).shape == (0,)
 
 
 def test_errors_name_the_utterance() -> None:

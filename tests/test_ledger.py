@@ -101,8 +101,7 @@ def test_a_full_disk(path: Path) -> None:
     ledger._file = open("/dev/full", "a")  # noqa: SIM115
     with pytest.raises(OutputError, match=r"^ledger: cannot write .* \(No space left on device\)$"):
         ledger.append({"step": 1})
-    with pytest.raises(OSError, match="No space left"):
-        ledger.close()
+    ledger.close()
 
 
 VALUES = [0, 0x80000000, 1, 0x00800000, 0x3DCCCCCD, 0x3F800001, 0x7F7FFFFF, 0xC2F6E979]

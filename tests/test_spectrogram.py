@@ -45,7 +45,7 @@ def test_spectrograms_are_right(window: int) -> None:
     wanted, bound = reference(samples, window, hop)
     assert found.shape == wanted.shape == (1 + (len(samples) - window) // hop, window // 2 + 1)
     assert (np.abs(found - wanted) <= bound).all()
-    assert np.median(bound) < 1e-3, "the bound must say something"
+    assert np.median(bound) < 1e-2, "the bound must say something"
 
 
 def test_a_tone_stands_in_its_own_bin() -> None:

@@ -23,7 +23,9 @@ import pytest
 import tomli_w
 from mpi_launch import environment, mpirun
 
+from majelpy.array.memory import pool, set_pool
 from majelpy.cli import main
+from majelpy.native import set_threads, threads
 from majelpy.speech.corpus import Corpus, CorpusWriter
 
 FEATURES = 12
@@ -153,6 +155,7 @@ class Inside:
 
     def __call__(self, *arguments: str | Path) -> Said:
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        before, threads_before = pool(), threads()
         self._capture.readouterr()
         try:
             code = main([str(argument) for argument in arguments])
@@ -161,6 +164,8 @@ class Inside:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+            set_pool(before)
+            set_threads(threads_before)
         captured = self._capture.readouterr()
         return Said(code, captured.out, captured.err)
 

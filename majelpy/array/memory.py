@@ -13,6 +13,7 @@ import heapq
 import os
 import sys
 import threading
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,8 @@ class Pool:
             raise PoolError(f"pool: {nbytes} bytes asked; needs 0 or more")
         self.capacity = 1 << (nbytes.bit_length() - 1) if nbytes >= SMALLEST else 0
         self.statistics = Statistics()
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._returned: deque[tuple[tuple[int, int] | None, int]] = deque()
         self._region: np.ndarray | None = None
         self._free: dict[int, list[int]] = {self.capacity: [0]} if self.capacity else {}
         self._free_set = {(self.capacity, 0)} if self.capacity else set[tuple[int, int]]()
@@ -86,18 +88,21 @@ class Pool:
         PoolError
             If neither the pool nor the fallback has the memory.
         """
-        with self._lock:
-            block = self._take(max(SMALLEST, 1 << (max(nbytes, 1) - 1).bit_length()))
-            stats = self.statistics
-            stats.allocations += 1
-            if block is None:
-                return self._fallback(nbytes)
-            size, offset = block
-            stats.in_use += size
-            stats.peak = max(stats.peak, stats.in_use)
-            if self._region is None:
-                self._region = _aligned(self.capacity)
-            return Allocation(self, block, self._region[offset : offset + nbytes])
+        try:
+            with self._lock:
+                block = self._take(max(SMALLEST, 1 << (max(nbytes, 1) - 1).bit_length()))
+                stats = self.statistics
+                stats.allocations += 1
+                if block is None:
+                    return self._fallback(nbytes)
+                size, offset = block
+                stats.in_use += size
+                stats.peak = max(stats.peak, stats.in_use)
+                if self._region is None:
+                    self._region = _aligned(self.capacity)
+                return Allocation(self, block, self._region[offset : offset + nbytes])
+        finally:
+            self._merge_returned()
 
     def _take(self, size: int) -> tuple[int, int] | None:
         """A free block of that size, made by halving a larger one if need be."""
@@ -118,19 +123,35 @@ class Pool:
         self._free_set.add((size, offset))
 
     def _release(self, block: tuple[int, int] | None, nbytes: int) -> None:
-        with self._lock:
-            if block is None:
-                self.statistics.fallback_in_use -= nbytes
-                return
-            size, offset = block
-            self.statistics.in_use -= size
-            while size < self.capacity and (size, offset ^ size) in self._free_set:
-                buddy = offset ^ size
-                self._free_set.remove((size, buddy))
-                self._free[size].remove(buddy)
-                heapq.heapify(self._free[size])
-                offset, size = min(offset, buddy), size * 2
-            self._put(size, offset)
+        """Note a block that comes back, and merge it unless the pool is at work.
+
+        The garbage collector calls this anywhere, within the pool's own functions too.
+        """
+        self._returned.append((block, nbytes))
+        self._merge_returned()
+
+    def _merge_returned(self) -> None:
+        # Whoever finds the lock taken leaves its block to the holder, who looks again at the end.
+        while self._returned and self._lock.acquire(blocking=False):
+            try:
+                while self._returned:
+                    self._merge(*self._returned.popleft())
+            finally:
+                self._lock.release()
+
+    def _merge(self, block: tuple[int, int] | None, nbytes: int) -> None:
+        if block is None:
+            self.statistics.fallback_in_use -= nbytes
+            return
+        size, offset = block
+        self.statistics.in_use -= size
+        while size < self.capacity and (size, offset ^ size) in self._free_set:
+            buddy = offset ^ size
+            self._free_set.remove((size, buddy))
+            self._free[size].remove(buddy)
+            heapq.heapify(self._free[size])
+            offset, size = min(offset, buddy), size * 2
+        self._put(size, offset)
 
     def _fallback(self, nbytes: int) -> Allocation:
         stats = self.statistics

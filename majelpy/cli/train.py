@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from majelpy.cli import line
 from majelpy.comm.world import RankFailed, World
 from majelpy.errors import MajelError, RecipeError
-from majelpy.train.launch import Launch
+
+if TYPE_CHECKING:
+    from majelpy.train.launch import Launch
 
 
 def add(commands: Any) -> None:
@@ -66,13 +68,15 @@ def add(commands: Any) -> None:
 
 def launch_of(options: argparse.Namespace) -> Launch:
     """The launch settings among the options."""
+    # Imported here and below, so that 'majel --help' loads neither NumPy nor h5py.
+    from majelpy.train.launch import Launch
+
     given = {f.name: getattr(options, f.name) for f in fields(Launch)}
     return Launch(**{name: value for name, value in given.items() if value is not None})
 
 
 def run(options: argparse.Namespace) -> int:
     """Train; print the fingerprint on rank 0."""
-    # Imported here, so that 'majel --help' loads neither NumPy nor h5py.
     from majelpy.train.loop import Run
     from majelpy.train.recipe import load
 

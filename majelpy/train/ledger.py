@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -52,6 +53,8 @@ class Ledger:
             os.replace(aside, path)
             self._file: TextIO = path.open("a", encoding="utf-8")
         except OSError as error:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
             raise OutputError(f"ledger: cannot write {path} ({error.strerror})") from None
 
     def append(self, entry: dict[str, Any]) -> None:
@@ -60,6 +63,8 @@ class Ledger:
             self._file.write(json.dumps(entry) + "\n")
             self._file.flush()
         except OSError as error:
+            with suppress(OSError):
+                self._file.close()  # else it would try again, and complain, when it is let go
             raise OutputError(f"ledger: cannot write {self._path} ({error.strerror})") from None
 
     def sync(self) -> None:

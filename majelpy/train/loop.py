@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from contextlib import ExitStack, closing
 from types import FrameType
 from typing import Any
 
@@ -76,13 +77,14 @@ class Run:
         last = min(trainer.steps, stop_at if stop_at is not None else trainer.steps)
         last = max(last, trainer.step)
         self._catch_signals()
-        if self._writes:
-            self._prepared.train.warn_outside()
-            ledger = Ledger(self._folder.ledger, trainer.step)
-            timings = Ledger(self._folder.timings, trainer.step)
-            self._saved_at = time.monotonic()
         losses: list[float] = []
-        with Progress(shown=self._writes, steps=last, done=trainer.step) as progress:
+        with ExitStack() as files, Progress(shown=self._writes, steps=last, done=trainer.step) as progress:
+            if self._writes:
+                files.callback(self._folder.close)
+                self._prepared.train.warn_outside()
+                ledger = files.enter_context(closing(Ledger(self._folder.ledger, trainer.step)))
+                timings = files.enter_context(closing(Ledger(self._folder.timings, trainer.step)))
+                self._saved_at = time.monotonic()
             self._greet(progress, last)
             while trainer.step < last:
                 start = time.perf_counter()
@@ -99,13 +101,9 @@ class Run:
                     ledger.append(entry)
                     timings.append(self._timing(result, time.perf_counter() - start))
                     self._save_or_end(ledger, last)
-        fingerprint = trainer.digest()
-        if self._writes:
-            ledger.close()
-            timings.close()
-            if trainer.step == trainer.steps:
+            fingerprint = trainer.digest()
+            if self._writes and trainer.step == trainer.steps:
                 self._folder.write_fingerprint(fingerprint)
-            self._folder.close()
         trainer.close()
         return fingerprint
 

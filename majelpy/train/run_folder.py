@@ -54,20 +54,27 @@ class RunFolder:
         except OSError as error:
             raise OutputError(f"run folder {self.path}: {error.strerror}") from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take_lock(self._lock)
+            if self._content.exists():
+                self._check(content)
+                self._sweep()
+                return
+            text = f"# Written by 'majel train': what trained this run.\n\n{_toml(recipe)}"
+            _write(self.path / "recipe.toml", text)
+            _write(self._content, json.dumps(content, indent=1, sort_keys=True))
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_lock(self, file: TextIO) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OutputError(
                 f"run folder {self.path}: another process is training in it; wait or end that one"
             ) from None
         except OSError:
             pass  # a file system without locks
-        if self._content.exists():
-            self._check(content)
-            self._sweep()
-            return
-        text = f"# Written by 'majel train': what trained this run.\n\n{_toml(recipe)}"
-        _write(self.path / "recipe.toml", text)
-        _write(self._content, json.dumps(content, indent=1, sort_keys=True))
 
     def _sweep(self) -> None:
         """Remove what a killed process was writing."""

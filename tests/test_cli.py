@@ -1,0 +1,218 @@
+"""The program: helps, usage, exit codes, and where output goes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training import MAJEL, Inside, Place, majel, utterances
+
+from majelpy import ARITHMETIC, __version__
+from majelpy.cli import COMMANDS, line
+from majelpy.errors import MajelError
+from majelpy.native import available_isas, kernel_digest
+from majelpy.train.recipe import shipped
+
+pytest_plugins = ["training"]
+
+ARGUMENTS = {
+    "prepare": ["MANIFEST", "OUT.h5", "--rate HZ", "--skip-bad"],
+    "synth": ["OUT_DIR", "--kind", "--utterances N", "--dev N", "--seed S"],
+    "train": [
+        "RECIPE", "--out RUN", "--set KEY=VALUE", "--steps N", "--place", "--threads N",
+        "--no-shared-memory", "--bucket-bytes N", "--pool-bytes N", "--cache-bytes N",
+        "--no-prefetch", "--checkpoint-seconds S", "mpirun",
+    ],
+    "eval": ["RUN", "CORPUS.h5", "--json"],
+    "transcribe": ["RUN", "AUDIO"],
+    "compare": ["RUN_A", "RUN_B", "Exit code"],
+    "info": [],
+}  # fmt: skip
+
+
+def test_every_command_is_here() -> None:
+    assert set(ARGUMENTS) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", ARGUMENTS)
+def test_help(command: str, inside: Inside) -> None:
+    said = inside(command, "--help")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith(f"usage: majel {command} ")
+    for argument in ARGUMENTS[command]:
+        assert argument in said.out
+    # Each argument that the usage names is explained below it.
+    usage, _, rest = said.out.partition("\n\n")
+    for option in re.findall(r"--[a-z-]+", usage):
+        assert re.search(rf"^  .*{option}", rest, re.MULTILINE), option
+
+
+def test_help_of_the_program_lists_the_commands(inside: Inside) -> None:
+    said = inside("--help")
+    assert said.code == 0
+    for command in COMMANDS:
+        assert re.search(rf"^ +{command}\s+\w", said.out, re.MULTILINE), command
+
+
+def test_version(inside: Inside) -> None:
+    said = inside("--version")
+    assert (said.code, said.out) == (0, f"majelpy {__version__}\n")
+
+
+USAGE = [
+    ([], "the following arguments are required: COMMAND"),
+    (["tarin"], "invalid choice: 'tarin'"),
+    (["train", "digits"], "the following arguments are required: --out"),
+    (["train", "digits", "--out", "r", "--steps", "x"], "argument --steps: invalid int value: 'x'"),
+    (["train", "digits", "--out", "r", "--place", "gpu"], "argument --place: invalid choice: 'gp"),
+    (["transcribe", "run"], "the following arguments are required: AUDIO"),
+    (["compare", "run"], "the following arguments are required: RUN_B"),
+    (["eval", "run", "c.h5", "--jsno"], "unrecognized arguments: --jsno"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), USAGE, ids=[" ".join(a) for a, _ in USAGE])
+def test_wrong_usage(arguments: list[str], message: str, inside: Inside) -> None:
+    said = inside(*arguments)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("usage: majel")
+    assert message in said.err.splitlines()[-1]
+
+
+def test_an_unknown_recipe_lists_the_shipped(tmp_path: Path, inside: Inside) -> None:
+    said = inside("train", "digit", "--out", tmp_path / "run")
+    assert (said.code, said.out) == (2, "")
+    assert said.err == (
+        f"majel train: recipe 'digit': not shipped (there are {', '.join(shipped())}) "
+        "and not a file that ends in .toml\n"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_error_names_the_command_once() -> None:
+    assert line("train", MajelError("train: too many")) == "majel train: too many"
+    assert line("train", MajelError("ledger: too many")) == "majel train: ledger: too many"
+    assert line("eval", MajelError("evaluation: no")) == "majel eval: evaluation: no"
+
+
+def test_info() -> None:
+    ended = majel("info", MAJELPY_ISA="plain")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lines = dict(line.split(": ", 1) for line in ended.stdout.splitlines())
+    assert lines["majelpy"] == f"{__version__}, arithmetic {ARITHMETIC}"
+    assert lines["instruction set"].startswith("plain (this machine runs ")
+    for isa in available_isas():
+        assert isa in lines["instruction set"]
+    assert re.fullmatch(r"[0-9a-f]{64}", lines["kernel digest"])
+    assert lines["mpi"]
+    assert "gpu" in lines
+
+
+def test_info_of_the_chosen_instruction_set(inside: Inside) -> None:
+    assert f"kernel digest: {kernel_digest()}\n" in inside("info").out
+
+
+def test_an_unknown_instruction_set(inside: Inside) -> None:
+    for arguments in (["info"], ["eval", "run", "c.h5"]):
+        ended = majel(*arguments, MAJELPY_ISA="avx9")
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr == (
+            f"majel {arguments[0]}: MAJELPY_ISA=avx9: this machine runs "
+            f"{', '.join(available_isas())}\n"
+        )
+
+
+def test_train_prints_the_fingerprint_alone(place: Place, tmp_path: Path, inside: Inside) -> None:
+    said = inside("train", place.recipe, "--out", tmp_path)
+    assert said.out == f"fingerprint: {place.undisturbed.fingerprint}\n"
+    lines = said.err.splitlines()
+    assert lines[0] == (
+        f"training from step 0 of 30: 32 utterances, {parameters(place)} parameters, "
+        "1 rank on 1 host"
+    )
+    assert len(lines) == 1 + 6  # a line an epoch, as standard error is no terminal
+    for epoch, said_of_it in enumerate(lines[1:], 1):
+        assert re.fullmatch(
+            rf"epoch +{epoch}  step +{5 * epoch}  loss \d+\.\d{{3}}  dev loss \d+\.\d{{3}}  "
+            r"CER \d+\.\d%  WER \d+\.\d%  \d+ utterances/s  \d+:\d\d left",
+            said_of_it,
+        )
+    assert lines[-1].endswith("0:00 left")
+
+
+def parameters(place: Place) -> int:
+    from majelpy.train.trained import load_trained
+
+    return load_trained(str(place.undisturbed.folder)).model.layout.size
+
+
+def test_transcribe(place: Place, tmp_path: Path, inside: Inside) -> None:
+    made = utterances(6)
+    paths = []
+    for frames, _, name in made:
+        paths.append(tmp_path / f"{name} ü.npy")
+        np.save(paths[-1], frames)
+    said = inside("transcribe", place.undisturbed.folder, *paths)
+    assert (said.code, said.err) == (0, "")
+    lines = [one.split("\t") for one in said.out.splitlines()]
+    assert [path for path, _ in lines] == [str(path) for path in paths]
+    texts = [text for _, text in lines]
+    assert any(texts)
+    assert set("".join(texts)) <= set(" abcd")
+    (alone,) = inside("transcribe", place.undisturbed.folder, paths[3]).out.splitlines()
+    assert alone == "\t".join(lines[3])
+
+
+def test_transcribe_what_it_cannot(place: Place, tmp_path: Path, inside: Inside) -> None:
+    run = place.undisturbed.folder
+    np.save(tmp_path / "wide.npy", np.zeros((9, 13), np.float32))
+    np.save(tmp_path / "good.npy", np.zeros((9, 12), np.float32))
+    said = inside("transcribe", run, tmp_path / "good.npy", tmp_path / "wide.npy")
+    assert said.code == 2
+    assert said.out.count("\n") == 1
+    assert said.err == (
+        f"majel transcribe: {tmp_path / 'wide.npy'}: 13 features; {run} needs 12\n"
+    )
+    (tmp_path / "a.wav").write_text("not sound")
+    for name in ("a.wav", "missing.npy"):
+        said = inside("transcribe", run, tmp_path / name)
+        assert (said.code, said.out) == (2, "")
+        assert re.fullmatch(rf"majel transcribe: .*{name}.*\n", said.err)
+
+
+def test_a_reader_that_goes_away(place: Place, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", utterances(1)[0][0])
+    words = [*MAJEL, "transcribe", str(place.undisturbed.folder), *[str(tmp_path / "one.npy")] * 20]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process.stdout as stdout, process.stderr as stderr:
+        stdout.close()
+        assert stderr.read() == ""
+        assert process.wait(timeout=30) == 0
+
+
+def test_the_installed_program_is_the_module() -> None:
+    program = Path(sys.executable).parent / "majel"
+    if not program.exists():
+        pytest.skip("majelpy is not installed in this environment")
+    ended = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, f"majelpy {__version__}\n")
+
+
+def test_help_loads_neither_numpy_nor_h5py_nor_mpi() -> None:
+    program = (
+        "import sys\nfrom majelpy.cli import main\n"
+        "try:\n    main(['train', '--help'])\nexcept SystemExit:\n    pass\n"
+        "found = [m for m in ('numpy', 'h5py', 'mpi4py') if m in sys.modules]\n"
+        "print(found, file=sys.stderr)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0
+    assert ended.stderr == "[]\n"

@@ -1,0 +1,187 @@
+"""Evaluation: the same result on any number of ranks, in any company."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training import (
+    FEATURES,
+    Inside,
+    Place,
+    majel,
+    own_lines,
+    utterances,
+    write_corpus,
+)
+
+from majelpy.comm.world import World
+from majelpy.speech.corpus import Corpus
+from majelpy.speech.metrics import Errors, errors
+from majelpy.train.data import Utterances
+from majelpy.train.evaluate import Recognised, evaluate, recognise
+from majelpy.train.trained import Trained, load_trained
+
+pytest_plugins = ["training"]
+
+
+@pytest.fixture(scope="module")
+def trained(place: Place) -> Trained:
+    return load_trained(str(place.undisturbed.folder))
+
+
+@pytest.fixture(scope="module")
+def data(place: Place, trained: Trained) -> Utterances:
+    corpus = Corpus.open(place.corpus)
+    everything = np.arange(len(corpus))
+    return Utterances(
+        corpus, everything, trained.alphabet, "error", trained.mean, trained.scale, cache_bytes=0
+    )
+
+
+def results(trained: Trained, data: Utterances, members: list[int]) -> dict[int, Recognised]:
+    found = recognise(trained.model, trained.parameters, data, trained.alphabet, members)
+    return {one.index: one for one in found}
+
+
+def test_an_utterance_alone_is_the_same_as_in_company(trained: Trained, data: Utterances) -> None:
+    together = results(trained, data, list(range(len(data))))
+    assert sorted(together) == list(range(len(data)))
+    assert len({one.loss.tobytes() for one in together.values()}) > len(data) // 2
+    assert any(one.text for one in together.values())
+    for index in range(0, len(data), 3):
+        (alone,) = results(trained, data, [index]).values()
+        assert alone.text == together[index].text
+        assert alone.loss.tobytes() == together[index].loss.tobytes()
+        pair = results(trained, data, [(index + 5) % len(data), index])
+        assert pair[index].loss.tobytes() == together[index].loss.tobytes()
+
+
+def test_the_sum_is_that_of_the_utterances(trained: Trained, data: Utterances) -> None:
+    total = Errors()
+    one_by_one = results(trained, data, list(range(len(data))))
+    for index, one in one_by_one.items():
+        total = total + errors(data.texts[index], one.text)
+    found = evaluate(
+        trained.model, trained.parameters, data, trained.alphabet, World(None, ((0,),))
+    )
+    assert found.errors == total
+    assert found.utterances == len(data)
+    assert 0 < total.wrong_characters < total.characters
+    # In float32 from left to right, as 40 is less than a chunk of the canonical sum.
+    loss = np.float32(0)
+    for index in range(len(data)):
+        loss += one_by_one[index].loss
+    assert abs(float(found.loss) - float(loss) / len(data)) <= float(np.spacing(found.loss))
+
+
+def test_json_is_one_object(place: Place, inside: Inside) -> None:
+    said = inside("eval", place.undisturbed.folder, place.corpus, "--json")
+    assert said.code == 0, said.err
+    assert said.err == ""
+    assert said.out.count("\n") == 1
+    found = json.loads(said.out)
+    assert sorted(found) == ["cer", "loss", "utterances", "wer"]
+    assert found["utterances"] == 40
+    assert 0 < found["cer"] < 1
+    assert 0 < found["wer"] <= 1
+    assert np.float32(found["loss"]) > 0
+    pretty = inside("eval", place.undisturbed.folder, place.corpus)
+    assert pretty.out.count("\n") > 1
+    assert json.loads(pretty.out) == found
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_change_nothing(ranks: int, place: Place, inside: Inside) -> None:
+    alone = inside("eval", place.undisturbed.folder, place.corpus, "--json")
+    ended = majel("eval", place.undisturbed.folder, place.corpus, "--json", ranks=ranks)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == alone.out
+    assert json.loads(alone.out)["utterances"] == 40
+
+
+@pytest.mark.mpi
+def test_more_ranks_than_utterances(place: Place, tmp_path: Path, inside: Inside) -> None:
+    write_corpus(tmp_path / "two.h5", utterances(2, seed=5))
+    alone = inside("eval", place.undisturbed.folder, tmp_path / "two.h5", "--json")
+    ended = majel("eval", place.undisturbed.folder, tmp_path / "two.h5", "--json", ranks=3)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == alone.out
+    assert json.loads(alone.out)["utterances"] == 2
+
+
+def test_evaluation_during_training_is_that_of_eval(
+    place: Place, tmp_path: Path, inside: Inside
+) -> None:
+    # A separate dev corpus, normalised by the statistics of the training corpus.
+    write_corpus(tmp_path / "dev.h5", utterances(9, seed=5))
+    run = tmp_path / "run"
+    said = inside("train", place.recipe, "--out", run, "--set", f"data.dev={tmp_path / 'dev.h5'}")
+    assert said.code == 0, said.err
+    last = json.loads((run / "ledger.jsonl").read_text().splitlines()[-1])
+    shown = json.loads(inside("eval", run, tmp_path / "dev.h5", "--json").out)
+    assert shown["loss"] == float(str(np.float32(float.fromhex(last["dev_loss_hex"]))))
+    assert shown["cer"] == round(last["dev_wrong_characters"] / last["dev_characters"], 6)
+    assert shown["wer"] == round(last["dev_wrong_words"] / last["dev_words"], 6)
+    assert shown["utterances"] == 9
+
+
+def test_the_last_step_of_several_is_evaluated(place: Place, tmp_path: Path, inside: Inside) -> None:
+    run = tmp_path / "run"
+    losses = []
+    for step in ("10", "20"):
+        inside("train", place.recipe, "--out", run, "--steps", step)
+        losses.append(json.loads(inside("eval", run, place.corpus, "--json").out)["loss"])
+    assert losses[1] < losses[0]
+
+
+BAD = [
+    ({"features": FEATURES + 1}, "13 features at 0 Hz; {run} has 12 at 0 Hz"),
+    ({"rate": 8000}, "12 features at 8000 Hz; {run} has 12 at 0 Hz"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD)
+def test_a_corpus_of_other_features(
+    changes: dict[str, int], message: str, place: Place, tmp_path: Path, inside: Inside
+) -> None:
+    write_corpus(tmp_path / "other.h5", **changes)  # type: ignore[arg-type]
+    run = place.undisturbed.folder
+    said = inside("eval", run, tmp_path / "other.h5", "--json")
+    expected = f"majel eval: {tmp_path / 'other.h5'}: {message.format(run=run)}\n"
+    assert (said.code, said.out, said.err) == (2, "", expected)
+
+
+@pytest.mark.mpi
+def test_one_rank_speaks_for_all(place: Place, tmp_path: Path) -> None:
+    ended = majel("eval", place.undisturbed.folder, tmp_path / "no.h5", ranks=3)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert own_lines(ended.stderr) == [
+        f"majel eval: {tmp_path / 'no.h5'}: there is no such corpus; make it with 'majel prepare'"
+    ]
+
+
+def test_characters_outside_the_alphabet_are_dropped_and_said(
+    place: Place, tmp_path: Path, inside: Inside
+) -> None:
+    made = utterances(4, seed=5)
+    plain = tmp_path / "plain.h5"
+    write_corpus(plain, made)
+    write_corpus(tmp_path / "x.h5", [(frames, f"{text}xé", name) for frames, text, name in made])
+    run = place.undisturbed.folder
+    said = inside("eval", run, tmp_path / "x.h5", "--json")
+    assert said.code == 0
+    line = f"{tmp_path / 'x.h5'}: dropped characters outside the alphabet: 'x' (4), 'é' (4)\n"
+    assert said.err == line
+    assert said.out == inside("eval", run, plain, "--json").out
+
+
+def test_no_run_folder(place: Place, tmp_path: Path, inside: Inside) -> None:
+    said = inside("eval", tmp_path, place.corpus)
+    assert (said.code, said.out) == (2, "")
+    assert said.err == (
+        f"majel eval: {tmp_path}: no checkpoint; is this a run folder of 'majel train'?\n"
+    )

@@ -1,0 +1,213 @@
+"""The house rules that a parser can check: imports, doors, kernels, flags."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from majelpy import native
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "majelpy"
+KERNELS = ROOT / "kernels"
+
+LAYERS = [
+    {"majelpy", "majelpy.errors"},
+    {"majelpy.comm.tree", "majelpy.comm.bucket", "majelpy.sink", "majelpy.train.settings"},
+    {"majelpy.native"},
+    {"majelpy.array"},
+    {"majelpy.ops"},
+    {"majelpy.comm", "majelpy.nn", "majelpy.speech"},
+    {"majelpy.train"},
+    {"majelpy.cli"},
+    {"majelpy.__main__"},
+]
+"""Imports go downwards or stay within a package; of two entries the longer name counts."""
+
+DOORS = {
+    "mpi4py": {"majelpy.comm.world"},
+    "h5py": {"majelpy.speech.corpus", "majelpy.train.checkpoint", "majelpy.cli.info"},
+    "soundfile": {"majelpy.speech.audio", "majelpy.speech.synth", "majelpy.cli.info"},
+    "soxr": {"majelpy.speech.audio", "majelpy.speech.synth"},
+    "espeakng_loader": {"majelpy.speech.espeak"},
+    "rapidfuzz": {"majelpy.speech.metrics"},
+    "ctypes": {"majelpy.native", "majelpy.speech.espeak"},
+    "cupy": set[str](),
+    "torch": set[str](),
+    "scipy": set[str](),
+    "pickle": set[str](),
+}
+"""Who may import what; `cli.info` tells h5py's version."""
+
+
+def modules() -> dict[str, ast.Module]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_text("utf-8"))
+    return found
+
+
+MODULES = modules()
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """Yield every module that is imported anywhere in a file, in functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports name the whole path"
+            base = node.module or ""
+            for alias in node.names:
+                whole = f"{base}.{alias.name}"
+                yield whole if whole in MODULES else base
+
+
+def entry(name: str) -> str:
+    """Return the entry of `LAYERS` that a module belongs to."""
+    known = {e for layer in LAYERS for e in layer}
+    while name not in known:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def level(name: str) -> int:
+    return next(i for i, layer in enumerate(LAYERS) if entry(name) in layer)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_downwards(name: str) -> None:
+    for other in imported(MODULES[name]):
+        if other.split(".")[0] == "majelpy" and entry(other) != entry(name):
+            assert level(other) < level(name), f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_foreign_libraries_have_one_door(door: str) -> None:
+    found = {n for n, tree in MODULES.items() if door in {i.split(".")[0] for i in imported(tree)}}
+    assert found <= DOORS[door]
+
+
+def test_the_parser_would_see_a_wrong_import() -> None:
+    tree = ast.parse("def f():\n    from majelpy.train import loop\n    import h5py.h5f\n")
+    assert list(imported(tree)) == ["majelpy.train.loop", "h5py.h5f"]
+    assert level("majelpy.train.loop") > level("majelpy.ops.gemm") > level("majelpy.comm.tree")
+
+
+def loaded_after(program: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}; import sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def test_importing_majelpy_starts_nothing() -> None:
+    assert not {"numpy", "ctypes", "mpi4py", "h5py", "cupy"} & loaded_after("import majelpy")
+
+
+def test_importing_the_model_starts_neither_mpi_nor_cuda_nor_kernels() -> None:
+    loaded = loaded_after(
+        "import majelpy.nn.model, majelpy.comm.tree, majelpy.comm.world; "
+        "from majelpy import native; assert not native.library.cache_info().currsize"
+    )
+    assert not {"mpi4py", "h5py", "cupy", "soundfile"} & loaded
+
+
+def test_importing_the_command_line_is_light() -> None:
+    assert not {"mpi4py", "h5py", "numpy", "cupy"} & loaded_after("import majelpy.cli")
+
+
+# --- kernels --------------------------------------------------------------------------------
+
+HEADER = (KERNELS / "entry_points.h").read_text()
+ENTRY_POINTS = sorted(native._prototypes(HEADER))
+SOURCES = sorted([*KERNELS.glob("*.h"), *KERNELS.glob("cpu/*.h"), *KERNELS.glob("cpu/*.cpp")])
+
+
+def code(path: Path) -> str:
+    """Return a source without comments and texts."""
+    text = re.sub(r"/\*.*?\*/|//[^\n]*", " ", path.read_text(), flags=re.DOTALL)
+    return re.sub(r'"[^"\n]*"', '""', text)
+
+
+def test_the_header_has_every_prototype() -> None:
+    assert len(ENTRY_POINTS) >= 30
+    assert len(ENTRY_POINTS) == len(re.findall(r"\bmj_\w+\(", code(KERNELS / "entry_points.h")))
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_kernels_are_defined_once_and_called(name: str) -> None:
+    definitions = [
+        path.name
+        for path in KERNELS.glob("cpu/*.cpp")
+        for _ in re.findall(rf"^void {name}\(", code(path), flags=re.MULTILINE)
+    ]
+    assert len(definitions) == 1
+    callers = [
+        path.name
+        for path in [*(PACKAGE / "ops").glob("*.py"), PACKAGE / "native.py"]
+        if re.search(rf"\b{name}\b", path.read_text())
+    ]
+    assert callers, f"{name} is never called"
+
+
+def test_no_entry_point_is_missing_from_the_header() -> None:
+    for path in KERNELS.glob("cpu/*.cpp"):
+        for name in re.findall(r"^void (mj_\w+)\(", code(path), flags=re.MULTILINE):
+            assert name in ENTRY_POINTS
+
+
+LIBM = (
+    "exp exp2 expm1 log log2 log10 log1p pow sqrt cbrt hypot sin cos tan asin acos atan atan2 sinh "
+    "cosh tanh asinh acosh atanh erf erfc lgamma tgamma ceil floor trunc round rint nearbyint fma "
+    "fmod remainder ldexp scalbn frexp modf logb"
+).split()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.name)
+def test_sources_call_no_libm(path: Path) -> None:
+    text = code(path)
+    assert not re.search(r"#\s*include\s*<(math\.h|cmath|complex|numeric_limits|cfenv|fenv\.h)>", text)
+    calls = re.findall(rf"(?<![\w.>])(?:std::)?(?:{'|'.join(LIBM)})[fl]?\s*\(", text)
+    assert not calls
+    builtins = set(re.findall(r"__builtin_(\w+)", text)) - {"convertvector", "ia32_pause"}
+    assert builtins <= ({"fmaf", "sqrtf"} if path.name == "mj_base.h" else set())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.name)
+def test_sources_use_no_other_arithmetic(path: Path) -> None:
+    text = code(path)
+    assert "#pragma STDC" not in text and "__attribute__((optimize" not in text
+    for word in ("fast_math", "fast-math", "std::accumulate", "std::reduce", "omp", "rsqrt", "rcp"):
+        assert not re.search(rf"(?<![a-z]){re.escape(word)}", text), word
+    if path.name != "mj_base.h":
+        assert not re.search(r"\bdouble\b|\blong double\b|_mm\w*_(fm|fnm|hadd|dp|reduce)", text)
+
+
+@pytest.mark.parametrize("isa", native.available_isas())
+def test_builds_need_no_libm(isa: str) -> None:
+    (path,) = native._folder().glob(f"*majel_{isa}.so")
+    names = set(re.findall(rb"\x00([a-z0-9_]+)(?=\x00)", path.read_bytes()))
+    assert not names & {name.encode() + end for name in LIBM for end in (b"f", b"f_finite")}
+    assert b"libm.so.6" not in path.read_bytes() or not names & {n.encode() for n in LIBM}
+
+
+def test_flags_keep_the_bits() -> None:
+    text = re.sub(r"#[^\n]*", "", (ROOT / "CMakeLists.txt").read_text())
+    for flag in ("-ffp-contract=off", "-fno-fast-math"):
+        assert flag in text
+    for flag in ("-ffast-math", "-Ofast", "-march=native", "-funsafe", "-fassociative", "-mrecip"):
+        assert flag not in text
+    for flag in ("-ffinite-math", "-freciprocal", "-mdaz", "-ffp-contract=fast", "-fopenmp"):
+        assert flag not in text
