@@ -16,15 +16,15 @@
 #define MJ_CTC_SHIFT 16
 
 /* log(exp a + exp b) and log(exp a + exp b + exp c), the smaller ones added to the largest in
- * descending order. */
+ * descending order. Sorting by pairs carries a NaN through. */
 template <class F> MJ_BODY F mj_log_add(F a, F b) {
   const F high = mj_larger(a, b), low = mj_smaller(a, b);
   return high + mj_log_normal(1.0f + mj_exp_negative(low - high), mj_splat<F>(0.0f));
 }
 template <class F> MJ_BODY F mj_log_add(F a, F b, F c) {
   const F large = mj_larger(a, b), small = mj_smaller(a, b);
-  const F high = mj_larger(large, c), low = mj_smaller(small, c);
-  const F middle = mj_larger(small, mj_smaller(large, c));
+  const F high = mj_larger(large, c), rest = mj_smaller(large, c);
+  const F middle = mj_larger(small, rest), low = mj_smaller(small, rest);
   const F sum = (1.0f + mj_exp_negative(middle - high)) + mj_exp_negative(low - high);
   return high + mj_log_normal(sum, mj_splat<F>(0.0f));
 }

@@ -122,6 +122,7 @@ template <class F> MJ_BODY F mj_div(F a, F b) { return a / b; }
 /* max keeps a NaN of either side; of equal values (+0, -0) the first. */
 template <class F> MJ_BODY F mj_max(F a, F b) { F m = b > a ? b : a; return b != b ? b : m; }
 
-/* The larger and the smaller of two numbers; where one is NaN, the second. */
+/* The larger and the smaller of two numbers, one instruction each. Where one is NaN, the larger is b
+ * and the smaller is a, so that what sorts a pair by both loses neither. */
 template <class F> MJ_BODY F mj_larger(F a, F b) { return a > b ? a : b; }
-template <class F> MJ_BODY F mj_smaller(F a, F b) { return a < b ? a : b; }
+template <class F> MJ_BODY F mj_smaller(F a, F b) { return a > b ? b : a; }

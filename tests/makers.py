@@ -10,6 +10,7 @@ where NumPy allows it, float32 all through, products and sums fused by `fma`.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -170,9 +171,11 @@ def clip_backward(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where((y <= 0) | (y >= 20), np.float32(0), dy)
 
 
-def steps(offsets: Sequence[int], direction: int, *, backwards: bool = False) -> Iterator[list[int]]:
+def steps(
+    offsets: Sequence[int], direction: int, *, backwards: bool = False
+) -> Iterator[list[int]]:
     """Yield the rows of each utterance in the order in which a direction visits them."""
-    for first, last in zip(offsets[:-1], offsets[1:], strict=True):
+    for first, last in itertools.pairwise(offsets):
         rows = list(range(first, last))
         yield rows[::-1] if (direction % 2 == 1) != backwards else rows
 

@@ -133,9 +133,7 @@ def train_on(inside: Inside, place: Place, corpus: Path, *options: str) -> Said:
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.99])
-def test_a_truncated_corpus(
-    fraction: float, place: Place, tmp_path: Path, inside: Inside
-) -> None:
+def test_a_truncated_corpus(fraction: float, place: Place, tmp_path: Path, inside: Inside) -> None:
     whole = place.corpus.read_bytes()
     cut = tmp_path / "cut.h5"
     cut.write_bytes(whole[: int(len(whole) * fraction)])
@@ -189,6 +187,7 @@ def test_a_damaged_dev_utterance(place: Place, tmp_path: Path, inside: Inside) -
 def test_with_the_corpus_repaired_it_goes_on(place: Place, tmp_path: Path, inside: Inside) -> None:
     corpus = damaged(place, tmp_path, trained_kept()[20])
     assert train_on(inside, place, corpus, "--checkpoint-seconds", "0").code == 2
+    corpus.unlink()  # HDF5 would go on reading the old file, which this process has open
     shutil.copy(place.corpus, corpus)
     said = train_on(inside, place, corpus)
     assert said.code == 0, said.err
@@ -285,9 +284,10 @@ def test_characters_outside_the_alphabet(place: Place, tmp_path: Path, inside: I
 
     (tmp_path / "b").mkdir()
     write_corpus(tmp_path / "b" / "t.h5", made)
-    extended = train_on(inside, place, tmp_path / "b" / "t.h5", "--set", f"data.alphabet={SYMBOLS}é")
-    assert extended.code == 2
-    assert "needs" not in extended.err or extended.err.count("\n") == 1
+    options = ("--set", f'data.alphabet="{SYMBOLS}é"')
+    extended = train_on(inside, place, tmp_path / "b" / "t.h5", *options)
+    assert extended.code == 0, extended.err
+    assert done(tmp_path / "b" / "run", extended.out).fingerprint != fingerprint
 
 
 def test_an_utterance_shorter_than_its_labels_need(
@@ -299,8 +299,7 @@ def test_an_utterance_shorter_than_its_labels_need(
     said = train_on(inside, place, tmp_path / "t.h5")
     check(
         said,
-        f"{tmp_path / 't.h5'}: utterance 'utterance-5' has 4 frames for 4 labels; "
-        "needs at least 5",
+        f"{tmp_path / 't.h5'}: utterance 'utterance-5' has 4 frames for 4 labels; needs at least 5",
     )
     made[5] = (utterances()[5][0][:5], "abba", made[5][2])
     write_corpus(tmp_path / "t.h5", made)
@@ -419,7 +418,7 @@ def fill(folder: Path, free: int) -> Path:
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.mpi)])
 def test_a_disk_that_runs_full(ranks: int, place: Place, small_disk: Path) -> None:
     run = small_disk / "run"
-    first = majel("train", place.recipe, "--out", run, "--steps", "4", ranks=ranks)
+    first = majel("train", place.recipe, "--out", run, "--steps", "4")
     assert first.returncode == 0, first.stderr
     stone = fill(small_disk, free=16384)
     ended = majel("train", place.recipe, "--out", run, "--checkpoint-seconds", "0", ranks=ranks)
@@ -432,7 +431,7 @@ def test_a_disk_that_runs_full(ranks: int, place: Place, small_disk: Path) -> No
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-4.h5"]
 
     stone.unlink()
-    again = majel("train", place.recipe, "--out", run, ranks=ranks)
+    again = majel("train", place.recipe, "--out", run)
     assert again.returncode == 0, again.stderr
     assert "resuming after step 4" in again.stderr
     assert_same(done(run, again.stdout), place.undisturbed)

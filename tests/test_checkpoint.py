@@ -22,7 +22,7 @@ DESCRIPTION = {"recipe": "abc", "alphabet": " aé你", "sizes": {"dense": [1, 2]
 
 def touchy() -> np.ndarray:
     """Values whose bits are easily lost: zeros, denormals, infinities, NaN with a payload."""
-    words = [0, 0x80000000, 1, 0x80000001, 0x007FFFFF, 0x7F800000, 0xFF800000, 0x7FC12345, 0x3F800001]
+    words = [0, 1 << 31, 1, (1 << 31) + 1, 0x7FFFFF, 0x7F800000, 0xFF800000, 0x7FC12345, 0x3F800001]
     return np.array(words, np.uint32).view(np.float32).reshape(3, 3)
 
 

@@ -69,9 +69,7 @@ def test_the_first_difference_of_the_ledgers(place: Place, copied: Path, inside:
     (copied / "ledger.jsonl").write_text("\n".join(lines) + "\n")
     said = inside("compare", place.undisturbed.folder, copied)
     assert said.code == 1
-    assert said.out == (
-        f"compare: ledgers differ in step 17: norm_hex {before} and 0x1.8p+1\n"
-    )
+    assert said.out == (f"compare: ledgers differ in step 17: norm_hex {before} and 0x1.8p+1\n")
 
 
 def test_one_bit_of_one_weight(place: Place, copied: Path, inside: Inside) -> None:

@@ -197,7 +197,9 @@ def test_an_utterance_alone_equals_itself_in_a_batch() -> None:
     lp, offsets, labels = batch(1)
     losses, gradient = (array.numpy() for array in ops.ctc_loss(lp, offsets, labels, scale=0.125))
     for n, (first, last) in enumerate(itertools.pairwise(offsets)):
-        one, one_gradient = ops.ctc_loss(lp[first:last], [0, last - first], [labels[n]], scale=0.125)
+        one, one_gradient = ops.ctc_loss(
+            lp[first:last], [0, last - first], [labels[n]], scale=0.125
+        )
         assert same_bits(one, losses[n : n + 1])
         assert same_bits(one_gradient, gradient[first:last])
 
@@ -262,12 +264,18 @@ def test_errors_name_the_utterance() -> None:
         r"needs at least 5$",
     ):
         ops.ctc_loss(lp, [0, 3, 7], [[1], [1, 2, 2, 3]], names=["a", "fsdd/7"])
-    with pytest.raises(ShapeError, match=r"utterance 0 has 3 frames for 3 labels with 2 repeats; n"):
+    with pytest.raises(
+        ShapeError, match=r"utterance 0 has 3 frames for 3 labels with 2 repeats; n"
+    ):
         ops.ctc_loss(lp, [0, 3, 7], [[1, 1, 1], [1]])
-    with pytest.raises(ShapeError, match=r"utterance 1 has 0 frames for 0 labels with 0 repeats; n"):
+    with pytest.raises(
+        ShapeError, match=r"utterance 1 has 0 frames for 0 labels with 0 repeats; n"
+    ):
         ops.ctc_loss(lp, [0, 7, 7], [[1], []])
     for bad in (0, 4, -1):
-        with pytest.raises(ShapeError, match=rf"^ctc_loss: utterance 0 has label {bad}; needs 1..3$"):
+        with pytest.raises(
+            ShapeError, match=rf"^ctc_loss: utterance 0 has label {bad}; needs 1..3$"
+        ):
             ops.ctc_loss(lp, [0, 7], [[1, bad]])
     with pytest.raises(ShapeError, match=r"^ctc_loss: 2 label sequences for 1 utterances$"):
         ops.ctc_loss(lp, [0, 7], [[1], [2]])

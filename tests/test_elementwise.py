@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from makers import clip, clip_backward, level_data, same_bits, touchy_data
@@ -64,7 +66,7 @@ def test_context_stays_within_the_utterance(frames: int) -> None:
     offsets = [0, 3, 3, 4, 9, 22]
     x = touchy_data((22, 5), 10)
     wanted = np.zeros((22, 2 * frames + 1, 5), np.float32)
-    for first, last in zip(offsets[:-1], offsets[1:], strict=True):
+    for first, last in itertools.pairwise(offsets):
         for row in range(first, last):
             for at, other in enumerate(range(row - frames, row + frames + 1)):
                 if first <= other < last:
@@ -95,7 +97,9 @@ def test_errors_of_elementwise_operations() -> None:
     with pytest.raises(ShapeError, match=r"^normalise: scale has 2 columns; needs 3$"):
         ops.normalise(x, x[0], x[0, :2])
     for offsets in ([0, 1], [1, 2], [0, 3, 2], [], [[0, 2]]):
-        with pytest.raises(ShapeError, match=r"^context: offsets .* must rise from 0 to 2, the row"):
+        with pytest.raises(
+            ShapeError, match=r"^context: offsets .* must rise from 0 to 2, the row"
+        ):
             ops.context(x, offsets, 1)
     with pytest.raises(ShapeError, match=r"^fma: shapes \(2, 3\) and \(3,\) differ$"):
         ops.fma(x, x, x[0])

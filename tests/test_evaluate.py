@@ -129,7 +129,9 @@ def test_evaluation_during_training_is_that_of_eval(
     assert shown["utterances"] == 9
 
 
-def test_the_last_step_of_several_is_evaluated(place: Place, tmp_path: Path, inside: Inside) -> None:
+def test_the_last_step_of_several_is_evaluated(
+    place: Place, tmp_path: Path, inside: Inside
+) -> None:
     run = tmp_path / "run"
     losses = []
     for step in ("10", "20"):

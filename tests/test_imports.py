@@ -19,7 +19,8 @@ KERNELS = ROOT / "kernels"
 
 LAYERS = [
     {"majelpy", "majelpy.errors"},
-    {"majelpy.comm.tree", "majelpy.comm.bucket", "majelpy.sink", "majelpy.train.settings"},
+    {"majelpy.comm.tree", "majelpy.sink", "majelpy.train.settings"},
+    {"majelpy.comm.bucket"},
     {"majelpy.native"},
     {"majelpy.array"},
     {"majelpy.ops"},
@@ -168,17 +169,21 @@ def test_no_entry_point_is_missing_from_the_header() -> None:
             assert name in ENTRY_POINTS
 
 
-LIBM = (
-    "exp exp2 expm1 log log2 log10 log1p pow sqrt cbrt hypot sin cos tan asin acos atan atan2 sinh "
-    "cosh tanh asinh acosh atanh erf erfc lgamma tgamma ceil floor trunc round rint nearbyint fma "
-    "fmod remainder ldexp scalbn frexp modf logb"
-).split()
+_LIBM = """
+exp exp2 expm1 log log2 log10 log1p pow sqrt cbrt hypot sin cos tan asin acos atan atan2 sinh cosh
+tanh asinh acosh atanh erf erfc lgamma tgamma ceil floor trunc round rint nearbyint fma fmod
+remainder ldexp scalbn frexp modf logb
+"""
+LIBM = _LIBM.split()
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.name)
 def test_sources_call_no_libm(path: Path) -> None:
     text = code(path)
-    assert not re.search(r"#\s*include\s*<(math\.h|cmath|complex|numeric_limits|cfenv|fenv\.h)>", text)
+    assert not re.search(
+        r"#\s*include\s*<(math\.h|cmath|complex|numeric_limits|cfenv|fenv\.h)>", text
+    )
+    text = re.sub(r"\)\s*:\s*[^{;?]*\{", ") {", text)  # members that a constructor starts
     calls = re.findall(rf"(?<![\w.>])(?:std::)?(?:{'|'.join(LIBM)})[fl]?\s*\(", text)
     assert not calls
     builtins = set(re.findall(r"__builtin_(\w+)", text)) - {"convertvector", "ia32_pause"}
@@ -189,7 +194,15 @@ def test_sources_call_no_libm(path: Path) -> None:
 def test_sources_use_no_other_arithmetic(path: Path) -> None:
     text = code(path)
     assert "#pragma STDC" not in text and "__attribute__((optimize" not in text
-    for word in ("fast_math", "fast-math", "std::accumulate", "std::reduce", "omp", "rsqrt", "rcp"):
+    for word in (
+        "fast_math",
+        "fast-math",
+        "std::accumulate",
+        "std::reduce",
+        "#pragma omp",
+        "rsqrt",
+        "rcp",
+    ):
         assert not re.search(rf"(?<![a-z]){re.escape(word)}", text), word
     if path.name != "mj_base.h":
         assert not re.search(r"\bdouble\b|\blong double\b|_mm\w*_(fm|fnm|hadd|dp|reduce)", text)

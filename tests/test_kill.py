@@ -24,6 +24,7 @@ from training import (
     command,
     descendants,
     done,
+    own_lines,
     processes_with,
     train,
     write_recipe,
@@ -174,7 +175,9 @@ def test_killed_ten_times_in_a_row(recipe: Path, undisturbed: Done, tmp_path: Pa
                 kill(pid)
             code = started.wait()
             after = newest_step(out)
-            print(f"kill {attempt}: {kind} of {ranks} ranks, steps {before} to {after}, exit {code}")
+            print(
+                f"kill {attempt}: {kind} of {ranks} ranks, steps {before} to {after}, exit {code}"
+            )
             assert code != 0
             assert not (out / "fingerprint").exists()
             hits += after > before
@@ -213,8 +216,8 @@ def check_saved(started: Started, name: str, *, heard: bool = True) -> None:
     assert started.stdout == ""
     if not heard:
         return
-    said = [line for line in started.stderr.splitlines() if line.startswith("majel")]
-    assert len(said) == 1
+    said = own_lines(started.stderr)
+    assert len(said) == 1, started.stderr
     assert said[0].startswith("majel: ")
     assert said[0].endswith(f"{name}: saved after step {step}; the same command resumes")
 
@@ -235,9 +238,7 @@ def test_a_signal_saves_and_ends(
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("to", ["mpirun", "ranks"])
-def test_a_signal_under_mpirun(
-    to: str, recipe: Path, undisturbed: Done, tmp_path: Path
-) -> None:
+def test_a_signal_under_mpirun(to: str, recipe: Path, undisturbed: Done, tmp_path: Path) -> None:
     # SLURM signals the ranks themselves; a person or a batch script signals mpirun.
     out = tmp_path / "run"
     with no_orphans(out):

@@ -13,7 +13,9 @@ from majelpy import native, ops
 from majelpy.comm import tree as comm_tree
 
 
-@pytest.mark.parametrize(("total", "first", "last"), [(8, 3, 6), (8, 1, 8), (11, 0, 7), (13, 5, 12)])
+@pytest.mark.parametrize(
+    ("total", "first", "last"), [(8, 3, 6), (8, 1, 8), (11, 0, 7), (13, 5, 12)]
+)
 def test_slots_hold_the_maximal_subtrees(total: int, first: int, last: int) -> None:
     rows = [leaf % 4 for leaf in range(first, last)]
     x = touchy_data((sum(rows), 9), total)

@@ -45,8 +45,12 @@ def hard_fma_cases() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # Results around the smallest denormal and around the largest number, ties included.
     steps = np.arange(-64, 64, dtype=np.float32)
     cases.append((np.full(128, 2.0**-80, np.float32), steps * np.float32(2.0**-73), 0 * steps))
-    cases.append((np.full(128, 2.0**-76, np.float32), steps * np.float32(2.0**-75), steps * SMALLEST))
-    cases.append((np.full(128, 2.0**52, np.float32), steps * np.float32(2.0**47), 0 * steps + LARGEST))
+    cases.append(
+        (np.full(128, 2.0**-76, np.float32), steps * np.float32(2.0**-75), steps * SMALLEST)
+    )
+    cases.append(
+        (np.full(128, 2.0**52, np.float32), steps * np.float32(2.0**47), 0 * steps + LARGEST)
+    )
     special = np.float32([0.0, -0.0, 1, -1, SMALLEST, -SMALLEST, LARGEST, -LARGEST, 2.0**-126, 0.5])
     cases.append(tuple(v.ravel() for v in np.meshgrid(special, special, special)))
     return tuple(np.concatenate([case[i] for case in cases]).astype(np.float32) for i in range(3))

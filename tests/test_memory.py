@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import heapq
+import itertools
 import threading
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_any_sequence_keeps_blocks_apart(seed: int) -> None:
         statistics = pool.statistics
         assert 0 <= statistics.in_use <= statistics.peak <= pool.capacity
     spans = sorted((start(a), start(a) + a.bytes.nbytes) for a, _ in held if a.bytes.nbytes)
-    assert all(one[1] <= two[0] for one, two in zip(spans[:-1], spans[1:], strict=True))
+    assert all(one[1] <= two[0] for one, two in itertools.pairwise(spans))
     assert all((a.bytes == mark).all() for a, mark in held)
     held.clear()
     allocation = None

@@ -52,7 +52,6 @@ VARIATIONS: dict[str, list[tuple[int, list[str]]]] = {
         (2, ["--bucket-bytes", "4096"]),
         (3, ["--bucket-bytes", "1000", "--no-shared-memory"]),
         (3, ["--bucket-bytes", "64", "--no-shared-memory"]),
-        (4, ["--bucket-bytes", "8192", "--no-shared-memory"]),
     ],
     "pool_bytes": [(1, ["--pool-bytes", "0"]), (1, ["--pool-bytes", "65536"])],
     "prefetch": [(1, ["--no-prefetch"])],

@@ -137,9 +137,15 @@ def test_dropout_drops_the_share_asked_for() -> None:
 
 def test_errors_of_dropout() -> None:
     x = np.ones((45, 3), np.float32)
-    with pytest.raises(ShapeError, match=r"^dropout: share 1.0, 3 ids for 3 utterances; needs a sh"):
+    with pytest.raises(
+        ShapeError, match=r"^dropout: share 1.0, 3 ids for 3 utterances; needs a sh"
+    ):
         dropout(1.0).apply(x, 0)
-    with pytest.raises(ShapeError, match=r"^dropout: share 0.25, 1 ids for 3 utterances; needs a s"):
+    with pytest.raises(
+        ShapeError, match=r"^dropout: share 0.25, 1 ids for 3 utterances; needs a s"
+    ):
         dropout(ids=np.array([1])).apply(x, 0)
-    with pytest.raises(ShapeError, match=r"^dropout: offsets \[0, 40, 40, 45\] must rise from 0 to"):
+    with pytest.raises(
+        ShapeError, match=r"^dropout: offsets \[0, 40, 40, 45\] must rise from 0 to"
+    ):
         dropout().apply(x[:44], 0)

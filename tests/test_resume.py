@@ -185,7 +185,7 @@ def test_what_a_killed_process_left_aside_is_removed(
     for name in ("checkpoints/.step-13.h5.4242.tmp", ".ledger.jsonl.tmp", ".fingerprint.tmp"):
         (copied / name).write_bytes(b"half")
     assert_same(resume(inside, place, copied)[0], place.undisturbed)
-    assert [path for path in copied.rglob(".*")] == []
+    assert list(copied.rglob(".*")) == []
 
 
 def test_a_finished_run_started_again_changes_nothing(

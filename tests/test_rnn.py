@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from makers import level_data, rnn_backward, rnn_forward, same_bits, touchy_data
@@ -34,8 +36,15 @@ def both(case: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(
     ("hidden", "lengths", "directions"),
-    [(1, [4, 2], 1), (7, LENGTHS, 2), (16, LENGTHS, 2), (33, LENGTHS, 2), (40, [5], 3)]
-    + [(257, [3, 2, 3], 2), (600, [3], 1)],
+    [
+        (1, [4, 2], 1),
+        (7, LENGTHS, 2),
+        (16, LENGTHS, 2),
+        (33, LENGTHS, 2),
+        (40, [5], 3),
+        (257, [3, 2, 3], 2),
+        (600, [3], 1),
+    ],
 )
 def test_states_and_gradients_are_canonical(
     hidden: int, lengths: list[int], directions: int
@@ -75,7 +84,7 @@ def test_threads_change_no_bit(count: int, threads: None) -> None:
 def test_an_utterance_alone_equals_itself_in_a_batch() -> None:
     x, offsets, weight, dy = case(LENGTHS, 33, 2, 11)
     h, dx = both((x, offsets, weight, dy))
-    for first, last in zip(offsets[:-1], offsets[1:], strict=True):
+    for first, last in itertools.pairwise(offsets):
         rows = slice(first, last)
         one = both((x[rows], offsets_of([last - first]), weight, dy[rows]))
         assert same_bits(one[0], h[rows]) and same_bits(one[1], dx[rows])
@@ -115,8 +124,8 @@ def test_gradient_agrees_with_float64_differences() -> None:
     _, dx = both((x, offsets, weight, dy))
 
     def f(at: np.ndarray) -> float:
-        h = np.zeros_like(at)
-        for d, (w, columns) in enumerate(zip(weight.astype(float), (slice(5), slice(5, 10)))):
+        h, halves = np.zeros_like(at), (slice(5), slice(5, 10))
+        for d, (w, columns) in enumerate(zip(weight.astype(float), halves, strict=True)):
             for first, last in ((0, 6), (6, 9)):
                 before = np.zeros(5)
                 for row in range(first, last) if d == 0 else range(last - 1, first - 1, -1):
@@ -162,7 +171,9 @@ def test_nothing_to_do() -> None:
 
 def test_errors_of_the_recurrent_layer() -> None:
     x, weight = np.zeros((3, 8), np.float32), np.zeros((2, 4, 4), np.float32)
-    with pytest.raises(ShapeError, match=r"^rnn_forward: weight is \(1, 4, 4\) and the rows have 8 "):
+    with pytest.raises(
+        ShapeError, match=r"^rnn_forward: weight is \(1, 4, 4\) and the rows have 8 "
+    ):
         ops.rnn_forward(x, [0, 3], weight[:1])
     with pytest.raises(ShapeError, match=r"^rnn_forward: offsets \[0, 2\] must rise from 0 to 3, "):
         ops.rnn_forward(x, [0, 2], weight)

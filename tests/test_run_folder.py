@@ -39,7 +39,7 @@ def test_a_new_folder(tmp_path: Path, recipe: Recipe) -> None:
     assert tomllib.loads(text)["data"]["train"] == "t ü.h5"
     folder.write_fingerprint("f" * 64)
     assert folder.fingerprint.read_text() == "f" * 64 + "\n"
-    assert [path for path in folder.path.rglob(".*")] == []
+    assert list(folder.path.rglob(".*")) == []
     folder.close()
 
 
@@ -126,7 +126,7 @@ def test_a_failed_write_leaves_nothing(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", full)
-        with pytest.raises(OutputError, match=r"^cannot write .*recipe\.toml \(No space left on de"):
+        with pytest.raises(OutputError, match=r"^cannot write .*recipe\.toml \(No space left on"):
             opened(tmp_path / "run", recipe)
     assert files(tmp_path / "run") == ["checkpoints", "lock"]
     opened(tmp_path / "run", recipe).close()

@@ -18,6 +18,9 @@ from majelpy.errors import ShapeError
 from majelpy.native import library
 from majelpy.ops import check
 
+MOST_OPEN = 64
+"""Entries that the stack of `tree_sum` holds (DEPTH in kernels/cpu/leaves.cpp)."""
+
 
 @dataclass(frozen=True)
 class Leaves:
@@ -44,9 +47,26 @@ class Leaves:
         return len(self.merges), self.offsets.ctypes.data, self.merges.ctypes.data
 
 
-def _slots(operation: str, slots: np.ndarray, column: int, count: int) -> tuple[int, int]:
+def _height(merges: Sequence[int]) -> int:
+    """Most entries that the stack of a program holds at a time."""
+    height = most = 0
+    for count in merges:
+        height += 1
+        most = max(most, height)
+        height -= count
+    return most
+
+
+def _slots(
+    operation: str, slots: np.ndarray, leaves: Leaves, column: int, count: int
+) -> tuple[int, int]:
     if slots.dtype != np.float32 or slots.ndim != 2 or not slots.flags.c_contiguous:
         raise ShapeError(f"{operation}: slots must be a contiguous float32 matrix")
+    if len(slots) < _height(leaves.merges.tolist()):
+        raise ShapeError(
+            f"{operation}: {len(slots)} slots; the tree program needs "
+            f"{_height(leaves.merges.tolist())}"
+        )
     if column < 0 or column + count > slots.shape[1]:
         raise ShapeError(
             f"{operation}: {count} columns from {column} on; slots have {slots.shape[1]}"
@@ -92,7 +112,7 @@ def gemm_leaves(
     library().mj_gemm_leaves(
         *leaves.of("gemm_leaves", x.shape[0]),
         *(m, n, x.pointer + 4 * a_first, x.shape[1], y.pointer + 4 * b_first, y.shape[1]),
-        *_slots("gemm_leaves", slots, column, m * n),
+        *_slots("gemm_leaves", slots, leaves, column, m * n),
     )
 
 
@@ -112,7 +132,7 @@ def sum_leaves(x: Any, leaves: Leaves, slots: np.ndarray, column: int) -> None:
     library().mj_sum_leaves(
         *leaves.of("sum_leaves", a.shape[0]),
         *(columns, a.pointer, columns),
-        *_slots("sum_leaves", slots, column, columns),
+        *_slots("sum_leaves", slots, leaves, column, columns),
     )
 
 
@@ -132,6 +152,8 @@ def tree_sum(nodes: Sequence[np.ndarray], merges: Sequence[int], out: Sequence[n
     -----
     Order: each merge adds left + right; `merges` comes from majelpy.comm.tree.
     """
+    if len(nodes) == 0:
+        raise ShapeError("tree_sum: no nodes; needs at least 1")
     size = len(nodes[0])
     for vector in (*nodes, *out):
         if vector.dtype != np.float32 or vector.shape != (size,) or not vector.flags.c_contiguous:
@@ -143,6 +165,8 @@ def tree_sum(nodes: Sequence[np.ndarray], merges: Sequence[int], out: Sequence[n
             f"tree_sum: {len(nodes)} nodes, {len(merges)} entries with {sum(merges)} merges, "
             f"{len(out)} outputs; needs an entry a node and nodes - merges outputs"
         )
+    if _height(merges) > MOST_OPEN:
+        raise ShapeError(f"tree_sum: {_height(merges)} open nodes; at most {MOST_OPEN} fit")
     sources = np.array([v.ctypes.data for v in nodes], dtype=np.int64)
     targets = np.array([v.ctypes.data for v in out], dtype=np.int64)
     program = np.array(merges, dtype=np.int32)

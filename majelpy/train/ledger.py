@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from majelpy.array.memory import Pool, pool, set_pool
 from majelpy.comm.world import World
-from majelpy.errors import WorldError
+from majelpy.errors import CheckpointError, WorldError
 from majelpy.native import set_threads
 from majelpy.train import checkpoint as checkpoints
 from majelpy.train.evaluate import Evaluation, evaluate
@@ -78,7 +78,10 @@ class Run:
         last = max(last, trainer.step)
         self._catch_signals()
         losses: list[float] = []
-        with ExitStack() as files, Progress(shown=self._writes, steps=last, done=trainer.step) as progress:
+        with (
+            ExitStack() as files,
+            Progress(shown=self._writes, steps=last, done=trainer.step) as progress,
+        ):
             if self._writes:
                 files.callback(self._folder.close)
                 self._prepared.train.warn_outside()
@@ -117,8 +120,13 @@ class Run:
             if problems and found is None:
                 print("majel train: no good checkpoint is left; starting over", file=sys.stderr)
         found = self._world.broadcast(found)
+        error: CheckpointError | None = None
         if found is not None:
-            self._trainer.restore(found)
+            try:
+                self._trainer.restore(found)
+            except CheckpointError as unfit:
+                error = unfit
+        self._world.agree(error)
 
     def _greet(self, progress: Progress, last: int) -> None:
         trainer, world = self._trainer, self._world

@@ -113,12 +113,17 @@ def check_features(corpus: Corpus, rate: int, features: int, needed_by: str) -> 
 
 
 def check_agreement(world: World, content: dict[str, Any]) -> None:
-    """Raise WorldError if the ranks do not run the same version on the same recipe and corpora."""
+    """Raise WorldError if the ranks do not run the same version on the same recipe and corpora.
+
+    One rank raises it, the others RankFailed.
+    """
     mine = {"majelpy": __version__, "arithmetic": ARITHMETIC, "recipe": digest(content)}
+    error: WorldError | None = None
     for rank, other in enumerate(world.all_gather(mine)):
         for key, value in mine.items():
             if other[key] != value:
-                raise WorldError(
+                error = error or WorldError(
                     f"train: rank {rank} has {key} {other[key]} and rank {world.rank} has "
                     f"{value}; all ranks need the same"
                 )
+    world.agree(error)

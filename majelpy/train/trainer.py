@@ -152,11 +152,12 @@ class Trainer:
         norm, factor = ops.norm_and_factor(gradient, optimizer.norm_limit)
         loss = mean(asarray(total[layout.loss : layout.loss + 1]), utterances)
         if not (np.isfinite(norm.numpy()[0]) and np.isfinite(loss)):
-            raise TrainingError(
+            error = TrainingError(
                 f"train: step {self.step + 1} has loss {loss} and gradient norm "
                 f"{norm.numpy()[0]}; needs finite values (lower optimizer.rate, or look at the "
                 f"utterances of this minibatch: {', '.join(batch.names[:3])}, ...)"
             )
+            self.world.agree(error)  # all ranks see the same sums; one of them speaks
         schedule = self.recipe.schedule
         rate = ops.learning_rate(
             optimizer.rate,
@@ -195,10 +196,11 @@ class Trainer:
         digests = self.world.all_gather(digest)
         odd = [rank for rank, other in enumerate(digests) if other != digests[0]]
         if odd:
-            raise WorldError(
+            error = WorldError(
                 f"train: after step {self.step} the parameters of ranks {odd} differ from rank "
                 f"0's; a processor or memory there is at fault"
             )
+            self.world.agree(error)
 
     def checkpoint(self) -> Checkpoint:
         """The state, to be written."""

@@ -1,0 +1,218 @@
+"""Digests of every kernel's output over fixed inputs.
+
+    python tests/make_golden.py                     write tests/golden/kernels.json
+    python tests/make_golden.py --print [THREADS]   print the digests as JSON, one line for each
+                                                    number of threads
+
+The file is the meaning of `majelpy.ARITHMETIC`: write it anew only with a change of bits that is
+wanted, raises that version and stands in CHANGELOG under "Bits". Inputs are finite; they come from
+integers alone (tests/makers.py), so machines that never meet can be held to one file.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from makers import digest, level_data, touchy_data
+
+from majelpy import ARITHMETIC, native, ops
+from majelpy.array import asarray
+from majelpy.comm import tree
+
+PATH = Path(__file__).parent / "golden" / "kernels.json"
+
+OFFSETS = np.array([0, 70, 71, 71, 230, 300, 301, 420], np.int64)
+UTTERANCES = len(OFFSETS) - 1
+LEAVES = ops.Leaves(OFFSETS, np.array(tree.merges(UTTERANCES, 0, UTTERANCES), np.int32))
+FRAMES = 420
+MANY = 40_003  # more than two tasks of elements
+
+
+def touchy(*shape: int, seed: int) -> list[np.ndarray]:
+    """Return ordinary touchy numbers and tiny ones."""
+    return [touchy_data(shape, seed), touchy_data(shape, seed, tiny=True)]
+
+
+def pairs(kernel: Callable[..., Any], *shapes: tuple[int, ...]) -> list[Any]:
+    """Return the kernel's results over touchy operands of these shapes."""
+    first = [touchy(*shape, seed=10 + i) for i, shape in enumerate(shapes)]
+    return [kernel(*operands) for operands in zip(*first, strict=True)]
+
+
+def leaf_slots(push: Callable[[np.ndarray], None], size: int) -> np.ndarray:
+    slots = np.zeros((tree.depth(UTTERANCES, 0, UTTERANCES), size), np.float32)
+    push(slots)
+    return slots[0]
+
+
+def gemm() -> list[Any]:
+    found = []
+    for m, n, k in ((37, 70, 600), (190, 33, 257), (3, 2100, 40), (1, 1, 1000)):
+        for a, b in zip(touchy(m, k, seed=1), touchy(k, n, seed=2), strict=True):
+            found.append(ops.gemm(a, b))
+            found.append(ops.gemm(a, b.T.copy(), transpose_b=True))
+            found.append(ops.gemm(a.T.copy(), b, transpose_a=True))
+    return found
+
+
+def gemm_leaves() -> list[Any]:
+    operands = zip(touchy(FRAMES, 35, seed=3), touchy(FRAMES, 50, seed=4), strict=True)
+    return [
+        leaf_slots(lambda s, a=a, b=b: ops.gemm_leaves(a, b, LEAVES, s, 3), 1760)  # type: ignore[misc]
+        for a, b in operands
+    ]
+
+
+def sum_leaves() -> list[Any]:
+    return [
+        leaf_slots(lambda s, x=x: ops.sum_leaves(x, LEAVES, s, 1), 200)  # type: ignore[misc]
+        for x in touchy(FRAMES, 199, seed=5)
+    ]
+
+
+def tree_sum() -> list[Any]:
+    out = np.empty(MANY, np.float32)
+    nodes = [touchy_data(MANY, 100 + i) for i in range(6)]
+    ops.tree_sum(nodes, tree.merges(6, 0, 6), [out])
+    return [out]
+
+
+def rnn(hidden: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return x, weight, dy and the states of two directions."""
+    x, dy = level_data((FRAMES, 2 * hidden), 6), level_data((FRAMES, 2 * hidden), 7, 2.0**-10)
+    weight = level_data((2, hidden, hidden), 8, 0.125 if hidden > 100 else 0.25)
+    return x, weight, dy, ops.rnn_forward(x, OFFSETS, weight).numpy()
+
+
+def rnn_backward() -> list[Any]:
+    found = []
+    for hidden in (29, 270):
+        _, weight, dy, h = rnn(hidden)
+        found.append(ops.rnn_backward(dy, OFFSETS, weight, h))
+    return found
+
+
+def ctc() -> list[Any]:
+    found: list[Any] = []
+    for alphabet, span in ((29, 4.0), (5, 16.0)):
+        lp = ops.log_softmax(level_data((FRAMES, alphabet), alphabet, span))
+        counts = [3 * int(n) // 8 for n in np.diff(OFFSETS)]
+        labels = [[1 + (7 * i + n) // 2 % (alphabet - 1) for i in range(n)] for n in counts]
+        keep = np.delete(OFFSETS, 3)  # an utterance has at least one frame
+        found += ops.ctc_loss(
+            lp, keep, [s for n, s in enumerate(labels) if n != 2], scale=0.0078125
+        )
+    long = [1 + i % 2 for i in range(600)]
+    lp = ops.log_softmax(level_data((FRAMES * 2, 3), 9))
+    return [*found, *ops.ctc_loss(lp, [0, 2 * FRAMES], [long])]
+
+
+def nesterov() -> list[Any]:
+    found = []
+    for p, v, g in zip(*(touchy(MANY, seed=s) for s in (20, 21, 22)), strict=True):
+        parameters, velocities = asarray(p.copy()), asarray(v.copy())
+        one = {"factor": asarray(np.float32([0.3])), "rate": asarray(np.float32([0.01]))}
+        ops.nesterov(parameters, velocities, g, **one, momentum=0.9, decay=1e-4)
+        found += [parameters, velocities]
+    return found
+
+
+def dropout() -> list[Any]:
+    masks = ops.Dropout(0.3, 5, 2, OFFSETS, np.arange(UTTERANCES) * 3)
+    return [masks.apply(touchy_data((FRAMES, 45), 23), layer) for layer in (0, 3)]
+
+
+def rates() -> list[Any]:
+    return [
+        ops.learning_rate(0.1, anneal=0.95, epoch=epoch, hold=3, step=step, warmup=7)
+        for epoch in range(9)
+        for step in (0, 3, 6, 7, 100)
+    ]
+
+
+def exp_and_log() -> list[Any]:
+    x = np.concatenate([level_data(MANY, 24, 128.0), touchy_data(MANY, 25)])
+    return [ops.math_function("exp", x), ops.math_function("log", np.abs(x))]
+
+
+CASES: dict[str, Callable[[], list[Any]]] = {
+    "mj_add_arrays": lambda: pairs(ops.add, (MANY,), (MANY,)),
+    "mj_multiply_arrays": lambda: pairs(ops.multiply, (MANY,), (MANY,)),
+    "mj_clip_array": lambda: [ops.clip(x) for x in touchy(MANY, seed=30)],
+    "mj_clip_backward_array": lambda: [
+        ops.clip_backward(dy, ops.clip(level_data(MANY, 31, 32.0))) for dy in touchy(MANY, seed=32)
+    ],
+    "mj_bias_rows": lambda: pairs(ops.bias, (300, 133), (133,)),
+    "mj_bias_clip_rows": lambda: pairs(
+        lambda x, b: ops.bias(x, b, clipped=True), (300, 133), (133,)
+    ),
+    "mj_normalise_rows": lambda: pairs(ops.normalise, (300, 133), (133,), (133,)),
+    "mj_uniform_array": lambda: [ops.uniform(1003, gain=2.0, fan_in=77, seed=-3, stream=1 << 50)],
+    "mj_philox_words": lambda: [ops.words(1003, seed=9, stream=10)],
+    "mj_dropout_rows": dropout,
+    "mj_context_rows": lambda: [ops.context(touchy_data((FRAMES, 13), 33), OFFSETS, 3)],
+    "mj_gemm": gemm,
+    "mj_gemm_leaves": gemm_leaves,
+    "mj_sum_leaves": sum_leaves,
+    "mj_tree_sum": tree_sum,
+    "mj_sum_rows": lambda: pairs(ops.sum_rows, (700, 200)),
+    "mj_sum_deviations": lambda: pairs(ops.sum_deviations, (700, 200), (200,)),
+    "mj_sum_square_deviations": lambda: pairs(
+        lambda x, c: ops.sum_deviations(x, c, squared=True), (700, 200), (200,)
+    ),
+    "mj_square_sum": lambda: [ops.square_sum(x) for x in touchy(256 * 300 + 77, seed=34)],
+    "mj_mean_of": lambda: pairs(lambda c, s: ops.mean_of(c, s, 12345), (300,), (300,)),
+    "mj_scale_of": lambda: pairs(lambda s, q: ops.scale_of(s, np.abs(q), 12345), (300,), (300,)),
+    "mj_rnn_forward_rows": lambda: [rnn(hidden)[3] for hidden in (29, 270)],
+    "mj_rnn_backward_rows": rnn_backward,
+    "mj_sum_directions": lambda: pairs(lambda h: ops.sum_directions(h, 2), (FRAMES, 130)),
+    "mj_repeat_directions": lambda: pairs(lambda h: ops.repeat_directions(h, 2), (FRAMES, 65)),
+    "mj_rnn_previous_rows": lambda: pairs(lambda h: ops.rnn_previous(h, OFFSETS, 2), (FRAMES, 130)),
+    "mj_log_softmax_rows": lambda: [
+        ops.log_softmax(level_data((700, v), v, 16.0)) for v in (2, 29, 300)
+    ],
+    "mj_ctc": ctc,
+    "mj_spectrogram": lambda: [
+        ops.spectrogram(level_data(9000, window, 1.0), window, window // 2)
+        for window in (160, 320, 220, 77)
+    ],
+    "mj_norm_and_factor": lambda: [
+        part for x in touchy(5000, seed=35) for part in ops.norm_and_factor(x, 1e-20)
+    ],
+    "mj_nesterov_array": nesterov,
+    "mj_learning_rate_at": rates,
+    "mj_argmax_rows": lambda: [ops.argmax(touchy_data((700, 29), 36))],
+    "mj_math_array": exp_and_log,
+    "mj_fma_array": lambda: pairs(ops.fma, (MANY,), (MANY,), (MANY,)),
+}
+
+
+def outputs(kernel: str) -> list[np.ndarray]:
+    """Return what that kernel gives over its inputs."""
+    return [np.asarray(array) for array in CASES[kernel]()]
+
+
+def digests() -> dict[str, str]:
+    """Return the digest of each kernel."""
+    return {kernel: digest(*outputs(kernel)) for kernel in CASES}
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[:1] == ["--print"]:
+        for count in [int(text) for text in arguments[1:]] or [1]:
+            native.set_threads(count)
+            print(json.dumps(digests()))
+        return
+    content = {"arithmetic": ARITHMETIC, "digests": digests()}
+    PATH.parent.mkdir(exist_ok=True)
+    PATH.write_text(json.dumps(content, indent=2) + "\n")
+    print(PATH)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

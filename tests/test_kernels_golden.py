@@ -1,0 +1,71 @@
+"""Every kernel gives the digests of tests/golden/kernels.json: on any ISA, with any threads.
+
+The file changes by `python tests/make_golden.py` alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import make_golden
+import numpy as np
+import pytest
+from makers import digest
+
+from majelpy import ARITHMETIC, native
+
+THREADS = ("1", "2", "3", "5")
+GOLDEN = json.loads(make_golden.PATH.read_text())
+
+
+def test_every_kernel_has_a_digest() -> None:
+    header = Path(__file__).parent.parent / "kernels" / "entry_points.h"
+    kernels = set(native._prototypes(header.read_text())) - {"mj_set_threads"}
+    assert set(make_golden.CASES) == kernels == set(GOLDEN["digests"])
+    assert len(set(GOLDEN["digests"].values())) == len(kernels)
+
+
+def test_the_digests_are_of_this_arithmetic() -> None:
+    assert GOLDEN["arithmetic"] == ARITHMETIC
+
+
+@pytest.mark.parametrize("kernel", make_golden.CASES)
+def test_unchanged(kernel: str) -> None:
+    found = make_golden.outputs(kernel)
+    assert digest(*found) == GOLDEN["digests"][kernel], (
+        f"{kernel} gives other bits; if that is wanted, raise majelpy.ARITHMETIC"
+    )
+
+
+@pytest.mark.parametrize("kernel", make_golden.CASES)
+def test_no_output_is_nan_or_all_zero(kernel: str) -> None:
+    for found in make_golden.outputs(kernel):
+        assert not np.isnan(found).any() and found.any()
+
+
+@pytest.mark.parametrize("isa", native.available_isas())
+def test_same_on_every_isa_with_any_threads(isa: str) -> None:
+    done = subprocess.run(
+        [sys.executable, make_golden.__file__, "--print", *THREADS],
+        env=os.environ | {"MAJELPY_ISA": isa},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(THREADS)
+    for count, line in zip(THREADS, lines, strict=True):
+        found = json.loads(line)
+        wrong = [kernel for kernel, value in GOLDEN["digests"].items() if found[kernel] != value]
+        assert not wrong, f"{isa} with {count} threads gives other bits of {', '.join(wrong)}"
+
+
+def test_the_digest_sees_one_bit() -> None:
+    found = make_golden.outputs("mj_add_arrays")
+    changed = [x.copy() for x in found]
+    changed[1].view(np.uint32)[-1] ^= 1
+    assert digest(*changed) != digest(*found)
