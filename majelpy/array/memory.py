@@ -90,6 +90,8 @@ class Pool:
         """
         try:
             with self._lock:
+                if self._region is None:
+                    self._region = self._take_region()
                 block = self._take(max(SMALLEST, 1 << (max(nbytes, 1) - 1).bit_length()))
                 stats = self.statistics
                 stats.allocations += 1
@@ -98,11 +100,18 @@ class Pool:
                 size, offset = block
                 stats.in_use += size
                 stats.peak = max(stats.peak, stats.in_use)
-                if self._region is None:
-                    self._region = _aligned(self.capacity)
                 return Allocation(self, block, self._region[offset : offset + nbytes])
         finally:
             self._merge_returned()
+
+    def _take_region(self) -> np.ndarray:
+        try:
+            return _aligned(self.capacity)
+        except MemoryError:
+            raise PoolError(
+                f"pool on cpu: a region of {self.capacity} bytes asked, and the system has not as "
+                "much; lower --pool-bytes"
+            ) from None
 
     def _take(self, size: int) -> tuple[int, int] | None:
         """A free block of that size, made by halving a larger one if need be."""
