@@ -188,3 +188,14 @@ def test_real_recordings(manifest: str, rate: int) -> None:
         samples = read_audio(entry.path, rate)
         assert len(samples) > rate // 10
         assert 0 < np.abs(samples).max() <= 1.5
+
+
+def test_a_cut_off_ogg(tmp_path: Path) -> None:
+    whole = tmp_path / "a.ogg"
+    tone = np.sin(np.arange(64000) / 7).astype(np.float32) / 2
+    soundfile.write(whole, tone, 16000, format="OGG", subtype="VORBIS")
+    assert len(read_audio(whole, 16000)) > 60000
+    cut = tmp_path / "cut.ogg"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    with pytest.raises(AudioError, match=r"cut.ogg: cut off"):
+        read_audio(cut, 16000)

@@ -228,8 +228,8 @@ def test_what_all_ranks_find_wrong_is_said_once(place: Place, tmp_path: Path) ->
 
 
 DEV = [
-    ({"features": 13}, "13 features at 0 Hz; {corpus} has 12 at 0 Hz"),
-    ({"rate": 8000}, "12 features at 8000 Hz; {corpus} has 12 at 0 Hz"),
+    ({"features": 13}, "13 features from .npy files; {corpus} has 12 features from .npy files"),
+    ({"rate": 8000}, "12 features at 8000 Hz; {corpus} has 12 features from .npy files"),
 ]
 
 
@@ -252,7 +252,8 @@ def test_a_dev_corpus_of_another_rate_names_the_remedy(
     said = train_on(inside, place, tmp_path / "train.h5", "--set", f"data.dev={tmp_path}/dev.h5")
     check(
         said,
-        f"{tmp_path}/dev.h5: 12 features at 16000 Hz; {tmp_path}/train.h5 has 12 at 8000 Hz; "
+        f"{tmp_path}/dev.h5: 12 features at 16000 Hz; {tmp_path}/train.h5 has 12 features "
+        "at 8000 Hz; "
         "prepare it with --rate 8000",
     )
 
@@ -443,7 +444,45 @@ def test_a_disk_that_is_full(free: int, place: Place, small_disk: Path) -> None:
     ended = majel("train", place.recipe, "--out", small_disk / "run")
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = own_lines(ended.stderr)
-    assert re.fullmatch(r"majel train: .*/disk/run.*No space left on device\)?", line)
+    room = r"majel train: checkpoint: .*/disk/run/checkpoints has \d+ bytes free; needs \d+"
+    assert re.fullmatch(rf"majel train: .*/disk/run.*No space left on device\)?|{room}", line)
     assert "Traceback" not in ended.stderr
     assert "Exception ignored" not in ended.stderr
     nothing_aside(small_disk)
+
+
+def test_an_alphabet_that_empties_the_transcripts(
+    place: Place, tmp_path: Path, inside: Inside
+) -> None:
+    said = inside(
+        "train", place.recipe, "--out", tmp_path / "run",
+        "--set", "data.outside=drop", "--set", 'data.alphabet="q"',
+    )  # fmt: skip
+    assert said.code == 2
+    assert "transcripts have no character of the alphabet 'q'; set data.alphabet" in said.err
+
+
+def test_capitals_in_the_alphabet(place: Place, tmp_path: Path, inside: Inside) -> None:
+    said = inside("train", place.recipe, "--out", tmp_path / "run", "--set", 'data.alphabet=" ABC"')
+    assert said.code == 2
+    assert "data.alphabet is ' ABC'; transcripts are in lower case" in said.err
+    assert "it needs ' abc'" in said.err
+
+
+@pytest.mark.parametrize("out", ["", "."])
+def test_the_current_folder_is_no_run_folder(out: str, place: Place, inside: Inside) -> None:
+    said = inside("train", place.recipe, "--out", out)
+    assert said.code == 2
+    assert said.err == (
+        "majel train: run folder: --out is empty or the current folder; give a new one\n"
+    )
+
+
+def test_a_folder_with_other_files_is_no_run_folder(
+    place: Place, tmp_path: Path, inside: Inside
+) -> None:
+    (tmp_path / "thesis.doc").write_text("years of work")
+    said = inside("train", place.recipe, "--out", tmp_path)
+    assert said.code == 2
+    assert said.err == f"majel train: run folder {tmp_path}: it has other files; give a new one\n"
+    assert [item.name for item in tmp_path.iterdir()] == ["thesis.doc"]

@@ -41,14 +41,19 @@ def test_the_same(place: Place, copied: Path, inside: Inside) -> None:
 def test_a_run_that_went_less_far(place: Place, tmp_path: Path, inside: Inside) -> None:
     inside("train", place.recipe, "--out", tmp_path / "run", "--steps", "12")
     said = inside("compare", tmp_path / "run", place.undisturbed.folder)
-    assert (said.code, said.out) == (0, "compare: the same bits: 12 steps of the ledgers\n")
+    assert said.code == 0
+    assert said.out == (
+        "compare: the same bits: 12 steps of the ledgers\n"
+        "compare: only these steps are in both; the ledgers end at step 12 and 30\n"
+    )
 
 
 def test_another_seed(place: Place, tmp_path: Path, inside: Inside) -> None:
     inside("train", place.recipe, "--out", tmp_path / "run", "--set", "seed=4")
     said = inside("compare", place.undisturbed.folder, tmp_path / "run")
     assert (said.code, said.err) == (1, "")
-    ledgers, tensors = said.out.splitlines()
+    recipes, ledgers, tensors = said.out.splitlines()
+    assert recipes == "compare: the recipes differ: seed is 3 and 4"
     assert ledgers.startswith("compare: ledgers differ in step 1: loss ")
     assert "loss_hex 0x1." in ledgers
     a, b = (
@@ -112,7 +117,8 @@ def test_other_shapes(place: Place, tmp_path: Path, inside: Inside) -> None:
     inside("train", recipe, "--out", tmp_path / "run")
     lines, same = compare_runs(str(place.undisturbed.folder), str(tmp_path / "run"))
     assert not same
-    assert lines[1:] == ["compare: birnn.4.bias has shapes (32,) and (48,) in step 30"]
+    assert lines[0] == "compare: the recipes differ: model.recurrent is 16 and 24"
+    assert lines[2:] == ["compare: birnn.4.bias has shapes (32,) and (48,) in step 30"]
 
 
 def test_a_missing_folder(place: Place, tmp_path: Path, inside: Inside) -> None:

@@ -280,14 +280,15 @@ def test_closed_and_out_of_range(path: Path) -> None:
 
 def test_nothing_is_left_of_an_unfinished_corpus(tmp_path: Path) -> None:
     out = tmp_path / "a.h5"
-    out.write_bytes(b"the one before")
+    write(out)
+    before = out.read_bytes()
     for error in (KeyboardInterrupt, ValueError):
         with pytest.raises(error), CorpusWriter(out, features=5) as writer:
             writer.append(frames_of(0, 3), "x", "y")
             assert len(writer) == 1
             raise error
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
-    assert out.read_bytes() == b"the one before"
+    assert out.read_bytes() == before
     write(out)
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
     Corpus.open(out).close()
@@ -367,3 +368,11 @@ def test_a_full_disk(tmp_path: Path, limit: int, count: int) -> None:
     assert re.fullmatch(r".*a\.h5: cannot write the corpus: File too large\n", done.stdout)
     assert done.stderr == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_but_a_corpus_is_replaced(tmp_path: Path) -> None:
+    manifest = tmp_path / "train.tsv"
+    manifest.write_text("path\ttranscript\n")
+    with pytest.raises(OutputError, match=r"train.tsv: exists and is no corpus; give the corpus"):
+        CorpusWriter(manifest, features=5)
+    assert manifest.read_text() == "path\ttranscript\n"

@@ -141,8 +141,11 @@ def test_the_last_step_of_several_is_evaluated(
 
 
 BAD = [
-    ({"features": FEATURES + 1}, "13 features at 0 Hz; {run} has 12 at 0 Hz"),
-    ({"rate": 8000}, "12 features at 8000 Hz; {run} has 12 at 0 Hz"),
+    (
+        {"features": FEATURES + 1},
+        "13 features from .npy files; {run} has 12 features from .npy files",
+    ),
+    ({"rate": 8000}, "12 features at 8000 Hz; {run} has 12 features from .npy files"),
 ]
 
 

@@ -56,7 +56,7 @@ def test_defaults_and_values() -> None:
         ({"inner": {"rate": "0.1"}}, "inner.rate is '0.1'; needs a number"),
         ({"inner": {"rate": True}}, "inner.rate is True; needs a number"),
         ({"fast": 1}, "fast is 1; needs true or false"),
-        ({"sizes": 4}, "sizes is 4; needs a list of an integer"),
+        ({"sizes": 4}, "sizes is 4; needs a list, each entry an integer"),
         ({"sizes": []}, "sizes is empty; needs at least one entry"),
         ({"sizes": [4, "5"]}, "sizes[1] is '5'; needs an integer"),
         ({"sizes": [4, 0]}, "sizes[1] is 0; needs at least 1 and at most 9"),

@@ -198,3 +198,13 @@ def test_draws_are_functions_of_key_and_purpose() -> None:
     assert (noise[:100] == draw.bell("noise", 100)).all()
     assert abs(noise.mean()) < 2000
     assert 35000 < noise.std() < 40000
+
+
+def test_a_manifest_of_the_user_stays(tmp_path: Path) -> None:
+    mine = tmp_path / "train.tsv"
+    mine.write_text("path\ttranscript\na.wav\thello\n")
+    with pytest.raises(
+        OutputError, match=r"train.tsv is not from majel synth; give another folder"
+    ):
+        synth(tmp_path, utterances=1, dev=0)
+    assert mine.read_text().endswith("hello\n")

@@ -107,7 +107,7 @@ class Pool:
     def _take_region(self) -> np.ndarray:
         try:
             return _aligned(self.capacity)
-        except MemoryError:
+        except (MemoryError, ValueError):  # NumPy says the second of a size beyond all bounds
             raise PoolError(
                 f"pool on cpu: a region of {self.capacity} bytes asked, and the system has not as "
                 "much; lower --pool-bytes"
@@ -166,7 +166,7 @@ class Pool:
         stats = self.statistics
         try:
             memory = _aligned(nbytes)
-        except MemoryError:
+        except (MemoryError, ValueError):  # NumPy says the second of a size beyond all bounds
             largest = max((s for s, offsets in self._free.items() if offsets), default=0)
             raise PoolError(
                 f"pool on cpu: {nbytes} bytes asked, {self.capacity - stats.in_use} free of "

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from majelpy.errors import MajelError, WorldError
+from majelpy.errors import MajelError, PoolError, WorldError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -245,7 +245,14 @@ class SharedMemory:
     def __init__(self, comm: MPI.Intracomm | None, nbytes: int) -> None:
         self._comm = comm
         if comm is None:
-            self.segments = [memoryview(mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE))]
+            try:
+                region = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE)
+            except (OSError, OverflowError):
+                raise PoolError(
+                    f"gradients: {nbytes} bytes asked, and the system has not as much; "
+                    "make the model smaller"
+                ) from None
+            self.segments = [memoryview(region)]
             return
         mpi = _load_mpi()
         info = mpi.Info.Create()

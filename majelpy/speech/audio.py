@@ -71,6 +71,8 @@ def read_audio(path: str | os.PathLike[str], rate: int) -> NDArray[np.float32]:
             samples = sound.read(dtype="float32", always_2d=True)[:, 0]
         except (soundfile.SoundFileError, MemoryError) as error:
             raise AudioError(f"{path}: damaged or cut off: {_reason(error)}") from None
+    if _ogg_cut_off(path):
+        raise AudioError(f"{path}: cut off: its last Ogg page is missing or not whole")
     if len(samples) < declared:
         raise AudioError(
             f"{path}: cut off: its header declares {declared} frames, {len(samples)} are there"
@@ -111,6 +113,20 @@ def read_features(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     _require_finite(path, values)
     # A .npy file may be big-endian or in Fortran order.
     return np.ascontiguousarray(values, dtype="<f4")
+
+
+def _ogg_cut_off(path: str | os.PathLike[str]) -> bool:
+    """Whether an Ogg file lacks a whole last page that says it is the last (RFC 3533, 6)."""
+    with open(path, "rb") as file:
+        if file.read(4) != b"OggS":
+            return False
+        file.seek(max(0, os.path.getsize(path) - 2 * 65307))  # a page has at most 65307 bytes
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    if len(page) < 27 or not page[5] & 4:
+        return True
+    lengths = page[27 : 27 + page[26]]
+    return len(lengths) < page[26] or len(page) < 27 + len(lengths) + sum(lengths)
 
 
 def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:

@@ -214,6 +214,8 @@ class CorpusWriter:
         self.path = Path(path)
         if self.path.is_dir():
             raise OutputError(f"{path}: a folder; the corpus needs the name of a file")
+        if self.path.exists() and not _is_hdf5(self.path):
+            raise OutputError(f"{path}: exists and is no corpus; give the corpus another name")
         self.features = features
         self._metadata = metadata(rate, window, hop, features)
         self._offsets = [0]
@@ -327,6 +329,15 @@ class CorpusWriter:
         # The error of the first write is the cause; what h5py says of it is not needed.
         if self._sink.error is not None:
             raise self._sink.error
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Whether a file may be a corpus, be it damaged: nothing else is ever replaced."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"\x89HDF"
+    except OSError:
+        return False
 
 
 def _sync(folder: Path) -> None:

@@ -106,6 +106,9 @@ def _tsv_rows(path: str, text: str) -> Iterator[tuple[int, str, str]]:
                 f"{path}:1: no column {' and '.join(map(repr, missing))} in the header; "
                 f"it has {', '.join(map(repr, header))} (columns are separated by tabs)"
             )
+        twice = sorted({column for column in header if header.count(column) > 1})
+        if twice:
+            raise ManifestError(f"{path}:1: the column {twice[0]!r} stands twice in the header")
         where, transcript = header.index("path"), header.index("transcript")
         for row in reader:
             if not row:

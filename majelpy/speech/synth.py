@@ -59,6 +59,8 @@ _WORDS = {
     "city": ("london", "paris", "berlin", "tokyo", "boston", "madrid", "cairo", "sydney"),
 }
 
+_HEADER = "path\ttranscript\tduration\tvoice"
+
 # Power of speech by power of noise: 20 dB to 40 dB, in steps of some 3 dB.
 _NOISE_RATIOS = (100, 200, 400, 800, 1600, 3200, 6400, 10000)
 # Lengths of the moving sum over white noise: white, then darker and darker.
@@ -163,9 +165,9 @@ def synth(
     folder = Path(out_dir)
     splits = {"train": utterances, "dev": dev}
     try:
-        (folder / "wav").mkdir(parents=True, exist_ok=True)
         for split in splits:
-            (folder / f"{split}.tsv").unlink(missing_ok=True)
+            _clear(folder / f"{split}.tsv")
+        (folder / "wav").mkdir(parents=True, exist_ok=True)
         with tqdm(
             total=utterances + dev, desc="synth", unit="utterance", disable=not sys.stderr.isatty()
         ) as bar:
@@ -178,9 +180,22 @@ def synth(
             for split, found in rows.items()
             if found
         ]
+    except OutputError:
+        raise
     except OSError as error:
         where = error.filename or folder
         raise OutputError(f"synth: cannot write {where}: {error.strerror}") from None
+
+
+def _clear(manifest: Path) -> None:
+    """Remove a manifest of an earlier call, and refuse to remove anybody else's."""
+    if not manifest.exists():
+        return
+    with manifest.open("rb") as file:
+        header = file.readline()
+    if header != f"{_HEADER}\n".encode():
+        raise OutputError(f"synth: {manifest} is not from majel synth; give another folder")
+    manifest.unlink()
 
 
 def _draw(kind: str, seed: int, split: str, index: int) -> Draw:
@@ -206,6 +221,6 @@ def _write(
 
 
 def _write_manifest(path: Path, rows: Sequence[Sequence[str]]) -> Path:
-    lines = ["path\ttranscript\tduration\tvoice", *("\t".join(row) for row in rows)]
+    lines = [_HEADER, *("\t".join(row) for row in rows)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
     return path

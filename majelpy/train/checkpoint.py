@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,6 +85,14 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
     for step in list(steps(folder))[KEEP:]:
         path_of(folder, step).unlink(missing_ok=True)
     return path
+
+
+def check_room(folder: Path, checkpoint: Checkpoint) -> None:
+    """Raise OutputError if the disk has no room for `KEEP` more checkpoints like this one."""
+    need = KEEP * sum(tensor.nbytes for tensor in checkpoint.tensors.values())
+    free = shutil.disk_usage(folder).free
+    if free < need:
+        raise OutputError(f"checkpoint: {folder} has {free} bytes free; needs {need}")
 
 
 def _write(path: Path, checkpoint: Checkpoint) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 
 from majelpy.errors import CheckpointError
 from majelpy.train import checkpoint as checkpoints
 from majelpy.train.ledger import entries
+from majelpy.train.recipe import differences
 from majelpy.train.run_folder import RunFolder
 
 
@@ -19,15 +23,20 @@ def compare_runs(a: str, b: str) -> tuple[list[str], bool]:
         If a folder has no ledger, or there is nothing that both have.
     """
     first, second = RunFolder(a), RunFolder(b)
-    left, right = entries(first.ledger), entries(second.ledger)
-    common = min(len(left), len(right))
-    lines = []
+    left, right = (
+        {entry["step"]: entry for entry in entries(folder.ledger)} for folder in (first, second)
+    )
+    common = sorted(left.keys() & right.keys())
+    contents = _content(first), _content(second)
+    recipes = differences(*contents) if all(contents) else []
+    lines = [f"compare: the recipes differ: {line}" for line in recipes]
     same = True
-    for x, y in zip(left, right, strict=False):
+    for step in common:
+        x, y = left[step], right[step]
         if x != y:
             keys = [key for key in sorted({*x, *y}) if x.get(key) != y.get(key)]
             lines.append(
-                f"compare: ledgers differ in step {x['step']}: "
+                f"compare: ledgers differ in step {step}: "
                 + ", ".join(f"{key} {x.get(key)} and {y.get(key)}" for key in keys)
             )
             same = False
@@ -46,8 +55,20 @@ def compare_runs(a: str, b: str) -> tuple[list[str], bool]:
             same = False
     if same:
         checkpoint = f" and the checkpoint of step {max(steps)}" if steps else ""
-        lines.append(f"compare: the same bits: {common} steps of the ledgers{checkpoint}")
+        lines.append(f"compare: the same bits: {len(common)} steps of the ledgers{checkpoint}")
+    if left.keys() != right.keys():
+        ends = " and ".join(str(max(ledger, default=0)) for ledger in (left, right))
+        lines.append(f"compare: only these steps are in both; the ledgers end at step {ends}")
     return lines, same
+
+
+def _content(folder: RunFolder) -> dict[str, Any]:
+    """What the run was trained from; empty where that is lost, which is no difference of bits."""
+    try:
+        content: dict[str, Any] = json.loads((folder.path / "content.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return content
 
 
 def _tensors(a: checkpoints.Checkpoint, b: checkpoints.Checkpoint) -> str | None:

@@ -75,6 +75,13 @@ class Utterances:
             )
         self.outside = found
         self.texts = [alphabet.fit(text, "drop") for text in transcripts]
+        self.emptied = sum(1 for text in self.texts if not text)
+        if self.emptied * 10 > len(self.texts):
+            raise TextError(
+                f"{corpus.path}: {self.emptied} of {len(self.texts)} transcripts have no character "
+                f"of the alphabet {alphabet.characters[:40]!r}; set data.alphabet (the empty text "
+                "takes that of the corpus)"
+            )
         self.labels = [alphabet.encode(text) for text in self.texts]
         self.lengths = corpus.lengths[members]
         for name, labels, length in zip(self.names, self.labels, self.lengths, strict=True):
@@ -92,7 +99,8 @@ class Utterances:
         if self.outside:
             print(
                 f"{self._corpus.path}: dropped characters outside the alphabet: "
-                f"{_listing(self.outside.most_common(8))}",
+                f"{_listing(self.outside.most_common(8))}"
+                f"{f'; {self.emptied} transcripts are left empty' if self.emptied else ''}",
                 file=sys.stderr,
             )
 

@@ -85,6 +85,10 @@ class Run:
             if self._writes:
                 files.callback(self._folder.close)
                 self._prepared.train.warn_outside()
+                if self._prepared.dev is not None:
+                    self._prepared.dev.warn_outside()
+                if trainer.step == 0:  # not after a first epoch
+                    checkpoints.check_room(self._folder.checkpoints, trainer.checkpoint())
                 ledger = files.enter_context(closing(Ledger(self._folder.ledger, trainer.step)))
                 timings = files.enter_context(closing(Ledger(self._folder.timings, trainer.step)))
                 self._saved_at = time.monotonic()

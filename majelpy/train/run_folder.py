@@ -48,6 +48,10 @@ class RunFolder:
         CheckpointError
             If it belongs to another recipe.
         """
+        if str(self.path) == ".":
+            raise OutputError("run folder: --out is empty or the current folder; give a new one")
+        if not self._content.exists() and self._foreign():
+            raise OutputError(f"run folder {self.path}: it has other files; give a new one")
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / "lock").open("w")
@@ -65,6 +69,13 @@ class RunFolder:
         except BaseException:
             self.close()
             raise
+
+    def _foreign(self) -> bool:
+        """Whether the folder holds what a training run does not write."""
+        own = {"lock", "recipe.toml", "checkpoints"}
+        return self.path.is_dir() and any(
+            item.name not in own and not item.name.startswith(".") for item in self.path.iterdir()
+        )
 
     def _take_lock(self, file: TextIO) -> None:
         try:

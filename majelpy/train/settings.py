@@ -85,7 +85,7 @@ def _value(where: str, kind: Any, value: Any, f: Field[Any]) -> Any:
     if typing.get_origin(kind) is tuple:
         element = typing.get_args(kind)[0]
         if not isinstance(value, list | tuple):
-            raise RecipeError(f"{where} is {value!r}; needs a list of {_name(element)}")
+            raise RecipeError(f"{where} is {value!r}; needs a list, each entry {_name(element)}")
         result = tuple(_value(f"{where}[{i}]", element, v, f) for i, v in enumerate(value))
         if not result:
             raise RecipeError(f"{where} is empty; needs at least one entry")

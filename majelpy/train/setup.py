@@ -17,7 +17,7 @@ from majelpy.errors import CorpusError, RecipeError, WorldError
 from majelpy.nn.model import Model, Sizes
 from majelpy.speech import leaves
 from majelpy.speech.corpus import Corpus
-from majelpy.speech.text import Alphabet
+from majelpy.speech.text import Alphabet, normalise
 from majelpy.train.data import Utterances
 from majelpy.train.launch import Launch
 from majelpy.train.recipe import Recipe, digest
@@ -63,6 +63,11 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
         everything, held = leaves.hold_out(len(corpus), settings.holdout, seed=recipe.seed)
     if dev_corpus is not None:
         check_features(dev_corpus, corpus.rate, corpus.features, str(corpus.path))
+    if settings.alphabet != normalise_characters(settings.alphabet):
+        raise RecipeError(
+            f"data.alphabet is {settings.alphabet!r}; transcripts are in lower case and Unicode "
+            f"NFKC, so it needs {normalise_characters(settings.alphabet)!r}"
+        )
     if settings.alphabet:
         alphabet = Alphabet.from_characters(settings.alphabet)
     else:
@@ -102,14 +107,23 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
     return Prepared(model, alphabet, train, dev, content, description, statistics)
 
 
+def normalise_characters(characters: str) -> str:
+    """The characters as they stand in normalised transcripts, spaces kept."""
+    return "".join(normalise(character) or character for character in characters)
+
+
 def check_features(corpus: Corpus, rate: int, features: int, needed_by: str) -> None:
     """Raise CorpusError unless a corpus has that sample rate (0: made from .npy) and features."""
     if (corpus.rate, corpus.features) != (rate, features):
-        remedy = f"; prepare it with --rate {rate}" if rate else ""
+        remedy = f"; prepare it with --rate {rate}" if rate and corpus.rate else ""
         raise CorpusError(
-            f"{corpus.path}: {corpus.features} features at {corpus.rate} Hz; {needed_by} has "
-            f"{features} at {rate} Hz{remedy}"
+            f"{corpus.path}: {_kind(corpus.rate, corpus.features)}; {needed_by} has "
+            f"{_kind(rate, features)}{remedy}"
         )
+
+
+def _kind(rate: int, features: int) -> str:
+    return f"{features} features {f'at {rate} Hz' if rate else 'from .npy files'}"
 
 
 def check_agreement(world: World, content: dict[str, Any]) -> None:

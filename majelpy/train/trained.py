@@ -52,8 +52,9 @@ def load_trained(folder: str, *, quiet: bool = False) -> Trained:
         print(f"passed over {problem}", file=sys.stderr)
     if found is None:
         raise CheckpointError(
-            f"{folder}: no {'good ' if problems else ''}checkpoint; is this a run folder of "
-            "'majel train'?"
+            f"{folder}: all checkpoints are damaged; resume the training"
+            if problems
+            else f"{folder}: no checkpoint; is this a run folder of 'majel train'?"
         )
     described = found.description
     try:
