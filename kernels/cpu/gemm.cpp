@@ -3,7 +3,8 @@
  * Policy. The block of terms is the chunk of the canonical sum, so blocking costs no extra
  * addition: a chunk's tile is stored first and added from the second chunk on. All panels of b
  * for one chunk are packed by all threads; then tasks of (row block, group of panels) run in any
- * order, each packing its own rows of a.
+ * order, each packing its own rows of a. With few rows of a, packing b would cost as much as the
+ * product: then its rows are read in place, and each thread packs only a last, narrower panel.
  */
 #include "gemm.h"
 
@@ -67,7 +68,8 @@ void gemm(int64_t m, int64_t n, int64_t k, Operand a, Operand b, float *c, int64
     for (int64_t i = 0; i < m; i++) memset(c + i * c_row, 0, n * sizeof(float));
     return;
   }
-  const int64_t width = std::min(n, COLUMN_BLOCK);
+  const bool in_place = m <= 3 * TILE_ROWS && b.column == 1;
+  const int64_t width = in_place ? 0 : std::min(n, COLUMN_BLOCK);
   float *panels = workspace_of<float>(PACKED_B, ceil_div(width, COLUMNS) * COLUMNS * std::min<int64_t>(k, MJ_CHUNK));
   /* Row blocks of equal size, at least one for each thread where there are rows enough. */
   const int64_t tiles = ceil_div(m, TILE_ROWS);
@@ -78,7 +80,7 @@ void gemm(int64_t m, int64_t n, int64_t k, Operand a, Operand b, float *c, int64
     for (int64_t k0 = 0; k0 < k; k0 += MJ_CHUNK) {
       const int64_t depth = std::min<int64_t>(MJ_CHUNK, k - k0);
       const bool first = k0 == 0;
-      parallel_blocks(panel_count, 4, [&](int64_t start, int64_t stop) {
+      if (!in_place) parallel_blocks(panel_count, 4, [&](int64_t start, int64_t stop) {
         for (int64_t p = start; p < stop; p++) {
           const int64_t j = j0 + p * COLUMNS;
           pack_panel(depth, std::min(COLUMNS, j0 + columns - j), b.data + k0 * b.row + j * b.column, b.row, b.column,
@@ -96,13 +98,22 @@ void gemm(int64_t m, int64_t n, int64_t k, Operand a, Operand b, float *c, int64
           pack_rows(rows, depth, {a.data + i * a.row + k0 * a.column, a.row, a.column}, packed + (i - row_first) * depth);
         }
         for (int64_t p = panel_count * group / groups; p < panel_count * (group + 1) / groups; p++) {
-          const float *panel = panels + p * COLUMNS * depth;
           const int64_t j = j0 + p * COLUMNS, live = std::min(COLUMNS, j0 + columns - j);
+          const float *panel = panels + p * COLUMNS * depth;
+          int64_t panel_row = COLUMNS;
+          if (in_place && live == COLUMNS) {
+            panel = b.data + k0 * b.row + j;
+            panel_row = b.row;
+          } else if (in_place) {
+            float *packed_panel = workspace_of<float>(PACKED_B, COLUMNS * depth);
+            pack_panel(depth, live, b.data + k0 * b.row + j, b.row, 1, packed_panel);
+            panel = packed_panel;
+          }
           for (int64_t t = tile_first; t < tile_last; t++) {
             const int64_t i = m * t / tiles, rows = m * (t + 1) / tiles - i;
             with_rows(rows, [&](auto size) {
               constexpr int ROWS = decltype(size)::value;
-              put<ROWS>(multiply_chunk<ROWS>(depth, packed + (i - row_first) * depth, 1, ROWS, panel), first,
+              put<ROWS>(multiply_chunk<ROWS>(depth, packed + (i - row_first) * depth, 1, ROWS, panel, panel_row), first,
                         c + i * c_row + j, c_row, live);
             });
           }

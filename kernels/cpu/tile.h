@@ -3,7 +3,7 @@
  * Policy. One tile computes one chunk (at most MJ_CHUNK terms) of MR x COLUMNS outputs, each from
  * +0 upwards by fma, so any tiling of the outputs gives the same bits. Layout of a packed panel
  * of b, of COLUMNS columns and `depth` terms:   panel[k * COLUMNS + j] = b(k, j), +0 past the edge.
- * a is read as a[k * a_column + i * a_row], packed or in place.
+ * a is read as a[k * a_column + i * a_row], packed or in place; a panel in place has rows further apart.
  *
  *             COLUMNS (2 vectors)
  *            b0        b1          for each k: load b0 b1, then for each row i
@@ -33,7 +33,8 @@ template <int ROWS> struct Tile { mj_vf at[ROWS][2]; };
 
 template <int ROWS>
 static inline __attribute__((always_inline)) Tile<ROWS> multiply_chunk(int64_t depth, const float *a, int64_t a_row,
-                                                                       int64_t a_column, const float *panel) {
+                                                                       int64_t a_column, const float *panel,
+                                                                       int64_t panel_row = COLUMNS) {
   mj_vf acc[ROWS][2];
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; i++) acc[i][0] = acc[i][1] = mj_splat<mj_vf>(0.0f);
@@ -46,7 +47,7 @@ static inline __attribute__((always_inline)) Tile<ROWS> multiply_chunk(int64_t d
       acc[i][1] = mj_term_product(acc[i][1], x, b1);
     }
     a += a_column;
-    panel += COLUMNS;
+    panel += panel_row;
   }
   Tile<ROWS> tile;
 #pragma GCC unroll 16
