@@ -1,8 +1,8 @@
 """The program `majel`.
 
-Policy. Results go to standard output, progress and messages to standard error. A `MajelError` is
-one line and exit code 2, never a traceback; Ctrl-C is 130; 1 means that the answer is no. Under
-mpirun one rank speaks for all.
+Policy. Results go to standard output, progress and messages to standard error. A `MajelError` or
+an `OSError` is one line and exit code 2, never a traceback; Ctrl-C is 130; 1 means that the answer
+is no. Under mpirun one rank speaks for all.
 """
 
 from __future__ import annotations
@@ -33,9 +33,12 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def line(command: str, error: MajelError) -> str:
+def line(command: str, error: MajelError | OSError) -> str:
     """What a command says of an error."""
-    return f"majel {command}: {str(error).removeprefix(f'{command}: ')}"
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    return f"majel {command}: {text.removeprefix(f'{command}: ')}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,3 +58,6 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader of our output has gone (such as `majel ... | head`); that is no error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # such as a file that must not be read
+        print(line(options.command, error), file=sys.stderr)
+        return 2

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
 
     world = World.start()
     world.install_excepthook()
-    error: MajelError | None = None
+    error: Exception | None = None
     try:
         set_threads(default_threads(world.local_size))
         trained = load_trained(options.run_folder, quiet=world.rank != 0)
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
             trained.scale,
             cache_bytes=0,
         )
-    except MajelError as found:
+    except (MajelError, OSError) as found:
         error = found
     # All ranks learn whether all are ready; the lowest that is not says why.
     try:
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         return 2
     try:
         result = evaluate(trained.model, trained.parameters, data, trained.alphabet, world)
-    except MajelError as found:
+    except (MajelError, OSError) as found:
         if world.size == 1:
             raise
         world.abort(line("eval", found).removeprefix("majel "), 2)

@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         if options.steps is not None and options.steps < 1:
             raise RecipeError(f"--steps is {options.steps}; needs at least 1")
         training = Run(load(options.recipe, options.set), launch_of(options), world, options.out)
-    except MajelError as found:
+    except (MajelError, OSError) as found:
         error = found
     # All ranks learn whether all are ready; the lowest that is not says why.
     try:
@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
         fingerprint = training.train(options.steps)
     except RankFailed:
         return 2
-    except MajelError as found:
+    except (MajelError, OSError) as found:
         if world.size == 1:
             raise
         world.abort(line("train", found).removeprefix("majel "), 2)

@@ -111,7 +111,7 @@ class Corpus:
             If the file is missing, is no corpus, or is cut off or damaged.
         """
         where = Path(path)
-        if not where.is_file():
+        if not os.path.isfile(where):  # Path.is_file raises in a folder that may not be searched
             raise CorpusError(f"{path}: there is no such corpus; make it with 'majel prepare'")
         with _reading(where):
             # Locks are refused by some cluster file systems, and nobody writes in place.

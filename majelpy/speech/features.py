@@ -24,11 +24,6 @@ def hop_length(rate: int) -> int:
     return rate // 100
 
 
-def feature_count(rate: int) -> int:
-    """Return the number of features of a frame at ``rate`` Hz."""
-    return window_length(rate) // 2 + 1
-
-
 def spectrogram(samples: np.ndarray, rate: int) -> np.ndarray:
     """Return the log power spectrogram of a recording.
 

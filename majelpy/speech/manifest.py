@@ -132,8 +132,9 @@ def _jsonl_rows(path: str, text: str) -> Iterator[tuple[int, str, str]]:
             continue
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            reason = getattr(error, "msg", "nested too deeply")
+        except (ValueError, RecursionError) as error:  # JSONDecodeError, and too long a number
+            deep = isinstance(error, RecursionError)
+            reason = "nested too deeply" if deep else getattr(error, "msg", str(error))
             raise ManifestError(f"{path}:{number}: not a JSON object: {reason}") from None
         if not isinstance(row, dict):
             raise ManifestError(

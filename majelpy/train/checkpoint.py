@@ -83,7 +83,8 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
             aside.unlink(missing_ok=True)
         raise OutputError(f"checkpoint: cannot write {path} ({error.strerror})") from None
     for step in list(steps(folder))[KEEP:]:
-        path_of(folder, step).unlink(missing_ok=True)
+        with suppress(OSError):
+            path_of(folder, step).unlink()
     return path
 
 
@@ -141,6 +142,8 @@ def read(path: Path) -> Checkpoint:
     ------
     CheckpointError
         If the file is missing, truncated, damaged or of another format.
+    OSError
+        If the system does not let it be read.
     """
     try:
         with h5py.File(path, "r", locking="best-effort") as file:
@@ -160,6 +163,8 @@ def read(path: Path) -> Checkpoint:
     except CheckpointError:
         raise
     except Exception as error:  # h5py raises almost anything on damaged files
+        if isinstance(error, OSError) and error.errno is not None and os.path.isfile(path):
+            raise  # the system does not hand it out; it may be whole, so nobody set it aside
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: damaged or truncated ({reason})") from None
     if checkpoint.digest() != digest:

@@ -65,10 +65,10 @@ def compare_runs(a: str, b: str) -> tuple[list[str], bool]:
 def _content(folder: RunFolder) -> dict[str, Any]:
     """What the run was trained from; empty where that is lost, which is no difference of bits."""
     try:
-        content: dict[str, Any] = json.loads((folder.path / "content.json").read_text())
+        content = json.loads((folder.path / "content.json").read_text())
     except (OSError, ValueError):
         return {}
-    return content
+    return content if isinstance(content, dict) else {}
 
 
 def _tensors(a: checkpoints.Checkpoint, b: checkpoints.Checkpoint) -> str | None:

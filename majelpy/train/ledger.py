@@ -46,10 +46,13 @@ class Ledger:
 
     def __init__(self, path: Path, step: int):
         self._path = path
-        kept = [line for line, entry in _lines(path) if entry["step"] <= step]
+        aside = path.with_name(f".{path.name}.tmp")
         try:
-            aside = path.with_name(f".{path.name}.tmp")
-            aside.write_text("".join(kept), "utf-8")
+            kept = [line for line, entry in _lines(path) if entry["step"] <= step]
+            with aside.open("w", encoding="utf-8") as file:
+                file.write("".join(kept))
+                file.flush()
+                os.fsync(file.fileno())  # these lines were on the disk before
             os.replace(aside, path)
             self._file: TextIO = path.open("a", encoding="utf-8")
         except OSError as error:

@@ -1,8 +1,9 @@
 """The life of a run: start or resume, train, watch, save, end.
 
 Policy. Rank 0 alone writes. A checkpoint follows the ledger's sync, so the ledger always reaches
-as far as the newest checkpoint. A signal to end (SLURM's SIGTERM, Ctrl-C) is honoured after the
-step at hand: rank 0 saves and ends the world; the other ranks wait for that.
+as far as the newest checkpoint. A signal to end (SIGTERM, Ctrl-C, SIGUSR1 from
+slurm/train.sbatch) is honoured after the step at hand: rank 0 saves and ends the world; the other
+ranks wait for that.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class Run:
             while trainer.step < last:
                 start = time.perf_counter()
                 result = trainer.advance()
+                progress.step(result)
                 losses.append(float(result.loss))
                 entry = self._entry(result)
                 evaluation = None
@@ -103,7 +105,6 @@ class Run:
                     evaluation = self._watch(entry)
                     progress.epoch(result, sum(losses) / len(losses), evaluation)
                     losses.clear()
-                progress.step(result)
                 if self._writes:
                     ledger.append(entry)
                     timings.append(self._timing(result, time.perf_counter() - start))
@@ -201,5 +202,5 @@ class Run:
         def note(received: int, frame: FrameType | None) -> None:
             self._signal = received
 
-        for wanted in (signal.SIGTERM, signal.SIGINT):
+        for wanted in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(wanted, note)

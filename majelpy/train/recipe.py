@@ -80,8 +80,10 @@ class Schedule:
     """How long, and how the learning rate runs."""
 
     epochs: int = setting(20, least=1, help="passes over the training utterances")
-    warmup: int = setting(100, least=0, help="steps in which the rate rises from 0")
-    hold: int = setting(10, least=0, help="epochs at the full rate")
+    warmup: int = setting(
+        100, least=0, most=(1 << 31) - 1, help="steps in which the rate rises from 0"
+    )
+    hold: int = setting(10, least=0, most=(1 << 31) - 1, help="epochs at the full rate")
     anneal: float = setting(0.9, least=0, most=1, help="factor of the rate an epoch after hold")
 
 
@@ -136,7 +138,7 @@ def load(name: str, assignments: Sequence[str] = ()) -> Recipe:
             raise RecipeError(f"--set {assignment}: needs key=value, such as optimizer.rate=0.01")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             value = text.strip()
         assign(table, key.strip(), value)
     recipe: Recipe = parse(Recipe, table, name)
@@ -161,7 +163,7 @@ def read_table(name: str) -> dict[str, Any]:
             raise RecipeError(f"{name}: cannot be read ({error.strerror})") from None
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers of 4300 digits
         raise RecipeError(f"{name}: not TOML: {error}") from None
 
 

@@ -50,11 +50,13 @@ class RunFolder:
         """
         if str(self.path) == ".":
             raise OutputError("run folder: --out is empty or the current folder; give a new one")
-        if not self._content.exists() and self._foreign():
-            raise OutputError(f"run folder {self.path}: it has other files; give a new one")
         try:
+            if not self._content.exists() and self._foreign():
+                raise OutputError(f"run folder {self.path}: it has other files; give a new one")
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / "lock").open("w")
+        except OutputError:
+            raise
         except OSError as error:
             raise OutputError(f"run folder {self.path}: {error.strerror}") from None
         try:
@@ -98,7 +100,9 @@ class RunFolder:
         try:
             stored = json.loads(self._content.read_text("utf-8"))
         except (OSError, ValueError):
-            raise CheckpointError(f"{self._content}: damaged; give another --out") from None
+            stored = None
+        if not isinstance(stored, dict):
+            raise CheckpointError(f"{self._content}: damaged; give another --out")
         lines = differences(stored, content)
         if lines:
             raise CheckpointError(
@@ -121,7 +125,10 @@ def _write(path: Path, text: str) -> None:
     """Write a file aside and rename it; a failure leaves nothing and raises OutputError."""
     aside = path.with_name(f".{path.name}.tmp")
     try:
-        aside.write_text(text, "utf-8")
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(aside, path)
     except OSError as error:
         with suppress(OSError):

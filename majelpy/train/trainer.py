@@ -80,6 +80,8 @@ class Trainer:
             bucket_bytes=launch.bucket_bytes,
             shared_memory=launch.shared_memory,
         )
+        # Nobody writes the gaps between parameters, and the gradient's norm is taken over them too.
+        self._reducer.slots[...] = 0
         self.parameters = layout.initial(recipe.seed)
         self.velocities = zeros(layout.size)
         self._epoch_batches: tuple[int, list[np.ndarray]] = (-1, [])
@@ -215,8 +217,13 @@ class Trainer:
         Raises
         ------
         CheckpointError
-            If it lacks a tensor or has one of another shape.
+            If it is of another recipe, lacks a tensor or has one of another shape.
         """
+        if checkpoint.description.get("recipe") != self.description["recipe"]:
+            raise CheckpointError(
+                f"checkpoint of step {checkpoint.step}: it belongs to another recipe; "
+                "give another --out"
+            )
         for kind, vector in (("parameters", self.parameters), ("velocities", self.velocities)):
             load_tensors(self.model, checkpoint, kind, vector)
         self.step = checkpoint.step
