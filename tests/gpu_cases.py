@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from makers import level_data, touchy_data, words
+from makers import level_data, same_bits, touchy_data, words
 
+from majelpy import native
 from majelpy.comm import tree
 
 
@@ -36,6 +37,9 @@ class HostOut:
 
     shape: tuple[int, ...]
     dtype: Any
+
+    def fresh(self) -> np.ndarray:
+        return np.zeros(self.shape, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -250,6 +254,63 @@ def spectra() -> Iterator[Case]:
 def tree_sums() -> Iterator[tuple[int, int]]:
     """Yield leaves and length of vectors; addresses are no data, so tests build the call."""
     yield from ((1, 5), (5, 300), (8, 1000), (13, 77))
+
+
+def on_cpu(case: Case) -> list[np.ndarray]:
+    """Return the outputs of the CPU's kernel."""
+    held, outputs, values = [], [], []
+    for argument in case.arguments:
+        if isinstance(argument, Out | HostOut):
+            held.append(argument.fresh())
+            outputs.append(held[-1][: argument.rows] if isinstance(argument, Out) else held[-1])
+            values.append(held[-1].ctypes.data)
+        elif isinstance(argument, np.ndarray):
+            held.append(np.ascontiguousarray(argument))
+            values.append(held[-1].ctypes.data)
+        else:
+            values.append(argument)
+    getattr(native.library(), case.entry)(*values)
+    return outputs
+
+
+def on_device(case: Case, on: Any, plan: Any) -> list[np.ndarray]:
+    """Return the outputs of a plan on a launcher."""
+    outputs: list[np.ndarray] = []
+    fetched, values = [], []
+    for argument in case.arguments:
+        if isinstance(argument, Out):
+            values.append(on.upload(argument.fresh()))
+            outputs.append(argument.fresh())
+            fetched.append((values[-1], outputs[-1]))
+        elif isinstance(argument, np.ndarray) and argument.dtype == np.float32:
+            values.append(on.upload(argument))
+        elif isinstance(argument, HostOut):
+            outputs.append(argument.fresh())
+            values.append(outputs[-1].ctypes.data)
+        elif isinstance(argument, np.ndarray):
+            values.append(argument.ctypes.data)
+        else:
+            values.append(argument)
+    plan(on, *(v.pointer if hasattr(v, "pointer") else v for v in values))
+    for memory, out in fetched:
+        on.download(memory.pointer, out)
+    outs = [a for a in case.arguments if isinstance(a, Out | HostOut)]
+    return [
+        out[: argument.rows] if isinstance(argument, Out) else out
+        for argument, out in zip(outs, outputs, strict=True)
+    ]
+
+
+def check(case: Case, on: Any, plan: Any) -> None:
+    """Hold a device's bits against the CPU's."""
+    for expected, found in zip(on_cpu(case), on_device(case, on, plan), strict=True):
+        if expected.dtype == np.float32:
+            where = np.flatnonzero(expected.view(np.uint32) != found.view(np.uint32))
+            assert not len(where), (
+                f"{case.name}: {len(where)} of {expected.size} differ, first {where[0]}: "
+                f"{expected.flat[where[0]]} on the CPU, {found.flat[where[0]]} here"
+            )
+        assert same_bits(expected, found)
 
 
 def all_cases() -> list[Case]:

@@ -3,86 +3,31 @@
 from __future__ import annotations
 
 import inspect
+import json
+from pathlib import Path
 from typing import Any
 
+import gpu_cases
 import numpy as np
 import pytest
 from emulation import Emulation, Memory
-from gpu_cases import Case, HostOut, Out, all_cases, program, tree_sums
-from makers import level_data, same_bits, touchy_data
+from gpu_cases import Case, Out, all_cases, on_cpu, on_device, program, tree_sums
+from makers import digest, level_data, same_bits, touchy_data
 
 from majelpy import native
 from majelpy.gpu import build, dense, sequences, sums
-
-PLANS = {
-    name: plan
-    for module in (dense, sums, sequences)
-    for name, plan in vars(module).items()
-    if name.startswith("mj_")
-}
+from majelpy.gpu.device import PLANS
 
 CASES = all_cases()
-
-
-def on_cpu(case: Case) -> list[np.ndarray]:
-    """Return the outputs of the CPU's kernel."""
-    held, outputs, values = [], [], []
-    for argument in case.arguments:
-        if isinstance(argument, Out | HostOut):
-            out = (
-                argument.fresh()
-                if isinstance(argument, Out)
-                else np.zeros(argument.shape, argument.dtype)
-            )
-            outputs.append(out[: argument.rows] if isinstance(argument, Out) else out)
-            held.append(out)
-            values.append(out.ctypes.data)
-        elif isinstance(argument, np.ndarray):
-            held.append(np.ascontiguousarray(argument))
-            values.append(held[-1].ctypes.data)
-        else:
-            values.append(argument)
-    getattr(native.library(), case.entry)(*values)
-    return outputs
-
-
-def emulated(case: Case, on: Emulation) -> list[np.ndarray]:
-    """Return the outputs of the GPU's plan on the emulation."""
-    held: list[Any] = []
-    outputs, values = [], []
-    for argument in case.arguments:
-        if isinstance(argument, Out):
-            memory = on.upload(argument.fresh())
-            outputs.append(memory.array(argument.shape)[: argument.rows])
-        elif isinstance(argument, np.ndarray) and argument.dtype == np.float32:
-            memory = on.upload(np.ascontiguousarray(argument))
-        elif isinstance(argument, HostOut):
-            outputs.append(np.zeros(argument.shape, argument.dtype))
-            values.append(outputs[-1].ctypes.data)
-            continue
-        elif isinstance(argument, np.ndarray):
-            values.append(argument.ctypes.data)
-            continue
-        else:
-            values.append(argument)
-            continue
-        held.append(memory)
-        values.append(memory.pointer)
-    PLANS[case.entry](on, *values)
-    answers = [np.array(out) for out in outputs]
-    del held
-    return answers
+GOLDEN = Path(__file__).parent / "golden" / "kernels.json"
 
 
 def check(case: Case, on: Emulation) -> None:
-    for expected, found in zip(on_cpu(case), emulated(case, on), strict=True):
-        if expected.dtype == np.float32:
-            where = np.flatnonzero(expected.view(np.uint32) != found.view(np.uint32))
-            assert not len(where), (
-                f"{case.name}: {len(where)} of {expected.size} differ, first {where[0]}: "
-                f"{expected.flat[where[0]]} on the CPU, {found.flat[where[0]]}"
-            )
-        assert same_bits(expected, found)
+    gpu_cases.check(case, on, PLANS[case.entry])
+
+
+def test_golden_digests() -> None:
+    assert json.loads(GOLDEN.read_text()) == {c.name: digest(*on_cpu(c)) for c in CASES}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
@@ -186,4 +131,4 @@ def test_the_comparison_sees_another_order() -> None:
     case = next(c for c in CASES if c.name == "sum rows 1000x7")
     rows, columns, x, out = case.arguments
     turned = Case("turned", case.entry, (rows, columns, x[::-1].copy(), out))
-    assert not same_bits(on_cpu(case)[0], emulated(turned, Emulation())[0])
+    assert not same_bits(on_cpu(case)[0], on_device(turned, Emulation(), PLANS[case.entry])[0])
