@@ -22,6 +22,7 @@ LAYERS = [
     {"majelpy.comm.tree", "majelpy.comm.bucket", "majelpy.sink", "majelpy.train.settings"},
     {"majelpy.native"},
     {"majelpy.array"},
+    {"majelpy.gpu"},
     {"majelpy.ops"},
     {"majelpy.comm", "majelpy.nn", "majelpy.speech"},
     {"majelpy.train"},
@@ -37,8 +38,11 @@ DOORS = {
     "soxr": {"majelpy.speech.audio", "majelpy.speech.synth"},
     "espeakng_loader": {"majelpy.speech.espeak"},
     "rapidfuzz": {"majelpy.speech.metrics"},
-    "ctypes": {"majelpy.native", "majelpy.speech.espeak"},
-    "cupy": set[str](),
+    "ctypes": {
+        *("majelpy.native", "majelpy.speech.espeak"),
+        *("majelpy.gpu.nvrtc", "majelpy.gpu.launch"),
+    },
+    "cupy": {"majelpy.array.system", "majelpy.gpu.device"},
     "torch": set[str](),
     "scipy": set[str](),
     "pickle": set[str](),
@@ -132,7 +136,7 @@ def test_importing_the_command_line_is_light() -> None:
 
 HEADER = (KERNELS / "entry_points.h").read_text()
 ENTRY_POINTS = sorted(native._prototypes(HEADER))
-SOURCES = sorted([*KERNELS.glob("*.h"), *KERNELS.glob("cpu/*.h"), *KERNELS.glob("cpu/*.cpp")])
+SOURCES = sorted(p for p in KERNELS.rglob("*.*") if p.suffix in (".h", ".cpp", ".cu"))
 
 
 def code(path: Path) -> str:
