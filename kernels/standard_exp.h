@@ -2,9 +2,8 @@
  *
  * Policy. Everything follows from two functions of pairs: mj_log_near, the logarithm of 1 + f, and
  * mj_expm1_near, exp(r) - 1. Their relative errors are below 2^-63 and 2^-58, so each function
- * here is right to 0.6 ulp (denormal results to 1.1; logaddexp, where it cancels,
- * to 2^-64 of its larger argument); float32 results are
- * the float64 ones rounded. Powers of two and ten and other exact results come out exact.
+ * here is right to 0.6 ulp (denormal results to 1.1; logaddexp, where it cancels, to 0.5 ulp and
+ * 2^-57); float32 results are the float64 ones rounded. Powers of two and ten and other exact results come out exact.
  */
 #pragma once
 #include "mj_double.h"
