@@ -5,10 +5,12 @@ the recipe, the corpus and the arithmetic version. Importing majelpy starts neit
 MPI nor CUDA.
 
 The functions of the Python Array API standard are here under their names (`majelpy.zeros`,
-`majelpy.matmul`, ...); the first use of one loads the array library. docs/array.md lists them.
+`majelpy.matmul`, ...); the first use of one loads its module of majelpy.array. docs/array.md lists
+them.
 """
 
 from importlib import import_module
+from math import e, inf, nan, pi
 from typing import Any
 
 ARITHMETIC = 1
@@ -16,34 +18,61 @@ ARITHMETIC = 1
 
 __version__ = "0.1.0"
 
-_ARRAY_NAMES = frozenset(
-    """
-    Array Device __array_api_version__ __array_namespace_info__ abs acos acosh add all any
-    arange argmax argmin argsort asarray asin asinh astype atan atan2 atanh bfloat16 bitwise_and
-    bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor bool
-    broadcast_arrays broadcast_shapes broadcast_to can_cast ceil clip concat copysign cos cosh
-    count_nonzero cumulative_prod cumulative_sum diff divide e empty empty_like equal exp
-    expand_dims expm1 eye finfo flip float16 float32 float64 floor floor_divide from_dlpack full
-    full_like greater greater_equal hypot iinfo inf int16 int32 int64 int8 isdtype isfinite isin
-    isinf isnan less less_equal linspace log log10 log1p log2 logaddexp logical_and logical_not
-    logical_or logical_xor matmul matrix_transpose max maximum mean meshgrid min minimum
-    moveaxis multiply nan negative newaxis nextafter nonzero not_equal ones ones_like
-    permute_dims pi positive pow prod reciprocal remainder repeat reshape result_type roll round
-    searchsorted sign signbit sin sinh sort sqrt square squeeze stack std subtract sum take
-    take_along_axis tan tanh tensordot tile tril triu trunc uint16 uint32 uint64 uint8
-    unique_all unique_counts unique_inverse unique_values unstack var vecdot where zeros
-    zeros_like
-    """.split()  # noqa: SIM905
-)
+__array_api_version__ = "2025.12"
+newaxis = None
+
+_NAMES = {
+    "arithmetic": (
+        "abs add atan2 clip copysign divide floor_divide hypot logaddexp maximum minimum "
+        "multiply negative nextafter positive pow remainder sign subtract"
+    ),
+    "array": ("Array empty zeros"),
+    "conversion": ("__array_namespace_info__ astype"),
+    "creation": (
+        "arange asarray empty_like eye from_dlpack full full_like linspace meshgrid ones "
+        "ones_like tril triu zeros_like"
+    ),
+    "dtypes": (
+        "bfloat16 bool can_cast finfo float16 float32 float64 iinfo int16 int32 int64 "
+        "int8 isdtype result_type uint16 uint32 uint64 uint8"
+    ),
+    "elementary": (
+        "acos acosh asin asinh atan atanh ceil cos cosh exp expm1 floor log log10 log1p "
+        "log2 reciprocal round sin sinh sqrt square tan tanh trunc"
+    ),
+    "indexing": ("take take_along_axis"),
+    "linalg": ("matmul tensordot vecdot"),
+    "logic": (
+        "bitwise_and bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift "
+        "bitwise_xor equal greater greater_equal isfinite isinf isnan less less_equal "
+        "logical_and logical_not logical_or logical_xor not_equal signbit"
+    ),
+    "manipulation": (
+        "broadcast_arrays broadcast_shapes broadcast_to concat expand_dims flip "
+        "matrix_transpose moveaxis permute_dims repeat reshape roll squeeze stack tile "
+        "unstack"
+    ),
+    "searching": (
+        "argmax argmin argsort isin nonzero searchsorted sort unique_all unique_counts "
+        "unique_inverse unique_values where"
+    ),
+    "statistics": (
+        "all any count_nonzero cumulative_prod cumulative_sum diff max mean min prod std sum var"
+    ),
+}
+"""Names of the standard, by the module of majelpy.array that has them."""
+
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ARRAY_NAMES:
+    if name not in _HOME:
         raise AttributeError(f"module 'majelpy' has no attribute {name!r}")
-    value = getattr(import_module("majelpy.array.namespace"), name)
-    globals()[name] = value
-    return value
+    return getattr(import_module(f"majelpy.array.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ARRAY_NAMES})
+    return sorted({*globals(), *_HOME})
+
+
+__all__ = [*_HOME, "__array_api_version__", "e", "inf", "nan", "newaxis", "pi"]

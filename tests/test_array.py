@@ -93,9 +93,9 @@ def test_errors_of_arrays() -> None:
     ):
         array.reshape(5, 2)
     with pytest.raises(
-        RecipeError, match=r"^place: 'gpu:0' is not available; this build has 'cpu'"
+        RecipeError, match=r"^place: 'tpu:0' is not available; needs 'cpu' or 'gpu:'"
     ):
-        parse_place("gpu:0")
+        parse_place("tpu:0")
     assert parse_place("cpu") is CPU
 
 

@@ -66,6 +66,12 @@ def dtype_of(operation: str, dtype: Any) -> np.dtype:
     return found
 
 
+def type_of(operation: str, x: Any) -> np.dtype:
+    """Return the element type of an array, or the one that ``x`` itself means."""
+    plain = isinstance(x, np.dtype | type | str) or not hasattr(x, "dtype")
+    return dtype_of(operation, x if plain else x.dtype)
+
+
 def promote(operation: str, *dtypes: np.dtype) -> np.dtype:
     """Return the type that operands of these types have together.
 
@@ -74,24 +80,26 @@ def promote(operation: str, *dtypes: np.dtype) -> np.dtype:
     DTypeError
         If they are of several kinds, or if none of the integer types holds them all.
     """
-    first, *rest = dtypes
+    joint, *rest = dtypes
     for other in rest:
-        known = any(first in kind and other in kind for kind in ((bool,), INTEGERS, FLOATS))
-        joint = np.promote_types(first, other) if known else first
-        if first != other and (not known or joint not in INTEGERS + FLOATS):
+        if joint == other:
+            continue
+        kind = next((k for k in (INTEGERS, FLOATS) if joint in k and other in k), ())
+        both = np.promote_types(joint, other) if kind else joint
+        if both not in kind:
             raise DTypeError(
-                f"{operation}: {name_of(first)} and {name_of(other)} have no common type; "
+                f"{operation}: {name_of(joint)} and {name_of(other)} have no common type; "
                 "convert one with astype"
             )
-        first = joint
-    return first
+        joint = both
+    return joint
 
 
 def result_type(*arrays_and_dtypes: Any) -> np.dtype:
     """Return the type that a calculation with these arrays, types and Python numbers has."""
     numbers = [x for x in arrays_and_dtypes if type(x) in (builtins.bool, int, float)]
     found = [
-        x.dtype if hasattr(x, "dtype") else dtype_of("result_type", x)
+        type_of("result_type", x)
         for x in arrays_and_dtypes
         if type(x) not in (builtins.bool, int, float)
     ]
@@ -122,7 +130,7 @@ def check_number(operation: str, number: Any, dtype: np.dtype) -> None:
 
 def can_cast(from_: Any, to: Any, /) -> builtins.bool:
     """Say whether promotion leads from one type (or array) to the other."""
-    source = from_.dtype if hasattr(from_, "shape") else dtype_of("can_cast", from_)
+    source = type_of("can_cast", from_)
     target = dtype_of("can_cast", to)
     try:
         return promote("can_cast", source, target) == target
@@ -172,7 +180,7 @@ class IntegerInfo:
 
 def finfo(type: Any, /) -> FloatInfo:
     """Return the limits of a floating type or of an array's."""
-    dtype = type.dtype if hasattr(type, "shape") else dtype_of("finfo", type)
+    dtype = type_of("finfo", type)
     if dtype == bfloat16:
         largest = float(2 - 2**-7) * 2.0**127
         return FloatInfo(16, 2.0**-7, largest, -largest, 2.0**-126, bfloat16)
@@ -191,7 +199,7 @@ def finfo(type: Any, /) -> FloatInfo:
 
 def iinfo(type: Any, /) -> IntegerInfo:
     """Return the limits of an integer type or of an array's."""
-    dtype = type.dtype if hasattr(type, "shape") else dtype_of("iinfo", type)
+    dtype = type_of("iinfo", type)
     if dtype not in INTEGERS:
         raise DTypeError(f"iinfo: {name_of(dtype)} is no integer type")
     info = np.iinfo(dtype)

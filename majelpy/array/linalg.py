@@ -51,7 +51,8 @@ def matmul(x1: Any, x2: Any, /) -> Array:
 def _products(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """All matrix products of a batch; one product where only the left side has a batch."""
     if b.ndim == 2:
-        launch.matmul(a.reshape(-1, a.shape[-1]), b, out.reshape(-1, out.shape[-1]))
+        rows = math.prod(a.shape[:-1])
+        launch.matmul(a.reshape(rows, a.shape[-1]), b, out.reshape(rows, out.shape[-1]))
         return
     left = np.broadcast_to(a, (*out.shape[:-2], *a.shape[-2:]))
     right = np.broadcast_to(b, (*out.shape[:-2], *b.shape[-2:]))

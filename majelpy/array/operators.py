@@ -6,24 +6,16 @@ in-place operator keeps memory, shape and type, so a result of another shape or 
 
 from __future__ import annotations
 
-from functools import cache
-from types import ModuleType
 from typing import Any
 
+import majelpy
 from majelpy.errors import DTypeError, ShapeError
-
-
-@cache
-def _functions() -> ModuleType:
-    from majelpy.array import namespace
-
-    return namespace
 
 
 def _apply(name: str, a: Any, b: Any) -> Any:
     if not all(isinstance(x, Operators | bool | int | float) for x in (a, b)):
         return NotImplemented
-    return getattr(_functions(), name)(a, b)
+    return getattr(majelpy, name)(a, b)
 
 
 def _into(name: str, a: Any, b: Any) -> Any:
@@ -179,13 +171,13 @@ class Operators:
         return _apply("greater_equal", self, other)
 
     def __neg__(self) -> Any:
-        return _functions().negative(self)
+        return majelpy.negative(self)
 
     def __pos__(self) -> Any:
-        return _functions().positive(self)
+        return majelpy.positive(self)
 
     def __abs__(self) -> Any:
-        return _functions().abs(self)
+        return majelpy.abs(self)
 
     def __invert__(self) -> Any:
-        return _functions().bitwise_invert(self)
+        return majelpy.bitwise_invert(self)
