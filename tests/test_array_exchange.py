@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import copy
 import gc
+import math
 
 import numpy as np
 import pytest
@@ -38,6 +39,13 @@ def test_arrays_take_numpy_without_copying(dtype: np.dtype) -> None:
     assert turned.shape == (4, 3) and turned.pointer != host.ctypes.data
     with pytest.raises(CopyError, match="not contiguous"):
         mj.from_dlpack(host.T, copy=False)
+
+
+def test_dlpack_by_hand() -> None:
+    x = mj.ones((2, 2))
+    assert x.__dlpack_device__() == (1, 0) and "dltensor" in repr(x.__dlpack__(stream=None))
+    y = mj.empty_like(x)
+    assert y.shape == x.shape and y.dtype == x.dtype and y.pointer != x.pointer
 
 
 def test_memory_that_must_not_be_written_is_copied() -> None:
@@ -97,7 +105,8 @@ def test_the_namespace() -> None:
     assert info.capabilities()["boolean indexing"] is True
     assert x.to_device(CPU) is x and x.to_device("cpu") is x
     assert (x.ndim, x.size, x.shape) == (2, 6, (2, 3))
-    assert mj.newaxis is None and mj.pi > 3 and mj.isdtype(mj.float16, ("bool", "numeric")) is False
+    assert mj.newaxis is None and (mj.e, mj.pi, mj.inf) == (math.e, math.pi, math.inf)
+    assert math.isnan(mj.nan) and mj.isdtype(mj.float16, ("bool", "numeric")) is False
     assert mj.isdtype(x.dtype, "real floating") and mj.isdtype(mj.int8, mj.int8)
     assert mj.finfo(mj.float32).eps == 2.0**-23 and mj.finfo(x).bits == 32
     assert mj.finfo(mj.bfloat16).max == 3.3895313892515355e38 and mj.finfo(mj.float16).eps == 2**-10

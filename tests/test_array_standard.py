@@ -446,3 +446,31 @@ def test_numbers_of_an_array() -> None:
     x //= 2
     x <<= 1
     assert kept is x and x.numpy().tolist() == [8, 16, 24]
+
+
+OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
+BITS = ("and", "or", "xor", "lshift", "rshift")
+
+
+@pytest.mark.parametrize("name", OPERATORS + BITS)
+def test_operators_reflected_and_in_place(name: str) -> None:
+    dtype = "float64" if name in OPERATORS else "int32"
+    x = np.abs(data((3, 3), dtype, 20, special=False)) % 5 + 1
+    y = np.abs(data((3, 3), dtype, 21, special=False)) % 5 + 1
+    x, y = x.astype(dtype), y.astype(dtype)
+    forms = [f"__{name}__", f"__r{name}__"]
+    for form in forms:
+        check(lambda n, x, y: getattr(x, form)(y), x, y, ulps=8)
+        if name != "matmul":
+            check(lambda n, x: getattr(x, form)(2), x, ulps=8)
+    array = mj.asarray(x.copy())
+    address = array.pointer
+    assert getattr(array, f"__i{name}__")(mj.asarray(y)) is array and array.pointer == address
+    same(array, getattr(xp.asarray(x), forms[0])(xp.asarray(y)), ulps=8)
+
+
+def test_operators_of_one_array_and_comparisons() -> None:
+    check(lambda n, x: (abs(x), -x, +x), data((9,), "float32", 22))
+    check(lambda n, x: ~x, data((9,), "int16", 22))
+    x, y = data((9,), "float64", 23), data((9,), "float64", 24)
+    check(lambda n, x, y: (x == y, x != y, x < y, x <= y, x > y, x >= y), x, y)
