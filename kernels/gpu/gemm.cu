@@ -21,28 +21,28 @@ template <int LINES, int THREADS> struct mj_carrier {
   static const int EACH = LINES * MJ_STEP / THREADS, ROW = LINES + 4; /* ROW: no two of a warp's stores share a bank */
   const float *at;
   mj_i64 step, apart;
-  int line, term, line_apart, term_apart, lines; /* lines: bit q is set where number q has a line */
+  int lines, place, place_apart; /* lines: bit q is set where number q has a line; place: in shared memory */
   float kept[EACH];
 
   MJ_DEVICE_MEMBER mj_carrier(const float *base, mj_i64 first_line, mj_i64 all_lines, mj_i64 line_stride, mj_i64 term_stride, mj_i64 first_term) {
     const int thread = threadIdx.x;
     const bool along_terms = term_stride == 1;
-    line = along_terms ? thread / MJ_STEP : thread % LINES;
-    term = along_terms ? thread % MJ_STEP : thread / LINES;
-    line_apart = along_terms ? THREADS / MJ_STEP : 0;
-    term_apart = along_terms ? 0 : THREADS / LINES;
+    const int line = along_terms ? thread / MJ_STEP : thread % LINES, line_apart = along_terms ? THREADS / MJ_STEP : 0;
+    const int term = along_terms ? thread % MJ_STEP : thread / LINES, term_apart = along_terms ? 0 : THREADS / LINES;
     lines = 0;
     for (int q = 0; q < EACH; q++) lines |= (first_line + line + q * line_apart < all_lines) << q;
     at = base + (first_line + line) * line_stride + (first_term + term) * term_stride;
     step = MJ_STEP * term_stride;
     apart = line_apart * line_stride + term_apart * term_stride;
+    place = term * ROW + line;
+    place_apart = term_apart * ROW + line_apart;
   }
 
   /* The next MJ_STEP terms, of which `left` are there. */
-  MJ_DEVICE_MEMBER void fetch(mj_i64 left, float missing) {
+  MJ_DEVICE_MEMBER void fetch(int left, float missing) {
     int there = lines;
     if (left < MJ_STEP) {
-      for (int q = 0; q < EACH; q++) there &= ~((term + q * term_apart >= left) << q);
+      for (int q = 0; q < EACH; q++) there &= ~(((place + q * place_apart) / ROW >= left) << q);
     }
 #pragma unroll
     for (int q = 0; q < EACH; q++) kept[q] = there >> q & 1 ? at[q * apart] : missing;
@@ -51,7 +51,7 @@ template <int LINES, int THREADS> struct mj_carrier {
 
   MJ_DEVICE_MEMBER void put(float *shared) const {
 #pragma unroll
-    for (int q = 0; q < EACH; q++) shared[(term + q * term_apart) * ROW + line + q * line_apart] = kept[q];
+    for (int q = 0; q < EACH; q++) shared[place + q * place_apart] = kept[q];
   }
 };
 
@@ -134,29 +134,28 @@ template <int TM, int TN, int LM, int LN, int WM, int WN> struct mj_product {
       const mj_i64 start = offsets[leaf], stop = offsets[leaf + 1];
       Left left(a, (mj_i64)blockIdx.x * BM, m, a_row, a_term, start);
       Right right(b, (mj_i64)blockIdx.y * BN, n, b_column, b_term, start);
-      float *stage = mj_shared, *other = mj_shared + STAGE;
       const auto fetch = [&](mj_i64 k) {
-        left.fetch(stop - k, -0.0f);
-        right.fetch(stop - k, 0.0f);
+        const int terms = (int)mj_least(MJ_STEP, stop - k);
+        left.fetch(terms, -0.0f);
+        right.fetch(terms, 0.0f);
       };
       const auto put = [&](float *to) {
         left.put(to);
         right.put(to + MJ_STEP * Left::ROW);
       };
       fetch(start);
-      put(stage);
+      put(mj_shared);
       __syncthreads();
       mj_i64 k = start;
+      int stage = 0;
       do {
         clear();
         for (const mj_i64 last = mj_least(k + MJ_CHUNK, stop); k < last; k += MJ_STEP) {
           if (k + MJ_STEP < stop) fetch(k + MJ_STEP);
-          multiply(stage);
-          if (k + MJ_STEP < stop) put(other);
+          multiply(mj_shared + stage);
+          stage = STAGE - stage;
+          if (k + MJ_STEP < stop) put(mj_shared + stage);
           __syncthreads();
-          float *const swap = stage;
-          stage = other;
-          other = swap;
         }
         add_chunk(k - start <= MJ_CHUNK, totals);
       } while (k < stop);
