@@ -56,44 +56,59 @@ MJ_DEVICE void mj_meet(mj_u32 *arrived, mj_i64 blocks, mj_i64 round) {
   __syncthreads();
 }
 
-/* Sums of one chunk for MJ_ROWS rows of the state and one column: weights is w(k, j) of the chunk. */
-MJ_DEVICE void mj_recurrent_chunk(const float *const *rows, mj_i64 start, mj_i64 stop, const float *weights, mj_i64 columns, float *acc) {
-  for (int r = 0; r < MJ_ROWS; r++) acc[r] = 0.0f;
-  mj_i64 k = start;
-  for (; k + 4 <= stop; k += 4) {
-    float w[4];
+/* Four terms of MJ_ROWS sums: h(r, 0..3) of the state times w. */
+MJ_DEVICE void mj_four_terms(const float *const *h, int from, const mj_four &w, float *acc) {
 #pragma unroll
-    for (int i = 0; i < 4; i++) w[i] = weights[(k + i) * columns];
-#pragma unroll
-    for (int r = 0; r < MJ_ROWS; r++) {
-      const float4 h = __ldcg((const float4 *)(rows[r] + k));
-      acc[r] = mj_term_product(acc[r], h.x, w[0]);
-      acc[r] = mj_term_product(acc[r], h.y, w[1]);
-      acc[r] = mj_term_product(acc[r], h.z, w[2]);
-      acc[r] = mj_term_product(acc[r], h.w, w[3]);
-    }
+  for (int r = 0; r < MJ_ROWS; r++) {
+    const float4 x = __ldcg((const float4 *)(h[r] + from));
+    acc[r] = mj_term_product(acc[r], x.x, w.at[0]);
+    acc[r] = mj_term_product(acc[r], x.y, w.at[1]);
+    acc[r] = mj_term_product(acc[r], x.z, w.at[2]);
+    acc[r] = mj_term_product(acc[r], x.w, w.at[3]);
   }
-  for (; k < stop; k++) {
+}
+
+/* Sums of one chunk of `terms` terms for MJ_ROWS rows h of the state and one column; the weights
+ * of four terms lie beside each other, the next four `columns` further on. */
+MJ_DEVICE void mj_recurrent_chunk(const float **h, int terms, const mj_four *weights, mj_i64 columns, float *acc) {
 #pragma unroll
-    for (int r = 0; r < MJ_ROWS; r++) acc[r] = mj_term_product(acc[r], __ldcg(rows[r] + k), weights[k * columns]);
+  for (int r = 0; r < MJ_ROWS; r++) acc[r] = 0.0f;
+  for (; terms >= 16; terms -= 16) {
+#pragma unroll
+    for (int q = 0; q < 4; q++) {
+      mj_four_terms(h, 4 * q, *weights, acc);
+      weights += columns;
+    }
+#pragma unroll
+    for (int r = 0; r < MJ_ROWS; r++) h[r] += 16;
+  }
+  for (; terms >= 4; terms -= 4) {
+    mj_four_terms(h, 0, *weights, acc);
+    weights += columns;
+#pragma unroll
+    for (int r = 0; r < MJ_ROWS; r++) h[r] += 4;
+  }
+  for (int i = 0; i < terms; i++) {
+#pragma unroll
+    for (int r = 0; r < MJ_ROWS; r++) acc[r] = mj_term_product(acc[r], __ldcg(h[r] + i), weights->at[i]);
   }
 }
 
 /* Blocks (x: `columns` of the state each, y: groups, z: directions from `first_direction` on), all
- * resident. Shared memory: the weights (hidden x columns), then chunk sums (chunks x MJ_PASS x
+ * resident. Shared memory: the weights (state_row x columns), then chunk sums (chunks x MJ_PASS x
  * columns). `state`: 2 x directions of this launch x utterances x state_row floats. */
 template <class Step>
 MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64 columns, const float *x, const float *other, const float *weight, mj_i64 k_stride, mj_i64 j_stride, float *state, mj_u32 *arrived, float *out) {
   const mj_i64 hidden = all.hidden, groups = gridDim.y, group = blockIdx.y, direction = first_direction + blockIdx.z;
   const mj_i64 j0 = blockIdx.x * columns, chunks = (hidden + MJ_CHUNK - 1) / MJ_CHUNK, state_row = all.state_row();
   const mj_i64 half = gridDim.z * all.utterances * state_row;
-  float *weights = mj_shared, *sums = mj_shared + hidden * columns;
+  float *weights = mj_shared, *sums = mj_shared + state_row * columns; /* w(k, j): see mj_recurrent_chunk */
   state += blockIdx.z * all.utterances * state_row;
   arrived += blockIdx.z * groups + group;
   weight += direction * hidden * hidden;
   for (mj_i64 e = threadIdx.x; e < hidden * columns; e += blockDim.x) {
     const mj_i64 k = k_stride == 1 ? e % hidden : e / columns, j = k_stride == 1 ? e / hidden : e % columns;
-    if (j0 + j < hidden) weights[k * columns + j] = weight[k * k_stride + (j0 + j) * j_stride];
+    if (j0 + j < hidden) weights[(k / 4 * columns + j) * 4 + k % 4] = weight[k * k_stride + (j0 + j) * j_stride];
   }
   __syncthreads();
 
@@ -114,9 +129,10 @@ MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64
         float acc[MJ_ROWS];
 #pragma unroll
         for (int r = 0; r < MJ_ROWS; r++) { /* a row beyond the last is the last, and dropped */
-          of[r] = before + ((pass + mj_least(first + r, rows - 1)) * groups + group) * state_row;
+          of[r] = before + ((pass + mj_least(first + r, rows - 1)) * groups + group) * state_row + start;
         }
-        mj_recurrent_chunk(of, start, mj_least(start + MJ_CHUNK, hidden), weights + j, columns, acc);
+        const mj_four *from = (const mj_four *)weights + start / 4 * columns + j;
+        mj_recurrent_chunk(of, (int)mj_least(MJ_CHUNK, hidden - start), from, columns, acc);
 #pragma unroll
         for (int r = 0; r < MJ_ROWS; r++) sums[(chunk * MJ_PASS + first + r) * columns + j] = acc[r];
       }

@@ -36,11 +36,15 @@ def persistent_shape(
         if blocks == 0:
             continue
         columns = min(hidden, max(ceil_div(hidden, blocks), FEWEST_COLUMNS))
-        chunk_sums = ceil_div(hidden, CHUNK) * PASS * columns
-        if 4 * (hidden * columns + chunk_sums) <= shared_bytes:
+        if _persistent_bytes(hidden, columns) <= shared_bytes:
             groups = max(1, min(blocks // ceil_div(hidden, columns), utterances))
             return columns, groups, side_by_side
     return None
+
+
+def _persistent_bytes(hidden: int, columns: int) -> int:
+    """Shared memory of a block: the weights of its columns, and the sums of chunks."""
+    return 4 * columns * (ceil_div(hidden, 4) * 4 + ceil_div(hidden, CHUNK) * PASS)
 
 
 def _recurrent(
@@ -67,7 +71,6 @@ def _recurrent(
     state_row = ceil_div(hidden, 4) * 4
     if shape is not None:
         columns, groups, at_once = shape
-        shared = 4 * columns * (hidden + ceil_div(hidden, CHUNK) * PASS)
         state = on.scratch(4 * 2 * at_once * utterances * state_row)
         for first in range(0, directions, at_once):
             arrived = on.upload(np.zeros(at_once * groups, dtype=np.uint32))
@@ -79,7 +82,7 @@ def _recurrent(
                     *(directions, first, utterances, where, places, hidden, columns),
                     *(*read, state, arrived, out),
                 ),
-                shared=shared,
+                shared=_persistent_bytes(hidden, columns),
                 together=True,
             )
         return
