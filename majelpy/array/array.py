@@ -96,10 +96,17 @@ class Array(Operators):
             raise ShapeError(f"array: version {api_version!r} of the standard is not known")
         return majelpy
 
-    def __dlpack__(self, **options: Any) -> Any:
-        """Return a DLPack capsule over this memory; options as in the standard."""
-        options.pop("stream", None)
-        return self.numpy().__dlpack__(**options)
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """Return a DLPack capsule over this memory, or over a copy if asked."""
+        asked: dict[str, Any] = {"max_version": max_version, "dl_device": dl_device, "copy": copy}
+        return self.numpy().__dlpack__(**{k: v for k, v in asked.items() if v is not None})
 
     def __dlpack_device__(self) -> tuple[int, int]:
         kind, number = self._host.__dlpack_device__()

@@ -100,7 +100,8 @@ def axis_of(operation: str, axis: Any, ndim: int) -> int:
     except TypeError:
         raise DTypeError(f"{operation}: axis {axis!r}; needs an integer") from None
     if not -ndim <= found < ndim:
-        raise RangeError(f"{operation}: axis {found}; needs -{ndim}..{ndim - 1} of {ndim} axes")
+        allowed = f"-{ndim}..{ndim - 1} of {ndim} axes" if ndim else "an array with axes"
+        raise RangeError(f"{operation}: axis {found}; needs {allowed}")
     return found % ndim
 
 

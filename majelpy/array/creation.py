@@ -24,13 +24,13 @@ Shape = int | Sequence[int]
 
 
 def asarray(
-    data: Any, dtype: Any = None, *, device: Device = None, copy: bool | None = None
+    obj: Any, /, dtype: Any = None, *, device: Device = None, copy: bool | None = None
 ) -> Array:
-    """Return ``data`` as an array, without copying where it is contiguous and of that type.
+    """Return ``obj`` as an array, without copying where it is contiguous and of that type.
 
     Parameters
     ----------
-    data : Array, NumPy array, Python number, nested sequence, buffer, or DLPack producer
+    obj : Array, NumPy array, Python number, nested sequence, buffer, or DLPack producer
     dtype : optional
         Element type of the result.
     copy : bool, optional
@@ -45,19 +45,19 @@ def asarray(
     """
     on_place(device)
     kind = None if dtype is None else dtypes.dtype_of("asarray", dtype)
-    if isinstance(data, Array):
-        same = kind is None or kind == data.dtype
+    if isinstance(obj, Array):
+        same = kind is None or kind == obj.dtype
         if same and not copy:
-            return data
+            return obj
         _may_copy(copy)
-        return store(data._host, kind)
-    typed = isinstance(data, np.ndarray | np.generic) or hasattr(data, "__array_interface__")
-    if not typed and not isinstance(data, Numbers | Sequence) and hasattr(data, "__dlpack__"):
-        return asarray(from_dlpack(data), kind, copy=copy)
-    host = np.asarray(data) if typed or _is_buffer(data) else _from_python(data, kind)
+        return store(obj._host, kind)
+    typed = isinstance(obj, np.ndarray | np.generic) or hasattr(obj, "__array_interface__")
+    if not typed and not isinstance(obj, Numbers | Sequence) and hasattr(obj, "__dlpack__"):
+        return asarray(from_dlpack(obj), kind, copy=copy)
+    host = np.asarray(obj) if typed or _is_buffer(obj) else _from_python(obj, kind)
     host = host.astype(host.dtype.newbyteorder("=")) if not host.dtype.isnative else host
     found = dtypes.dtype_of("asarray", host.dtype)
-    if (typed or _is_buffer(data)) and not copy and (kind is None or kind == found):
+    if (typed or _is_buffer(obj)) and not copy and (kind is None or kind == found):
         whole = np.asarray(host, order="C")
         if whole is host and host.flags.writeable:
             return Array(host, host)
