@@ -5,9 +5,11 @@
 #pragma once
 #include "mj_base.h"
 
-/* Clipped rectifier min(max(x, 0), 20) (Hannun et al. 2014, section 2). NaN stays NaN. */
+/* Clipped rectifier min(max(x, 0), 20) (Hannun et al. 2014, section 2). NaN stays NaN, -0 stays -0.
+ * The first test is x < 0 by another name: of `x < 0.0f ? 0.0f : x` clang 14 makes Arm's fmax, which
+ * turns -0 into +0. */
 template <class F> MJ_BODY F mj_clip(F x) {
-  x = x < 0.0f ? mj_splat<F>(0.0f) : x;
+  x = x <= -1.40129846e-45f ? mj_splat<F>(0.0f) : x; /* the least denormal below 0 */
   return x > 20.0f ? mj_splat<F>(20.0f) : x;
 }
 

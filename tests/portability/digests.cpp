@@ -1,0 +1,414 @@
+/* Digests of what every kernel of a built library computes, without Python and without a GPU.
+ *
+ *   digests LIBRARY.so      prints a line "threads name digest live" per kernel
+ *
+ * Policy. Inputs are made of integers only, so every compiler and processor starts from the same
+ * bits: mixed signs, magnitudes 2^-20..2^20, zeros of both signs, denormals, and where a kernel
+ * takes any bits, any bits. Buffers have exactly the size that a kernel may touch. A digest is
+ * FNV-1a over the output's bits, every NaN counted as the same one (IEEE 754 leaves its bits
+ * open); `live` says how many outputs are finite and not 0, so that a hollow case shows.
+ */
+#include <dlfcn.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "../../kernels/entry_points.h"
+
+namespace {
+
+void *library;
+int64_t threads;
+
+void *find(const char *name) {
+  void *found = dlsym(library, name);
+  if (found == nullptr) {
+    fprintf(stderr, "%s\n", dlerror());
+    exit(2);
+  }
+  return found;
+}
+#define CALL(name) reinterpret_cast<decltype(&name)>(find(#name))
+
+using Floats = std::vector<float>;
+using Longs = std::vector<int64_t>;
+
+/* ---- inputs ---- */
+
+std::vector<uint32_t> words(int64_t count, int64_t stream) {
+  std::vector<uint32_t> out((count + 3) / 4 * 4);
+  CALL(mj_philox_words)((count + 3) / 4, 2015, stream, out.data());
+  out.resize(count);
+  return out;
+}
+
+float from_bits(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+/* `any_bits`: also infinities and NaN. */
+Floats any_bits(int64_t count, int64_t stream) {
+  Floats out;
+  for (uint32_t w : words(count, stream)) out.push_back(from_bits(w));
+  return out;
+}
+
+/* Magnitudes 2^low..2^high of both signs; of 16 numbers about one is 0 and one a denormal. */
+Floats numbers(int64_t count, int64_t stream, int low = -20, int high = 20) {
+  const std::vector<uint32_t> w = words(2 * count, stream);
+  Floats out;
+  for (int64_t i = 0; i < count; i++) {
+    const uint32_t sign_and_mantissa = w[2 * i] & 0x807FFFFFu, dice = w[2 * i + 1];
+    const uint32_t exponent = 127 + low + (dice >> 8) % (high - low);
+    const uint32_t kind = dice % 16;
+    out.push_back(from_bits(kind == 0   ? sign_and_mantissa & 0x80000000u
+                            : kind == 1 ? sign_and_mantissa
+                                        : sign_and_mantissa | exponent << 23));
+  }
+  return out;
+}
+
+/* Few mantissa bits and near exponents: products and sums fall on and next to rounding ties. */
+Floats sparse(int64_t count, int64_t stream, int middle) {
+  const std::vector<uint32_t> w = words(2 * count, stream);
+  Floats out;
+  for (int64_t i = 0; i < count; i++) {
+    const uint32_t bits = 1u << w[2 * i] % 23 | 1u << (w[2 * i] >> 8) % 23, dice = w[2 * i + 1];
+    const uint32_t exponent = 127 + middle + dice % 29 - 14;
+    out.push_back(from_bits((w[2 * i] & 0x80000000u) | bits | exponent << 23));
+  }
+  return out;
+}
+
+Longs running_sum(const Longs &lengths) {
+  Longs out{0};
+  for (int64_t length : lengths) out.push_back(out.back() + length);
+  return out;
+}
+
+/* ---- outputs ---- */
+
+uint64_t fnv(const void *bytes, size_t count, uint64_t hash = 0xCBF29CE484222325u) {
+  for (size_t i = 0; i < count; i++) hash = (hash ^ static_cast<const unsigned char *>(bytes)[i]) * 0x100000001B3u;
+  return hash;
+}
+
+void print(const std::string &name, uint64_t hash, int64_t live) {
+  printf("%" PRId64 " %s %016" PRIx64 " %" PRId64 "\n", threads, name.c_str(), hash, live);
+}
+
+void digest(const std::string &name, const Floats &out) {
+  uint64_t hash = fnv(nullptr, 0);
+  int64_t live = 0;
+  for (float x : out) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const uint32_t magnitude = bits & 0x7FFFFFFFu;
+    if (magnitude > 0x7F800000u) bits = 0x7FC00000u;
+    live += magnitude != 0 && magnitude < 0x7F800000u;
+    const unsigned char bytes[4] = {static_cast<unsigned char>(bits), static_cast<unsigned char>(bits >> 8),
+                                    static_cast<unsigned char>(bits >> 16), static_cast<unsigned char>(bits >> 24)};
+    hash = fnv(bytes, sizeof bytes, hash);
+  }
+  print(name, hash, live);
+}
+
+std::string with(const std::string &name, std::initializer_list<int64_t> numbers) {
+  std::string out = name;
+  for (int64_t n : numbers) out += "/" + std::to_string(n);
+  return out;
+}
+
+/* ---- kernels ---- */
+
+void matrix_products() {
+  const int64_t sizes[][3] = {{1, 1, 1},     {7, 33, 257},  {14, 32, 256}, {29, 65, 513}, {97, 130, 300},
+                              {33, 70, 1000}, {3, 2100, 270}, {200, 20, 260}, {4, 6, 0}};
+  for (const auto &[m, n, k] : sizes) {
+    const Floats a = numbers(m * k, 1), b = numbers(k * n, 2);
+    Floats c(m * n, 7.0f);
+    CALL(mj_gemm)(m, n, k, a.data(), k, 1, b.data(), n, 1, c.data(), n);
+    digest(with("gemm", {m, n, k}), c);
+  }
+  /* a and b: as they are, transposed, every second column, every second column transposed; rows of
+   * c further apart than they are long, with something in between that has to stay. */
+  const int64_t m = 31, n = 45, k = 300;
+  for (int kind_a = 0; kind_a < 4; kind_a++) {
+    for (int kind_b = 0; kind_b < 4; kind_b++) {
+      const int64_t step_a = 1 + kind_a / 2, step_b = 1 + kind_b / 2, c_row = n + 3;
+      const Floats a = numbers(m * k * step_a, 3), b = numbers(k * n * step_b, 4);
+      Floats c((m - 1) * c_row + n, 7.0f);
+      CALL(mj_gemm)(m, n, k, a.data(), step_a * (kind_a % 2 ? 1 : k), step_a * (kind_a % 2 ? m : 1), b.data(),
+                    step_b * (kind_b % 2 ? 1 : n), step_b * (kind_b % 2 ? k : 1), c.data(), c_row);
+      digest(with("gemm_strides", {kind_a, kind_b}), c);
+    }
+  }
+}
+
+void leaf_sums() {
+  const Longs offsets = running_sum({300, 17, 0, 600, 1});
+  const int32_t merges[] = {0, 1, 0, 2, 1}; /* of 5 leaves: ((0 1) (2 3)) 4 */
+  const int64_t rows = offsets.back(), m = 19, n = 37;
+  const Floats a = numbers(rows * m, 10), b = numbers(rows * n, 11);
+  Floats slots(3 * m * n, 7.0f);
+  CALL(mj_gemm_leaves)(5, offsets.data(), merges, m, n, a.data(), m, b.data(), n, slots.data(), m * n);
+  slots.resize(m * n);
+  digest("gemm_leaves", slots);
+  for (int64_t columns : {1, 37, 150}) {
+    const Floats x = numbers(rows * columns, 12);
+    Floats sums(3 * columns, 7.0f);
+    CALL(mj_sum_leaves)(5, offsets.data(), merges, columns, x.data(), columns, sums.data(), columns);
+    sums.resize(columns);
+    digest(with("sum_leaves", {columns}), sums);
+  }
+}
+
+void tree_sums() {
+  for (int64_t count : {1, 5000}) {
+    Floats parts[7];
+    Longs inputs;
+    for (int i = 0; i < 7; i++) inputs.push_back(reinterpret_cast<int64_t>((parts[i] = numbers(count, 20 + i)).data()));
+    const int32_t whole[] = {0, 1, 0, 2, 0, 1, 1}, open[] = {0, 1, 0, 2, 0, 1, 0};
+    Floats sum(count, 7.0f), left(count, 7.0f), middle(count, 7.0f), right(count, 7.0f);
+    const Longs one{reinterpret_cast<int64_t>(sum.data())};
+    CALL(mj_tree_sum)(7, inputs.data(), whole, 1, one.data(), count);
+    digest(with("tree_sum", {count}), sum);
+    const Longs three{reinterpret_cast<int64_t>(left.data()), reinterpret_cast<int64_t>(middle.data()),
+                      reinterpret_cast<int64_t>(right.data())};
+    CALL(mj_tree_sum)(7, inputs.data(), open, 3, three.data(), count);
+    left.insert(left.end(), middle.begin(), middle.end());
+    left.insert(left.end(), right.begin(), right.end());
+    digest(with("tree_sum_open", {count}), left);
+  }
+}
+
+void statistics() {
+  for (int64_t columns : {1, 161}) {
+    const int64_t rows = 700;
+    const Floats x = numbers(rows * columns, 30, -8, 8), center = numbers(columns, 31, -8, 8);
+    Floats sums(columns), deviations(columns), squares(columns), mean(columns), scale(columns), y(rows * columns);
+    CALL(mj_sum_rows)(rows, columns, x.data(), sums.data());
+    digest(with("sum_rows", {columns}), sums);
+    CALL(mj_sum_deviations)(rows, columns, x.data(), center.data(), deviations.data());
+    digest(with("sum_deviations", {columns}), deviations);
+    CALL(mj_sum_square_deviations)(rows, columns, x.data(), center.data(), squares.data());
+    digest(with("sum_square_deviations", {columns}), squares);
+    CALL(mj_mean_of)(columns, center.data(), deviations.data(), 700.0f, mean.data());
+    digest(with("mean_of", {columns}), mean);
+    CALL(mj_scale_of)(columns, deviations.data(), squares.data(), 700.0f, scale.data());
+    digest(with("scale_of", {columns}), scale);
+    CALL(mj_normalise_rows)(rows, columns, x.data(), mean.data(), scale.data(), y.data());
+    digest(with("normalise_rows", {columns}), y);
+  }
+  for (int64_t count : {0, 1, 255, 256, 257, 5000, 100001}) {
+    const Floats x = numbers(count, 32);
+    Floats sum(1, 7.0f), factor(1), norm(1);
+    CALL(mj_square_sum)(count, x.data(), sum.data());
+    CALL(mj_norm_and_factor)(sum.data(), 400.0f, norm.data(), factor.data());
+    digest(with("square_sum_norm_factor", {count}), {sum[0], norm[0], factor[0]});
+  }
+}
+
+void elementwise() {
+  for (int64_t count : {1, 40001}) {
+    const Floats a = any_bits(count, 40), b = any_bits(count, 41);
+    Floats out(count);
+    CALL(mj_add_arrays)(count, a.data(), b.data(), out.data());
+    digest(with("add", {count}), out);
+    CALL(mj_multiply_arrays)(count, a.data(), b.data(), out.data());
+    digest(with("multiply", {count}), out);
+    CALL(mj_clip_array)(count, a.data(), out.data());
+    digest(with("clip", {count}), out);
+    CALL(mj_clip_backward_array)(count, b.data(), a.data(), out.data());
+    digest(with("clip_backward", {count}), out);
+    const Floats signed_zeros = numbers(count, 49, -6, 6);
+    CALL(mj_clip_array)(count, signed_zeros.data(), out.data());
+    digest(with("clip_zeros", {count}), out);
+    CALL(mj_clip_backward_array)(count, b.data(), signed_zeros.data(), out.data());
+    digest(with("clip_backward_zeros", {count}), out);
+    for (int64_t function : {0, 1}) {
+      CALL(mj_math_array)(function, count, a.data(), out.data());
+      digest(with(function == 0 ? "exp_any" : "log_any", {count}), out);
+      const Floats x = numbers(count, 42, -20, 8);
+      CALL(mj_math_array)(function, count, x.data(), out.data());
+      digest(with(function == 0 ? "exp" : "log", {count}), out);
+    }
+    CALL(mj_fma_array)(count, a.data(), b.data(), any_bits(count, 43).data(), out.data());
+    digest(with("fma_any", {count}), out);
+    /* The last cases: products down in and around the denormals, and up around infinity. */
+    for (int64_t middle : {0, -67, -74, 63}) {
+      CALL(mj_fma_array)(count, sparse(count, 44, middle).data(), sparse(count, 45, middle).data(),
+                         sparse(count, 46, std::max<int64_t>(-112, std::min<int64_t>(112, 2 * middle))).data(), out.data());
+      digest(with("fma_ties", {count, middle}), out);
+    }
+  }
+  const int64_t rows = 70, columns = 83;
+  const Floats x = numbers(rows * columns, 47, -6, 6), bias = numbers(columns, 48, -6, 6);
+  Floats out(rows * columns);
+  CALL(mj_bias_rows)(rows, columns, x.data(), bias.data(), out.data());
+  digest("bias_rows", out);
+  CALL(mj_bias_clip_rows)(rows, columns, x.data(), bias.data(), out.data());
+  digest("bias_clip_rows", out);
+  std::vector<int32_t> places(rows);
+  CALL(mj_argmax_rows)(rows, columns, x.data(), places.data());
+  digest("argmax_rows", Floats(places.begin(), places.end()));
+  const Longs offsets = running_sum({30, 1, 0, 39});
+  Floats context(rows * columns * 7, 7.0f);
+  CALL(mj_context_rows)(4, offsets.data(), columns, 3, x.data(), context.data());
+  digest("context_rows", context);
+}
+
+void random_numbers() {
+  for (int64_t key : {int64_t{2015}, int64_t{-3}}) {
+    std::vector<uint32_t> out(4 * 1000);
+    CALL(mj_philox_words)(1000, key, 9, out.data());
+    Floats bytes; /* so that no order of bytes enters */
+    for (uint32_t w : out) bytes.insert(bytes.end(), {float(w >> 16), float(w & 0xFFFFu)});
+    digest(with("philox_words", {key}), bytes);
+    Floats uniform(1001, 7.0f);
+    CALL(mj_uniform_array)(1001, key, 9, 2.0f, 2048.0f, uniform.data());
+    digest(with("uniform", {key}), uniform);
+  }
+  for (int64_t columns : {1, 16, 83}) {
+    const Longs offsets = running_sum({30, 1, 0, 39}), ids{5, 3, 1 << 30, 77};
+    const Floats x = numbers(70 * columns, 50);
+    Floats out(70 * columns, 7.0f);
+    CALL(mj_dropout_rows)(4, offsets.data(), ids.data(), columns, 2015, 2, 11, 77, x.data(), out.data());
+    digest(with("dropout", {columns}), out);
+  }
+}
+
+void recurrent() {
+  const Longs lengths{9, 4, 0, 12, 1, 9, 9, 3, 6, 2, 8, 5, 5, 7, 1, 11, 10, 4}, offsets = running_sum(lengths);
+  const int64_t rows = offsets.back(), utterances = (int64_t)lengths.size();
+  for (int64_t directions : {1, 2}) {
+    for (int64_t hidden : {1, 5, 32, 77, 300}) {
+      const int64_t count = rows * directions * hidden;
+      const Floats x = numbers(count, 60, -10, 3), dy = numbers(count, 61, -20, 3);
+      const Floats weight = numbers(directions * hidden * hidden, 62, -12, -3);
+      Floats h(count, 7.0f), dx(count, 7.0f), out(count, 7.0f), sum(rows * hidden, 7.0f);
+      CALL(mj_rnn_forward_rows)(directions, utterances, offsets.data(), hidden, x.data(), weight.data(), h.data());
+      digest(with("rnn_forward", {directions, hidden}), h);
+      CALL(mj_rnn_backward_rows)
+      (directions, utterances, offsets.data(), hidden, dy.data(), weight.data(), h.data(), dx.data());
+      digest(with("rnn_backward", {directions, hidden}), dx);
+      CALL(mj_rnn_previous_rows)(directions, utterances, offsets.data(), hidden, h.data(), out.data());
+      digest(with("rnn_previous", {directions, hidden}), out);
+      CALL(mj_sum_directions)(rows, directions, hidden, dx.data(), sum.data());
+      digest(with("sum_directions", {directions, hidden}), sum);
+      CALL(mj_repeat_directions)(rows, directions, hidden, sum.data(), out.data());
+      digest(with("repeat_directions", {directions, hidden}), out);
+    }
+  }
+}
+
+void softmax_and_ctc() {
+  for (int64_t columns : {1, 29, 300}) {
+    for (int64_t high : {4, 20}) {
+      const Floats x = numbers(37 * columns, 70, -20, (int)high);
+      Floats out(37 * columns, 7.0f);
+      CALL(mj_log_softmax_rows)(37, columns, x.data(), out.data());
+      digest(with("log_softmax", {columns, high}), out);
+    }
+  }
+  /* The largest is a zero, and which sign it has shows, since the sum of the exponentials is 1. */
+  Floats zeros;
+  for (uint32_t w : words(37 * 5, 73)) zeros.push_back(from_bits(w % 3 == 0 ? 0u : w % 3 == 1 ? 0x80000000u : 0xC3480000u));
+  Floats out(37 * 5, 7.0f);
+  CALL(mj_log_softmax_rows)(37, 5, zeros.data(), out.data());
+  digest("log_softmax_zeros", out);
+  for (int64_t alphabet : {3, 29, 70}) {
+    const Longs frames{1, 1, 16, 33, 60, 530, 90}, labels{0, 1, 0, 16, 15, 260, 31};
+    const Longs offsets = running_sum(frames), label_offsets = running_sum(labels);
+    const int64_t rows = offsets.back(), utterances = (int64_t)frames.size();
+    const Floats logits = numbers(rows * alphabet, 71, -10, 4);
+    Floats log_probs(rows * alphabet), losses(utterances, 7.0f), gradient(rows * alphabet, 7.0f);
+    CALL(mj_log_softmax_rows)(rows, alphabet, logits.data(), log_probs.data());
+    std::vector<int32_t> label;
+    for (uint32_t w : words(label_offsets.back(), 72)) label.push_back(int32_t(1 + w % (alphabet - 1)));
+    /* The 16 labels of utterance 3: all the same, which takes 31 of its 33 frames. */
+    for (int64_t i = label_offsets[3]; i < label_offsets[4]; i++) label[i] = 2;
+    CALL(mj_ctc)
+    (utterances, offsets.data(), alphabet, log_probs.data(), label_offsets.data(), label.data(), 0.03125f, losses.data(),
+     gradient.data());
+    digest(with("ctc_losses", {alphabet}), losses);
+    digest(with("ctc_gradient", {alphabet}), gradient);
+  }
+}
+
+void spectrograms() {
+  for (int64_t window : {1, 2, 160, 320, 220, 77, 31}) {
+    const int64_t frames = 19, hop = std::max<int64_t>(1, window / 2);
+    const Floats samples = numbers((frames - 1) * hop + window, 80, -15, 0);
+    Floats out(frames * (window / 2 + 1), 7.0f);
+    CALL(mj_spectrogram)(frames, window, hop, samples.data(), out.data());
+    digest(with("spectrogram", {window}), out);
+  }
+}
+
+void optimizer() {
+  const int64_t count = 40003;
+  Floats parameters = numbers(count, 90, -12, 2), velocities = numbers(count, 91, -20, 0);
+  const Floats gradients = numbers(count, 92, -20, 4);
+  const float factor = 0.3f;
+  Floats rates;
+  for (int64_t step : {0, 3, 9, 10, 500}) {
+    float rate;
+    CALL(mj_learning_rate_at)(3e-4f, 0.9f, step / 4, 2, step, 10, &rate);
+    rates.push_back(rate);
+    CALL(mj_nesterov_array)
+    (count, parameters.data(), velocities.data(), gradients.data(), &factor, &rate, 0.99f, 1e-5f);
+  }
+  digest("learning_rate", rates);
+  digest("nesterov_parameters", parameters);
+  digest("nesterov_velocities", velocities);
+}
+
+}  // namespace
+
+#if defined(__SANITIZE_ADDRESS__)
+/* Stands in for mj::workspace (linked with --wrap): exactly as large as asked, and full of NaN. */
+extern "C" __attribute__((visibility("default"))) void *__wrap__ZN2mj9workspaceENS_9WorkspaceEm(int which, size_t bytes) {
+  struct Buffer {
+    void *memory = nullptr;
+    ~Buffer() { free(memory); }
+  };
+  thread_local Buffer buffers[16];
+  void *&memory = buffers[which].memory;
+  free(memory);
+  if (posix_memalign(&memory, 64, bytes) != 0) abort();
+  memset(memory, 0xFF, bytes);
+  return memory;
+}
+#endif
+
+int main(int argc, char **argv) {
+  library = argc == 2 ? dlopen(argv[1], RTLD_NOW | RTLD_LOCAL) : nullptr;
+  if (library == nullptr) {
+    fprintf(stderr, "%s\n", argc == 2 ? dlerror() : "usage: digests LIBRARY.so");
+    return 2;
+  }
+  for (int64_t count : {1, 3}) {
+    threads = count;
+    CALL(mj_set_threads)(threads);
+    matrix_products();
+    leaf_sums();
+    tree_sums();
+    statistics();
+    elementwise();
+    random_numbers();
+    recurrent();
+    softmax_and_ctc();
+    spectrograms();
+    optimizer();
+  }
+  CALL(mj_set_threads)(1); /* ends the workers */
+  return 0;
+}
