@@ -80,4 +80,19 @@ void mj_argmax_rows(int64_t rows, int64_t columns, const float *x, int32_t *out)
 /* For tests of mj_math.h: name 0 exp, 1 log. */
 void mj_math_array(int64_t function, int64_t count, const float *x, float *out);
 void mj_fma_array(int64_t count, const float *a, const float *b, const float *c, float *out);
+
+/* Array library (standard.h). `type` is 0 float32, 1 float64; `function` counts the names in
+ * majelpy/array/launch.py. A step is 1, or 0 for an operand that is one number. */
+void mj_unary(int64_t function, int64_t type, int64_t count, const void *x, void *out);
+void mj_binary(int64_t function, int64_t type, int64_t count, const void *a, int64_t a_step, const void *b, int64_t b_step, void *out);
+/* Conversions; types as in majelpy/array/launch.py. */
+void mj_cast(int64_t from, int64_t to, int64_t count, const void *x, void *out);
+/* Along the middle axis of (outer, n, inner): sum, product, largest, smallest; the same cumulated
+ * (sum, product only); sum of the squares of the deviations from (outer, inner) means. */
+void mj_reduce(int64_t function, int64_t type, int64_t outer, int64_t n, int64_t inner, const void *x, void *out);
+void mj_cumulate(int64_t function, int64_t type, int64_t outer, int64_t n, int64_t inner, const void *x, void *out);
+void mj_reduce_squares(int64_t type, int64_t outer, int64_t n, int64_t inner, const void *x, const void *means, void *out);
+/* Products of float64 matrices, and of rows with rows (one sum each). */
+void mj_gemm_double(int64_t m, int64_t n, int64_t k, const void *a, const void *b, void *c);
+void mj_dot_rows(int64_t type, int64_t rows, int64_t n, const void *a, const void *b, void *out);
 }

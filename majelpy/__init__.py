@@ -3,9 +3,76 @@
 One recipe, one answer: the bits of every loss, gradient and weight are a function of
 the recipe, the corpus and the arithmetic version. Importing majelpy starts neither
 MPI nor CUDA.
+
+The functions of the Python Array API standard are here under their names (`majelpy.zeros`,
+`majelpy.matmul`, ...); the first use of one loads its module of majelpy.array. docs/array.md lists
+them.
 """
+
+from importlib import import_module
+from math import e, inf, nan, pi
+from typing import Any
 
 ARITHMETIC = 1
 """Version of the canonical arithmetic; raised by any change of bits."""
 
 __version__ = "0.1.0"
+
+__array_api_version__ = "2025.12"
+newaxis = None
+
+_NAMES = {
+    "arithmetic": (
+        "abs add atan2 clip copysign divide floor_divide hypot logaddexp maximum minimum "
+        "multiply negative nextafter positive pow remainder sign subtract"
+    ),
+    "array": ("Array empty zeros"),
+    "conversion": ("__array_namespace_info__ astype"),
+    "creation": (
+        "arange asarray empty_like eye from_dlpack full full_like linspace meshgrid ones "
+        "ones_like tril triu zeros_like"
+    ),
+    "dtypes": (
+        "bfloat16 bool can_cast finfo float16 float32 float64 iinfo int16 int32 int64 "
+        "int8 isdtype result_type uint16 uint32 uint64 uint8"
+    ),
+    "elementary": (
+        "acos acosh asin asinh atan atanh ceil cos cosh exp expm1 floor log log10 log1p "
+        "log2 reciprocal round sin sinh sqrt square tan tanh trunc"
+    ),
+    "indexing": ("take take_along_axis"),
+    "linalg": ("matmul tensordot vecdot"),
+    "logic": (
+        "bitwise_and bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift "
+        "bitwise_xor equal greater greater_equal isfinite isinf isnan less less_equal "
+        "logical_and logical_not logical_or logical_xor not_equal signbit"
+    ),
+    "manipulation": (
+        "broadcast_arrays broadcast_shapes broadcast_to concat expand_dims flip "
+        "matrix_transpose moveaxis permute_dims repeat reshape roll squeeze stack tile "
+        "unstack"
+    ),
+    "searching": (
+        "argmax argmin argsort isin nonzero searchsorted sort unique_all unique_counts "
+        "unique_inverse unique_values where"
+    ),
+    "statistics": (
+        "all any count_nonzero cumulative_prod cumulative_sum diff max mean min prod std sum var"
+    ),
+}
+"""Names of the standard, by the module of majelpy.array that has them."""
+
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'majelpy' has no attribute {name!r}")
+    return getattr(import_module(f"majelpy.array.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
+
+
+__all__ = [*_HOME, "__array_api_version__", "e", "inf", "nan", "newaxis", "pi"]

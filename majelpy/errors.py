@@ -21,6 +21,14 @@ class DTypeError(MajelError, TypeError):
     """An array has another element type than the operation needs."""
 
 
+class RangeError(MajelError, IndexError, ValueError):
+    """An axis, an index or a number lies outside its range."""
+
+
+class CopyError(MajelError, ValueError):
+    """Memory would have to be copied or moved, and the caller forbade it."""
+
+
 class PoolError(MajelError, MemoryError):
     """An allocator cannot give the memory that was asked for."""
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from makers import digest, level_data, touchy_data
+from makers import digest, level_data, level_double, touchy_data, touchy_double, words
 
 from majelpy import ARITHMETIC, native, ops
-from majelpy.array import asarray
+from majelpy.array import asarray, dtypes, launch
 from majelpy.comm import tree
 
 PATH = Path(__file__).parent / "golden" / "kernels.json"
@@ -31,6 +31,8 @@ UTTERANCES = len(OFFSETS) - 1
 LEAVES = ops.Leaves(OFFSETS, np.array(tree.merges(UTTERANCES, 0, UTTERANCES), np.int32))
 FRAMES = 420
 MANY = 40_003  # more than two tasks of elements
+SOME = 9_001  # the same for the array library
+SHAPES = ((3, 2500, 1), (2, 700, 70), (40, 257, 5), (1, 1, 3))  # outer, n, inner
 
 
 def touchy(*shape: int, seed: int) -> list[np.ndarray]:
@@ -140,6 +142,110 @@ def exp_and_log() -> list[Any]:
     return [ops.math_function("exp", x), ops.math_function("log", np.abs(x))]
 
 
+# --- the array library: each function in float32 and in float64 ---------------------------------
+
+TOUCHY = {dtypes.float32: touchy_data, dtypes.float64: touchy_double}
+LEVEL = {dtypes.float32: level_data, dtypes.float64: level_double}
+
+
+def unary() -> list[Any]:
+    found = []
+    for kind in dtypes.FLOATS:
+        x = np.concatenate([TOUCHY[kind](SOME, 40), LEVEL[kind](SOME, 41, 64.0)])
+        within = LEVEL[kind](SOME, 42, 1.0)
+        domains = dict.fromkeys(launch.UNARY, x)
+        domains |= dict.fromkeys(("acos", "asin", "atanh"), within)
+        domains |= dict.fromkeys(("log", "log2", "log10", "sqrt"), np.abs(x))
+        domains |= {"acosh": 1 + np.abs(x), "log1p": np.concatenate([within, np.abs(x)])}
+        for name in launch.UNARY:
+            found.append(np.empty_like(domains[name]))
+            launch.unary(name, domains[name], found[-1])
+    return found
+
+
+def binary() -> list[Any]:
+    found = []
+    for kind in dtypes.FLOATS:
+        x, y = (TOUCHY[kind](SOME, seed) for seed in (43, 44))
+        near, level = LEVEL[kind](SOME, 45, 16.0), LEVEL[kind](SOME, 46, 8.0)
+        for name in launch.BINARY:
+            for a, b in ((x, y), (near, level), (near[:1], level), (x, level[:1])):
+                if name in ("divide", "floor_divide", "remainder"):
+                    b = np.where(b == 0, b.dtype.type(1), b)
+                found.append(np.empty(max(a.size, b.size), kind))
+                launch.binary(name, np.abs(a) if name == "pow" else a, b, found[-1])
+    return found
+
+
+def any_of(kind: np.dtype) -> np.ndarray:
+    """Return numbers of all sizes of a type, none of them NaN."""
+    if kind in dtypes.FLOATS:
+        x = TOUCHY[kind](SOME, 47)
+        return np.concatenate([x, x * x.dtype.type(2.0**44)])
+    raw = np.uint64(words((SOME, 2), 48)) @ np.array([1 << 32, 1], np.uint64)
+    if kind in dtypes.STORAGE:
+        bits = raw.astype(np.uint16)
+        top = 0x7C00 if kind == dtypes.float16 else 0x7F80
+        return np.where(bits & top == top, bits ^ 0x4000, bits).astype(np.uint16).view(kind)
+    return (raw >> np.arange(SOME, dtype=np.uint64) % np.uint64(64)).astype(kind)
+
+
+def cast() -> list[Any]:
+    found = []
+    for source in launch.TYPES:
+        x = any_of(source)
+        for target in launch.TYPES:
+            out = np.empty(x.shape, target)
+            launch.cast(x, out)
+            found.append(out.view(np.uint16) if target == dtypes.bfloat16 else out)
+    return found
+
+
+def factors(kind: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """Return numbers of either sign near 1, whose long products neither overflow nor vanish."""
+    near = 1 + LEVEL[kind](shape, 49, 2.0**-6)
+    return np.asarray(np.copysign(near, LEVEL[kind](shape, 50)))
+
+
+def along(kernel: Callable[..., None], names: tuple[str, ...], *, whole: bool) -> list[Any]:
+    """Return results of a kernel along the middle axis of arrays of shape (outer, n, inner)."""
+    found = []
+    for kind in dtypes.FLOATS:
+        for shape in SHAPES:
+            for name in names:
+                x = factors(kind, shape) if name == "prod" else TOUCHY[kind](shape, 51)
+                found.append(np.empty(shape if whole else (shape[0], shape[2]), kind))
+                kernel(name, x, found[-1])
+    return found
+
+
+def reduce_squares() -> list[Any]:
+    found = []
+    for kind in dtypes.FLOATS:
+        for outer, n, inner in SHAPES:
+            means = TOUCHY[kind]((outer, inner), 52)
+            found.append(np.empty((outer, inner), kind))
+            launch.reduce_squares(TOUCHY[kind]((outer, n, inner), 53), means, found[-1])
+    return found
+
+
+def gemm_double() -> list[Any]:
+    found = []
+    for m, n, k in ((37, 70, 600), (190, 33, 257), (3, 210, 40), (1, 1, 1000)):
+        found.append(np.empty((m, n)))
+        launch.matmul(touchy_double((m, k), 54), touchy_double((k, n), 55), found[-1])
+    return found
+
+
+def dot_rows() -> list[Any]:
+    found = []
+    for kind in dtypes.FLOATS:
+        for shape in ((37, 700), (9001, 3), (1, 5000)):
+            found.append(np.empty(shape[0], kind))
+            launch.dot_rows(TOUCHY[kind](shape, 56), TOUCHY[kind](shape, 57), found[-1])
+    return found
+
+
 CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_add_arrays": lambda: pairs(ops.add, (MANY,), (MANY,)),
     "mj_multiply_arrays": lambda: pairs(ops.multiply, (MANY,), (MANY,)),
@@ -189,6 +295,14 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_argmax_rows": lambda: [ops.argmax(touchy_data((700, 29), 36))],
     "mj_math_array": exp_and_log,
     "mj_fma_array": lambda: pairs(ops.fma, (MANY,), (MANY,), (MANY,)),
+    "mj_unary": unary,
+    "mj_binary": binary,
+    "mj_cast": cast,
+    "mj_reduce": lambda: along(launch.reduce, launch.REDUCTIONS, whole=False),
+    "mj_cumulate": lambda: along(launch.cumulate, ("sum", "prod"), whole=True),
+    "mj_reduce_squares": reduce_squares,
+    "mj_gemm_double": gemm_double,
+    "mj_dot_rows": dot_rows,
 }
 
 

@@ -54,6 +54,24 @@ def touchy_data(shape: Any, seed: int, *, tiny: bool = False) -> np.ndarray:
     return np.array(bits & 0x80000000 | exponent << 23 | mantissa).view(np.float32)
 
 
+def touchy_double(shape: Any, seed: int) -> np.ndarray:
+    """Return the like of `touchy_data` in float64, with 52 bits."""
+    raw = words((*sizes(shape), 4), seed)
+    fraction = np.uint64(raw[..., 0] & 0xFFFFF) << np.uint64(32) | np.uint64(raw[..., 1])
+    kind = raw[..., 2] % 16
+    exponent = np.where(kind < 2, 0, 1023 - 20 + raw[..., 3] % 41).astype(np.uint64)
+    sign = np.uint64(raw[..., 0] >> 31) << np.uint64(63)
+    mantissa = np.where(kind == 0, np.uint64(0), fraction)
+    return np.array(sign | exponent << np.uint64(52) | mantissa).view(np.float64)
+
+
+def level_double(shape: Any, seed: int, span: float = 4.0) -> np.ndarray:
+    """Return the like of `level_data` in float64; a power of two keeps all 53 bits."""
+    raw = words((*sizes(shape), 2), seed)
+    whole = np.uint64(raw[..., 0]) << np.uint64(21) | np.uint64(raw[..., 1] >> 11)
+    return whole.astype(np.float64) * (span * 2.0**-52) - span
+
+
 def level_data(shape: Any, seed: int, span: float = 4.0) -> np.ndarray:
     """Return numbers spread evenly in [-span, span); a power of two keeps all 24 bits."""
     return (words(shape, seed) >> 8).astype(np.float32) * np.float32(span * 2.0**-23) - np.float32(

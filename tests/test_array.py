@@ -47,7 +47,7 @@ def test_views() -> None:
     part.numpy()[0, 0] = -1
     assert array.numpy()[1, 0] == -1
     assert len(array) == 4 and array.size == 12 and array.place == CPU
-    assert repr(array) == "Array(shape=(4, 3), dtype=float32, place=cpu)"
+    assert repr(array[:1]) == "Array([[0., 1., 2.]], dtype=float32, place=cpu)"
 
 
 def test_copies_are_apart() -> None:
@@ -92,15 +92,10 @@ def test_errors_of_arrays() -> None:
         ShapeError, match=r"^reshape: \(4, 3\) has 12 elements and \(5, 2\) has 10$"
     ):
         array.reshape(5, 2)
-    for index in (0, slice(0, 4, 2), slice(None, None, -1), (0, 1)):
-        with pytest.raises(
-            ShapeError, match=r"^array: index .*; needs a slice of rows with step 1$"
-        ):
-            array[index]  # type: ignore[index]
     with pytest.raises(
-        RecipeError, match=r"^place: 'gpu:0' is not available; this build has 'cpu'"
+        RecipeError, match=r"^place: 'tpu:0' is not available; needs 'cpu' or 'gpu:'"
     ):
-        parse_place("gpu:0")
+        parse_place("tpu:0")
     assert parse_place("cpu") is CPU
 
 

@@ -88,8 +88,8 @@ def test_errors_of_elementwise_operations() -> None:
         ops.add(x, x.T)
     with pytest.raises(DTypeError, match=r"^multiply: the second array is float16; needs float32$"):
         ops.multiply(x, x.astype(np.float16))
-    with pytest.raises(DTypeError, match=r"^clip: x is >f4; needs float32$"):
-        ops.clip(x.astype(">f4"))
+    with pytest.raises(DTypeError, match=r"^clip: x is float64; needs float32$"):
+        ops.clip(x.astype(np.float64))
     with pytest.raises(ShapeError, match=r"^bias: b has 2 columns; needs 3$"):
         ops.bias(x, x[0, :2])
     with pytest.raises(ShapeError, match=r"^bias: b has shape \(2, 3\); needs 1 axes$"):
@@ -109,4 +109,4 @@ def test_errors_are_also_the_builtin_ones() -> None:
     with pytest.raises(ValueError, match="differ"):
         ops.add(np.zeros(2, np.float32), np.zeros(3, np.float32))
     with pytest.raises(TypeError, match="float64"):
-        ops.clip([1.0])
+        ops.clip(np.zeros(1))

@@ -5,6 +5,7 @@ Policy. A `Place` is a value; it holds no handle and starts no device.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from majelpy.errors import RecipeError
@@ -17,26 +18,32 @@ class Place:
     Attributes
     ----------
     kind : str
-        ``"cpu"``.
+        ``"cpu"`` or ``"gpu"``.
+    number : int
+        Which GPU of this host; 0 for the CPU.
     """
 
     kind: str = "cpu"
+    number: int = 0
 
     def __str__(self) -> str:
-        return self.kind
+        return self.kind if self.kind == "cpu" else f"{self.kind}:{self.number}"
 
 
 CPU = Place("cpu")
 
 
 def parse_place(text: str) -> Place:
-    """Return the place of that name.
+    """Return the place of that name: ``cpu``, ``gpu:0``, ``gpu:1``, ...; ``gpu`` is ``gpu:0``.
 
     Raises
     ------
     RecipeError
-        If there is no such place in this build.
+        If it is no such name.
     """
-    if text != "cpu":
-        raise RecipeError(f"place: {text!r} is not available; this build has 'cpu'")
-    return CPU
+    if text == "cpu":
+        return CPU
+    found = re.fullmatch(r"gpu(?::(\d{1,4}))?", text)
+    if not found:
+        raise RecipeError(f"place: {text!r} is not available; needs 'cpu' or 'gpu:' and a number")
+    return Place("gpu", int(found.group(1) or 0))

@@ -1,5 +1,6 @@
 """Operations on arrays: checks, allocation of results, launch of kernels."""
 
+from majelpy.ops.conv import conv, conv_backward
 from majelpy.ops.ctc import argmax, ctc_loss, frames_needed, log_softmax
 from majelpy.ops.elementwise import (
     add,
@@ -35,6 +36,8 @@ __all__ = [
     "clip",
     "clip_backward",
     "context",
+    "conv",
+    "conv_backward",
     "ctc_loss",
     "fma",
     "frames_needed",

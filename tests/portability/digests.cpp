@@ -36,6 +36,7 @@ void *find(const char *name) {
 #define CALL(name) reinterpret_cast<decltype(&name)>(find(#name))
 
 using Floats = std::vector<float>;
+using Doubles = std::vector<double>;
 using Longs = std::vector<int64_t>;
 
 /* ---- inputs ---- */
@@ -49,6 +50,12 @@ std::vector<uint32_t> words(int64_t count, int64_t stream) {
 
 float from_bits(uint32_t bits) {
   float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+double double_from_bits(uint64_t bits) {
+  double x;
   memcpy(&x, &bits, sizeof x);
   return x;
 }
@@ -87,6 +94,30 @@ Floats sparse(int64_t count, int64_t stream, int middle) {
   return out;
 }
 
+/* The same two in float64: `numbers` with a float32's exponents, any bits with all. */
+Doubles double_numbers(int64_t count, int64_t stream, int low = -20, int high = 20) {
+  const Floats leading = numbers(count, stream, low, high);
+  const std::vector<uint32_t> w = words(count, stream + 1000);
+  Doubles out;
+  for (int64_t i = 0; i < count; i++) {
+    uint64_t bits;
+    const double x = leading[i];
+    memcpy(&bits, &x, sizeof bits);
+    out.push_back(double_from_bits(x == 0 ? bits : bits | w[i] >> 3));
+  }
+  return out;
+}
+Doubles any_double_bits(int64_t count, int64_t stream) {
+  const std::vector<uint32_t> w = words(2 * count, stream);
+  Doubles out;
+  for (int64_t i = 0; i < count; i++) out.push_back(double_from_bits(uint64_t{w[2 * i]} << 32 | w[2 * i + 1]));
+  return out;
+}
+void fill(Floats &x, int64_t count, int64_t stream, int low, int high) { x = numbers(count, stream, low, high); }
+void fill(Doubles &x, int64_t count, int64_t stream, int low, int high) { x = double_numbers(count, stream, low, high); }
+void fill(Floats &x, int64_t count, int64_t stream) { x = any_bits(count, stream); }
+void fill(Doubles &x, int64_t count, int64_t stream) { x = any_double_bits(count, stream); }
+
 Longs running_sum(const Longs &lengths) {
   Longs out{0};
   for (int64_t length : lengths) out.push_back(out.back() + length);
@@ -104,21 +135,35 @@ void print(const std::string &name, uint64_t hash, int64_t live) {
   printf("%" PRId64 " %s %016" PRIx64 " %" PRId64 "\n", threads, name.c_str(), hash, live);
 }
 
-void digest(const std::string &name, const Floats &out) {
+uint64_t bits_of(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+uint64_t bits_of(double x) {
+  uint64_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+template <class T> uint64_t bits_of(T x) { return static_cast<uint64_t>(x); }
+
+/* `infinity`: its bits in a floating type; 0 for integers. */
+template <class T> void digest_bits(const std::string &name, const std::vector<T> &out, uint64_t infinity) {
   uint64_t hash = fnv(nullptr, 0);
   int64_t live = 0;
-  for (float x : out) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    const uint32_t magnitude = bits & 0x7FFFFFFFu;
-    if (magnitude > 0x7F800000u) bits = 0x7FC00000u;
-    live += magnitude != 0 && magnitude < 0x7F800000u;
-    const unsigned char bytes[4] = {static_cast<unsigned char>(bits), static_cast<unsigned char>(bits >> 8),
-                                    static_cast<unsigned char>(bits >> 16), static_cast<unsigned char>(bits >> 24)};
+  for (T x : out) {
+    uint64_t bits = bits_of(x);
+    const uint64_t magnitude = infinity ? bits & ((uint64_t{1} << (8 * sizeof(T) - 1)) - 1) : bits;
+    if (infinity && magnitude > infinity) bits = infinity | infinity >> 1;
+    live += magnitude != 0 && (!infinity || magnitude < infinity);
+    unsigned char bytes[sizeof(T)];
+    for (size_t i = 0; i < sizeof(T); i++) bytes[i] = static_cast<unsigned char>(bits >> 8 * i);
     hash = fnv(bytes, sizeof bytes, hash);
   }
   print(name, hash, live);
 }
+void digest(const std::string &name, const Floats &out) { digest_bits(name, out, 0x7F800000u); }
+void digest(const std::string &name, const Doubles &out) { digest_bits(name, out, 0x7FF0000000000000u); }
 
 std::string with(const std::string &name, std::initializer_list<int64_t> numbers) {
   std::string out = name;
@@ -212,7 +257,7 @@ void statistics() {
     Floats sum(1, 7.0f), factor(1), norm(1);
     CALL(mj_square_sum)(count, x.data(), sum.data());
     CALL(mj_norm_and_factor)(sum.data(), 400.0f, norm.data(), factor.data());
-    digest(with("square_sum_norm_factor", {count}), {sum[0], norm[0], factor[0]});
+    digest(with("square_sum_norm_factor", {count}), Floats{sum[0], norm[0], factor[0]});
   }
 }
 
@@ -371,6 +416,123 @@ void optimizer() {
   digest("nesterov_velocities", velocities);
 }
 
+/* ---- the array library; numbers of functions and types as in majelpy/array/launch.py ---- */
+
+template <class T> void array_functions(int64_t type) {
+  const int64_t count = 9001; /* more than two tasks */
+  std::vector<T> any_a, any_b, a, b, out(count);
+  fill(any_a, count, 100);
+  fill(any_b, count, 101);
+  fill(a, count, 102, -20, 9);
+  fill(b, count, 103, -9, 9);
+  for (int64_t function = 0; function < 25; function++) {
+    CALL(mj_unary)(function, type, count, any_a.data(), out.data());
+    digest(with("unary_any", {type, function}), out);
+    CALL(mj_unary)(function, type, count, a.data(), out.data());
+    digest(with("unary", {type, function}), out);
+  }
+  for (int64_t function = 0; function < 12; function++) {
+    CALL(mj_binary)(function, type, count, any_a.data(), 1, any_b.data(), 1, out.data());
+    digest(with("binary_any", {type, function}), out);
+    for (int64_t steps : {3, 2, 1}) {
+      const std::vector<T> x(a.begin(), steps & 1 ? a.end() : a.begin() + 1), two{T(2.25)};
+      CALL(mj_binary)(function, type, count, x.data(), steps & 1, (steps & 2 ? b : two).data(), steps >> 1, out.data());
+      digest(with("binary", {type, function, steps}), out);
+    }
+  }
+}
+
+template <class T> void array_sums(int64_t type) {
+  const int64_t shapes[][3] = {{3, 2500, 1}, {2, 700, 70}, {40, 257, 5}, {1, 1, 3}, {2, 3, 1000}};
+  for (const auto &[outer, n, inner] : shapes) {
+    const int64_t count = outer * n * inner;
+    std::vector<T> x, any, means, near, out(outer * inner), whole(count);
+    fill(x, count, 110, -20, 20);
+    fill(means, outer * inner, 111, -20, 20);
+    fill(any, count, 112);
+    for (uint32_t w : words(count, 113)) near.push_back((w & 1 ? T(-1) : T(1)) + T(int32_t(w >> 1) - (1 << 30)) * T(0x1p-36));
+    for (int64_t function = 0; function < 4; function++) {
+      const std::vector<T> &terms = function == 1 ? near : x;
+      CALL(mj_reduce)(function, type, outer, n, inner, terms.data(), out.data());
+      digest(with("reduce", {type, function, n}), out);
+      if (inner == 1000) {
+        CALL(mj_reduce)(function, type, outer, n, inner, any.data(), out.data());
+        digest(with("reduce_any", {type, function}), out);
+      }
+      if (function > 1) continue;
+      CALL(mj_cumulate)(function, type, outer, n, inner, terms.data(), whole.data());
+      digest(with("cumulate", {type, function, n}), whole);
+    }
+    CALL(mj_reduce_squares)(type, outer, n, inner, x.data(), means.data(), out.data());
+    digest(with("reduce_squares", {type, n}), out);
+  }
+  for (const auto &[rows, n] : {std::pair<int64_t, int64_t>{37, 700}, {9001, 3}, {1, 5000}}) {
+    std::vector<T> a, b, out(rows);
+    fill(a, rows * n, 114, -20, 20);
+    fill(b, rows * n, 115, -20, 20);
+    CALL(mj_dot_rows)(type, rows, n, a.data(), b.data(), out.data());
+    digest(with("dot_rows", {type, rows, n}), out);
+  }
+}
+
+void double_products() {
+  const int64_t sizes[][3] = {{1, 1, 1}, {7, 33, 257}, {29, 65, 513}, {97, 130, 300}, {3, 210, 270}};
+  for (const auto &[m, n, k] : sizes) {
+    const Doubles a = double_numbers(m * k, 116), b = double_numbers(k * n, 117);
+    Doubles c(m * n, 7.0);
+    CALL(mj_gemm_double)(m, n, k, a.data(), b.data(), c.data());
+    digest(with("gemm_double", {m, n, k}), c);
+  }
+}
+
+/* Calls body(a number of that type, the bits of its infinity); 16 bits stand for themselves. */
+template <class Body> void with_type(int64_t type, Body body) {
+  switch (type) {
+    case 0: return body(float(), 0x7F800000u);
+    case 1: return body(double(), 0x7FF0000000000000u);
+    case 2: return body(uint16_t(), 0x7C00u);
+    case 3: return body(uint16_t(), 0x7F80u);
+    case 4: return body(int8_t(), 0u);
+    case 5: return body(int16_t(), 0u);
+    case 6: return body(int32_t(), 0u);
+    case 7: return body(int64_t(), 0u);
+    case 8: return body(uint8_t(), 0u);
+    case 9: return body(uint16_t(), 0u);
+    case 10: return body(uint32_t(), 0u);
+    default: return body(uint64_t(), 0u);
+  }
+}
+
+/* Integers of all lengths. */
+template <class T> void numbers_to_cast(std::vector<T> &x, int64_t count, int64_t stream) {
+  const std::vector<uint32_t> w = words(2 * count, stream);
+  for (int64_t i = 0; i < count; i++) x.push_back(static_cast<T>((uint64_t{w[2 * i]} << 32 | w[2 * i + 1]) >> i % 64));
+}
+template <class T> void append_floats(std::vector<T> &x, int64_t count, int64_t stream) {
+  std::vector<T> any;
+  fill(any, count, stream);
+  fill(x, count, stream + 1, -20, 66);
+  x.insert(x.end(), any.begin(), any.end());
+}
+void numbers_to_cast(Floats &x, int64_t count, int64_t stream) { append_floats(x, count, stream); }
+void numbers_to_cast(Doubles &x, int64_t count, int64_t stream) { append_floats(x, count, stream); }
+
+void conversions() {
+  for (int64_t from = 0; from < 12; from++) {
+    with_type(from, [from](auto source, uint64_t) {
+      std::vector<decltype(source)> x;
+      numbers_to_cast(x, 5001, 120);
+      for (int64_t to = 0; to < 12; to++) {
+        with_type(to, [&](auto target, uint64_t infinity) {
+          std::vector<decltype(target)> out(x.size());
+          CALL(mj_cast)(from, to, int64_t(x.size()), x.data(), out.data());
+          digest_bits(with("cast", {from, to}), out, infinity);
+        });
+      }
+    });
+  }
+}
+
 }  // namespace
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -408,6 +570,12 @@ int main(int argc, char **argv) {
     softmax_and_ctc();
     spectrograms();
     optimizer();
+    array_functions<float>(0);
+    array_functions<double>(1);
+    array_sums<float>(0);
+    array_sums<double>(1);
+    double_products();
+    conversions();
   }
   CALL(mj_set_threads)(1); /* ends the workers */
   return 0;

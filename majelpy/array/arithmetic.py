@@ -1,0 +1,130 @@
+"""Elementwise functions of two arguments, signs and limits.
+
+Policy. As in majelpy.array.elementary: floats by bodies, integers by NumPy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from majelpy.array import dtypes
+from majelpy.array.array import Array, empty
+from majelpy.array.checks import broadcast, converted, numpy_errors, of_kind, operands
+from majelpy.array.elementary import NUMERIC, binary, moved
+
+
+def add(x1: Any, x2: Any, /) -> Array:
+    """Return x1 + x2."""
+    return binary("add", x1, x2)
+
+
+def subtract(x1: Any, x2: Any, /) -> Array:
+    """Return x1 - x2."""
+    return binary("subtract", x1, x2)
+
+
+def multiply(x1: Any, x2: Any, /) -> Array:
+    """Return x1 * x2."""
+    return binary("multiply", x1, x2)
+
+
+def divide(x1: Any, x2: Any, /) -> Array:
+    """Return x1 / x2."""
+    return binary("divide", x1, x2, dtypes.FLOATS)
+
+
+def floor_divide(x1: Any, x2: Any, /) -> Array:
+    """Return the floor of x1 / x2; 0 for an integer over 0."""
+    return binary("floor_divide", x1, x2)
+
+
+def remainder(x1: Any, x2: Any, /) -> Array:
+    """Return the remainder of floor_divide, with the sign of x2."""
+    return binary("remainder", x1, x2)
+
+
+def pow(x1: Any, x2: Any, /) -> Array:
+    """Return x1 to the power of x2."""
+    return binary("pow", x1, x2)
+
+
+def maximum(x1: Any, x2: Any, /) -> Array:
+    """Return the larger one; NaN where one is NaN."""
+    return binary("maximum", x1, x2)
+
+
+def minimum(x1: Any, x2: Any, /) -> Array:
+    """Return the smaller one; NaN where one is NaN."""
+    return binary("minimum", x1, x2)
+
+
+def atan2(x1: Any, x2: Any, /) -> Array:
+    """Return the angle in [-pi, pi] of the point (x2, x1)."""
+    return binary("atan2", x1, x2, dtypes.FLOATS)
+
+
+def hypot(x1: Any, x2: Any, /) -> Array:
+    """Return sqrt(x1^2 + x2^2) without overflow in between."""
+    return binary("hypot", x1, x2, dtypes.FLOATS)
+
+
+def logaddexp(x1: Any, x2: Any, /) -> Array:
+    """Return log(exp(x1) + exp(x2))."""
+    return binary("logaddexp", x1, x2, dtypes.FLOATS)
+
+
+def negative(x: Any, /) -> Array:
+    """Return -x."""
+    return moved("negative", x)
+
+
+def positive(x: Any, /) -> Array:
+    """Return x, copied."""
+    return moved("positive", x)
+
+
+def abs(x: Any, /) -> Array:
+    """Return the magnitude of x."""
+    return moved("abs", x)
+
+
+def sign(x: Any, /) -> Array:
+    """Return -1, 0 or 1; NaN for NaN."""
+    return moved("sign", x)
+
+
+def copysign(x1: Any, x2: Any, /) -> Array:
+    """Return x1 with the sign of x2."""
+    return _exact("copysign", x1, x2)
+
+
+def nextafter(x1: Any, x2: Any, /) -> Array:
+    """Return the number next to x1 on the way to x2."""
+    return _exact("nextafter", x1, x2)
+
+
+def _exact(name: str, x1: Any, x2: Any) -> Array:
+    """A function of two floats that has no rounding: NumPy's."""
+    a, b = operands(name, dtypes.FLOATS, x1, x2)
+    out = empty(broadcast(name, a.shape, b.shape), a.dtype)
+    with numpy_errors(name, a, b):
+        getattr(np, name)(a._host, b._host, out=out._host)
+    return out
+
+
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Array:
+    """Return x held within min and max, each a number, an array or None; in the type of x.
+
+    Raises
+    ------
+    RangeError
+        If a limit is a Python integer that the type of x cannot hold.
+    """
+    a = of_kind("clip", x, NUMERIC)
+    result = a.copy()
+    for name, limit in (("maximum", min), ("minimum", max)):
+        if limit is not None:
+            result = converted(binary(name, result, limit), a.dtype)
+    return result

@@ -1,0 +1,130 @@
+"""What the functions of the standard share: operands, axes, broadcasting, NumPy's errors.
+
+Policy. Every message names the operation, the values found and what is needed. An operand may be
+an array, a NumPy array or, beside one of these, a Python number. NumPy moves, compares and does
+integers; what it refuses becomes an error of majelpy.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from majelpy.array import dtypes
+from majelpy.array.array import Array, convert_into, empty, store
+from majelpy.errors import DTypeError, RangeError, ShapeError
+
+Numbers = bool | int | float
+
+
+def array_of(operation: str, x: Any) -> Array:
+    """Return ``x`` as an array, without copying; Python numbers are refused."""
+    if isinstance(x, Array):
+        return x
+    if isinstance(x, np.ndarray | np.generic):
+        host = np.asarray(x, order="C")
+        dtypes.dtype_of(operation, host.dtype)
+        return Array(host, host)
+    raise DTypeError(f"{operation}: {type(x).__name__} found; needs an array")
+
+
+def of_kind(operation: str, x: Any, kinds: Sequence[np.dtype]) -> Array:
+    """Return ``x`` as an array whose type is one of ``kinds``."""
+    array = array_of(operation, x)
+    needs_kind(operation, array.dtype, kinds)
+    return array
+
+
+def needs_kind(operation: str, dtype: np.dtype, kinds: Sequence[np.dtype]) -> None:
+    """Refuse a type that is none of ``kinds``."""
+    if dtype not in kinds:
+        names = ", ".join(dtypes.name_of(kind) for kind in kinds)
+        raise DTypeError(f"{operation}: {dtypes.name_of(dtype)} found; needs one of {names}")
+
+
+def converted(x: Array, dtype: np.dtype) -> Array:
+    """Return ``x`` in that type, itself if it has it."""
+    return x if x.dtype == dtype else store(x._host, dtype)
+
+
+def number(operation: str, value: Numbers, dtype: np.dtype) -> Array:
+    """Return a Python number as an array without axes."""
+    dtypes.check_number(operation, value, dtype)
+    new = empty((), dtype)
+    if dtype in dtypes.FLOATS:
+        try:
+            wide = np.asarray(float(value))
+        except OverflowError:
+            raise RangeError(f"{operation}: {value} is too large for {dtype}") from None
+        convert_into(wide, new._host)
+    else:
+        new._host[...] = value
+    return new
+
+
+def operands(operation: str, kinds: Sequence[np.dtype] | None, *values: Any) -> list[Array]:
+    """Return all values as arrays of their common type, which must be one of ``kinds``."""
+    arrays = [None if type(v) in (bool, int, float) else array_of(operation, v) for v in values]
+    found = [a.dtype for a in arrays if a is not None]
+    if not found:
+        raise DTypeError(f"{operation}: only Python numbers found; needs an array")
+    joint = dtypes.promote(operation, *found)
+    if kinds is not None:
+        needs_kind(operation, joint, kinds)
+    places = {str(a.place) for a in arrays if a is not None}
+    if len(places) > 1:
+        raise DTypeError(f"{operation}: arrays on {' and '.join(sorted(places))}; needs one place")
+    return [
+        number(operation, value, joint) if array is None else converted(array, joint)
+        for value, array in zip(values, arrays, strict=True)
+    ]
+
+
+def broadcast(operation: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape that these broadcast to."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        found = " and ".join(map(str, shapes))
+        raise ShapeError(f"{operation}: shapes {found} do not broadcast") from None
+
+
+def axis_of(operation: str, axis: Any, ndim: int) -> int:
+    """Return one axis, counted from the front."""
+    try:
+        found = operator.index(axis)
+    except TypeError:
+        raise DTypeError(f"{operation}: axis {axis!r}; needs an integer") from None
+    if not -ndim <= found < ndim:
+        allowed = f"-{ndim}..{ndim - 1} of {ndim} axes" if ndim else "an array with axes"
+        raise RangeError(f"{operation}: axis {found}; needs {allowed}")
+    return found % ndim
+
+
+def axes_of(operation: str, axis: Any, ndim: int) -> tuple[int, ...]:
+    """Return ascending axes; None means all."""
+    if axis is None:
+        return tuple(range(ndim))
+    found = [axis_of(operation, a, ndim) for a in (axis if isinstance(axis, tuple) else (axis,))]
+    if len(set(found)) < len(found):
+        raise ShapeError(f"{operation}: axes {axis} name one twice")
+    return tuple(sorted(found))
+
+
+@contextmanager
+def numpy_errors(operation: str, *arrays: Array) -> Iterator[None]:
+    """Turn NumPy's complaints about arguments into majelpy's."""
+    shapes = ", ".join(str(a.shape) for a in arrays)
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except IndexError as error:
+        raise RangeError(f"{operation}: {error} (shapes {shapes})") from None
+    except ValueError as error:
+        raise ShapeError(f"{operation}: {error} (shapes {shapes})") from None
+    except TypeError as error:
+        raise DTypeError(f"{operation}: {error} (shapes {shapes})") from None

@@ -1,0 +1,282 @@
+"""Making of arrays, from data and from rules.
+
+Policy. Python floats become float32 (the default floating type), Python integers int64; data that
+has a type keeps it. Memory that fits is not copied unless asked. Values of `arange` and `linspace`
+are calculated in float64 (start + i * step) and converted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from majelpy.array import dtypes, launch
+from majelpy.array.array import Array, empty, on_place, store, zeros
+from majelpy.array.checks import Numbers, array_of, number, numpy_errors
+from majelpy.array.place import Place
+from majelpy.errors import CopyError, DTypeError, RangeError, ShapeError
+
+Device = Place | str | None
+Shape = int | Sequence[int]
+
+
+def asarray(
+    obj: Any, /, dtype: Any = None, *, device: Device = None, copy: bool | None = None
+) -> Array:
+    """Return ``obj`` as an array, without copying where it is contiguous and of that type.
+
+    Parameters
+    ----------
+    obj : Array, NumPy array, Python number, nested sequence, buffer, or DLPack producer
+    dtype : optional
+        Element type of the result.
+    copy : bool, optional
+        Copy always (True) or never (False).
+
+    Raises
+    ------
+    DTypeError
+        If elements are no numbers.
+    CopyError
+        If ``copy`` is False and memory would have to be copied.
+    """
+    on_place(device)
+    kind = None if dtype is None else dtypes.dtype_of("asarray", dtype)
+    if isinstance(obj, Array):
+        same = kind is None or kind == obj.dtype
+        if same and not copy:
+            return obj
+        _may_copy(copy)
+        return store(obj._host, kind)
+    typed = isinstance(obj, np.ndarray | np.generic) or hasattr(obj, "__array_interface__")
+    if not typed and not isinstance(obj, Numbers | Sequence) and hasattr(obj, "__dlpack__"):
+        return asarray(from_dlpack(obj), kind, copy=copy)
+    host = np.asarray(obj) if typed or _is_buffer(obj) else _from_python(obj, kind)
+    host = host.astype(host.dtype.newbyteorder("=")) if not host.dtype.isnative else host
+    found = dtypes.dtype_of("asarray", host.dtype)
+    if (typed or _is_buffer(obj)) and not copy and (kind is None or kind == found):
+        whole = np.asarray(host, order="C")
+        if whole is host and host.flags.writeable:
+            return Array(host, host)
+    _may_copy(copy)
+    return store(host, kind)
+
+
+def _may_copy(copy: bool | None) -> None:
+    if copy is False:
+        raise CopyError("asarray: this data must be copied, and copy=False forbids it")
+
+
+def _is_buffer(data: Any) -> bool:
+    return isinstance(data, memoryview | bytearray) or type(data).__module__ == "array"
+
+
+def _from_python(data: Any, kind: np.dtype | None) -> np.ndarray:
+    """Numbers and nested sequences, in their default type."""
+    plain, leaves = _unwrapped(data)
+    pure = leaves <= {bool, int, float}
+    try:
+        exact = kind in dtypes.INTEGERS and leaves == {int}
+        host = np.asarray(plain, dtype=kind if exact else None)
+    except ValueError as error:
+        raise ShapeError(f"asarray: {error}") from None
+    except OverflowError as error:
+        raise RangeError(f"asarray: {error}") from None
+    if pure and host.dtype in (dtypes.uint64, np.dtype(object)) and not exact:
+        raise RangeError("asarray: an integer outside int64; name a type that holds it")
+    if pure and kind is None and (host.dtype == dtypes.float64 or host.size == 0):
+        return store(host, dtypes.float32)._host
+    return host
+
+
+def _unwrapped(data: Any) -> tuple[Any, set[type]]:
+    """Nested sequences with arrays as NumPy's, and the types of what is in them."""
+    if isinstance(data, Array):
+        return data._host, {Array}
+    if isinstance(data, np.ndarray | np.generic | Numbers):
+        return data, {type(data)}
+    if isinstance(data, list | tuple | range):
+        parts = [_unwrapped(part) for part in data]
+        return [part for part, _ in parts], set().union(*(leaves for _, leaves in parts))
+    raise DTypeError(f"asarray: {type(data).__name__} found; needs numbers, sequences or arrays")
+
+
+def from_dlpack(x: Any, /, *, device: Device = None, copy: bool | None = None) -> Array:
+    """Return an array over the memory of a DLPack producer (NumPy, PyTorch, ...).
+
+    Raises
+    ------
+    CopyError
+        If the memory is not contiguous or not writable and ``copy`` is False.
+    DTypeError
+        If the producer has elements of an unsupported type.
+    """
+    on_place(device)
+    try:
+        host = np.from_dlpack(x)
+    except (BufferError, RuntimeError, TypeError, AttributeError) as error:
+        raise DTypeError(f"from_dlpack: {type(x).__name__}: {error}") from None
+    dtypes.dtype_of("from_dlpack", host.dtype)
+    fits = host.flags.c_contiguous and host.flags.writeable
+    if not fits and copy is False:
+        raise CopyError("from_dlpack: memory is not contiguous or not writable; needs a copy")
+    return store(host) if copy or not fits else Array(host, (host, x))
+
+
+def full(shape: Shape, fill_value: Numbers, *, dtype: Any = None, device: Device = None) -> Array:
+    """Return an array of one value."""
+    defaults = {bool: dtypes.bool, int: dtypes.int64, float: dtypes.float32}
+    if type(fill_value) not in defaults:
+        raise DTypeError(f"full: {fill_value!r} ({type(fill_value).__name__}); needs a number")
+    new = empty(shape, defaults[type(fill_value)] if dtype is None else dtype, device)
+    if new.dtype in dtypes.STORAGE:
+        new._host[...] = store(number("full", fill_value, dtypes.float64)._host, new.dtype)._host
+    else:
+        new._host[...] = number("full", fill_value, new.dtype)._host
+    return new
+
+
+def ones(shape: Shape, *, dtype: Any = None, device: Device = None) -> Array:
+    """Return an array of ones."""
+    new = empty(shape, dtype, device)
+    new._host[...] = store(np.asarray(1, np.uint8), new.dtype)._host
+    return new
+
+
+def empty_like(x: Any, /, *, dtype: Any = None, device: Device = None) -> Array:
+    """Return an uninitialised array of the shape and type of x."""
+    a = array_of("empty_like", x)
+    return empty(a.shape, a.dtype if dtype is None else dtype, device)
+
+
+def zeros_like(x: Any, /, *, dtype: Any = None, device: Device = None) -> Array:
+    """Return zeros of the shape and type of x."""
+    a = array_of("zeros_like", x)
+    return zeros(a.shape, a.dtype if dtype is None else dtype, device)
+
+
+def ones_like(x: Any, /, *, dtype: Any = None, device: Device = None) -> Array:
+    """Return ones of the shape and type of x."""
+    a = array_of("ones_like", x)
+    return ones(a.shape, dtype=a.dtype if dtype is None else dtype, device=device)
+
+
+def full_like(x: Any, /, fill_value: Numbers, *, dtype: Any = None, device: Device = None) -> Array:
+    """Return one value in the shape and type of x."""
+    a = array_of("full_like", x)
+    return full(a.shape, fill_value, dtype=a.dtype if dtype is None else dtype, device=device)
+
+
+def arange(
+    start: int | float,
+    /,
+    stop: int | float | None = None,
+    step: int | float = 1,
+    *,
+    dtype: Any = None,
+    device: Device = None,
+) -> Array:
+    """Return start, start + step, ... before stop; int64 of integers, else float32."""
+    on_place(device)
+    first, last = (0, start) if stop is None else (start, stop)
+    if step == 0:
+        raise RangeError("arange: step is 0; needs another number")
+    whole = isinstance(first, int) and isinstance(last, int) and isinstance(step, int)
+    default = dtypes.int64 if whole else dtypes.float32
+    kind = default if dtype is None else dtypes.dtype_of("arange", dtype)
+    count = max(0, _ceil_div(last - first, step) if whole else math.ceil((last - first) / step))
+    if whole and kind in dtypes.INTEGERS:
+        for end in (first, first + (count - 1) * step) if count else ():
+            dtypes.check_number("arange", end, kind)
+        wrapped = np.uint64(first % (1 << 64)), np.uint64(step % (1 << 64))
+        with np.errstate(over="ignore"):
+            values = np.arange(count, dtype=np.uint64) * wrapped[1] + wrapped[0]
+        return store(values, kind)
+    return _line(first, step, count, kind)
+
+
+def _ceil_div(a: Any, b: Any) -> int:
+    return int(-(-a // b))
+
+
+def linspace(
+    start: int | float,
+    stop: int | float,
+    /,
+    num: int,
+    *,
+    dtype: Any = None,
+    device: Device = None,
+    endpoint: bool = True,
+) -> Array:
+    """Return ``num`` evenly spaced numbers from start to stop, float32 if not said otherwise."""
+    on_place(device)
+    if num < 0:
+        raise ShapeError(f"linspace: num is {num}; needs 0 or more")
+    kind = dtypes.float32 if dtype is None else dtypes.dtype_of("linspace", dtype)
+    parts = num - 1 if endpoint else num
+    new = _line(start, (stop - start) / parts if parts > 0 else 0.0, num, kind)
+    if endpoint and num > 1:
+        new._host[-1] = store(number("linspace", float(stop), dtypes.float64)._host, kind)._host
+    return new
+
+
+def _line(start: float, step: float, count: int, kind: np.dtype) -> Array:
+    """start + i * step for i below count: one product, one sum, one conversion, each rounded."""
+    values = np.arange(count, dtype=np.float64)
+    launch.binary("multiply", values, np.asarray(float(step)), values)
+    launch.binary("add", values, np.asarray(float(start)), values)
+    return store(values, kind)
+
+
+def eye(
+    n_rows: int,
+    n_cols: int | None = None,
+    /,
+    *,
+    k: int = 0,
+    dtype: Any = None,
+    device: Device = None,
+) -> Array:
+    """Return a matrix with ones on the k-th diagonal."""
+    new = zeros((n_rows, n_rows if n_cols is None else n_cols), dtype, device)
+    rows = np.arange(max(0, -k), min(new.shape[0], max(0, new.shape[1] - k)))
+    new._host[rows, rows + k] = store(np.asarray(1, np.uint8), new.dtype)._host
+    return new
+
+
+def tril(x: Any, /, *, k: int = 0) -> Array:
+    """Return the matrices with 0 above the k-th diagonal."""
+    return _triangle("tril", x, k)
+
+
+def triu(x: Any, /, *, k: int = 0) -> Array:
+    """Return the matrices with 0 below the k-th diagonal."""
+    return _triangle("triu", x, k)
+
+
+def _triangle(name: str, x: Any, k: int) -> Array:
+    a = array_of(name, x)
+    if a.ndim < 2:
+        raise ShapeError(f"{name}: shape {a.shape}; needs 2 axes or more")
+    rows, columns = np.ogrid[: a.shape[-2], : a.shape[-1]]
+    new = zeros(a.shape, a.dtype)
+    np.copyto(
+        new._host, a._host, where=columns - rows <= k if name == "tril" else columns - rows >= k
+    )
+    return new
+
+
+def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Array]:
+    """Return coordinate matrices of vectors; 'ij' keeps their order of axes, 'xy' swaps two."""
+    vectors = [array_of("meshgrid", a) for a in arrays]
+    if indexing not in ("xy", "ij"):
+        raise ShapeError(f"meshgrid: indexing {indexing!r}; needs 'xy' or 'ij'")
+    if len({v.dtype for v in vectors}) > 1:
+        raise DTypeError(f"meshgrid: types {', '.join(str(v.dtype) for v in vectors)} differ")
+    with numpy_errors("meshgrid", *vectors):
+        found = np.meshgrid(*(v._host for v in vectors), indexing=indexing)  # type: ignore[call-overload]
+    return [store(grid) for grid in found]

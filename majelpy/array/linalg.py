@@ -1,0 +1,122 @@
+"""Products of matrices and vectors.
+
+Policy. Each element is a canonical sum of products (kernels/mj_sum.h): float32 by fused
+multiply-add through the matrix product of training, float64 with each product rounded. Integers
+are NumPy's and wrap around. A row has the same bits alone or in a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from majelpy.array import dtypes, launch
+from majelpy.array.array import Array, empty
+from majelpy.array.checks import axis_of, broadcast, operands
+from majelpy.array.elementary import NUMERIC
+from majelpy.array.manipulation import permute_dims, reshape
+from majelpy.errors import ShapeError
+
+
+def matmul(x1: Any, x2: Any, /) -> Array:
+    """Return the matrix product; leading axes are batches and broadcast.
+
+    Notes
+    -----
+    Order: the canonical sum over the inner axis.
+    """
+    a, b = operands("matmul", NUMERIC, x1, x2)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(f"matmul: shapes {a.shape} and {b.shape}; needs an axis or more in each")
+    left = a.reshape(1, a.size) if a.ndim == 1 else a
+    right = b.reshape(b.size, 1) if b.ndim == 1 else b
+    (m, k), (inner, n) = left.shape[-2:], right.shape[-2:]
+    if k != inner:
+        raise ShapeError(
+            f"matmul: shapes {a.shape} and {b.shape}; inner sizes {k} and {inner} differ"
+        )
+    batch = broadcast("matmul", left.shape[:-2], right.shape[:-2])
+    out = empty((*batch, m, n), a.dtype)
+    if a.dtype in dtypes.FLOATS:
+        _products(left._host, right._host, out._host)
+    else:
+        np.matmul(left._host, right._host, out=out._host)
+    dropped = (*(() if a.ndim == 1 else (m,)), *(() if b.ndim == 1 else (n,)))
+    return out.reshape(*batch, *dropped)
+
+
+def _products(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """All matrix products of a batch; one product where only the left side has a batch."""
+    if b.ndim == 2:
+        rows = math.prod(a.shape[:-1])
+        launch.matmul(a.reshape(rows, a.shape[-1]), b, out.reshape(rows, out.shape[-1]))
+        return
+    left = np.broadcast_to(a, (*out.shape[:-2], *a.shape[-2:]))
+    right = np.broadcast_to(b, (*out.shape[:-2], *b.shape[-2:]))
+    for index in np.ndindex(out.shape[:-2]):
+        launch.matmul(left[index], right[index], out[index])
+
+
+def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
+    """Return the sums of products along an axis, the others broadcast.
+
+    Notes
+    -----
+    Order: the canonical sum along the axis.
+    """
+    a, b = operands("vecdot", NUMERIC, x1, x2)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(f"vecdot: shapes {a.shape} and {b.shape}; needs an axis or more in each")
+    if not -min(a.ndim, b.ndim) <= axis < 0:
+        axis = axis_of("vecdot", axis, min(a.ndim, b.ndim)) - a.ndim if a.ndim == b.ndim else 0
+    if axis == 0:
+        raise ShapeError(
+            f"vecdot: shapes {a.shape} and {b.shape}; needs an axis from the end, -1 up"
+        )
+    if a.shape[axis] != b.shape[axis]:
+        raise ShapeError(f"vecdot: shapes {a.shape} and {b.shape} differ along axis {axis}")
+    x, y = np.moveaxis(a._host, axis, -1), np.moveaxis(b._host, axis, -1)
+    shape = broadcast("vecdot", x.shape, y.shape)
+    x, y = (np.ascontiguousarray(np.broadcast_to(v, shape)) for v in (x, y))
+    out = empty(shape[:-1], a.dtype)
+    if a.dtype in dtypes.FLOATS:
+        rows = math.prod(shape[:-1]), shape[-1]
+        launch.dot_rows(x.reshape(rows), y.reshape(rows), out._host)
+    else:
+        np.sum(x * y, axis=-1, dtype=a.dtype, out=out._host)
+    return out
+
+
+def tensordot(x1: Any, x2: Any, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Array:
+    """Return the sums of products over pairs of axes: the last ``axes`` of x1 with the first of x2.
+
+    Notes
+    -----
+    Order: the canonical sum over the joined axes in row-major order of the pairs.
+    """
+    a, b = operands("tensordot", NUMERIC, x1, x2)
+    if isinstance(axes, int):
+        if not 0 <= axes <= min(a.ndim, b.ndim):
+            raise ShapeError(f"tensordot: {axes} axes of shapes {a.shape} and {b.shape}")
+        pairs = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
+    else:
+        first, second = (
+            tuple(axis_of("tensordot", axis, x.ndim) for axis in part)
+            for part, x in zip(axes, (a, b), strict=True)
+        )
+        pairs = first, second
+    sizes = [tuple(x.shape[i] for i in part) for x, part in zip((a, b), pairs, strict=True)]
+    if sizes[0] != sizes[1]:
+        raise ShapeError(f"tensordot: sizes {sizes[0]} and {sizes[1]} of the joined axes differ")
+    kept = [
+        tuple(i for i in range(x.ndim) if i not in part)
+        for x, part in zip((a, b), pairs, strict=True)
+    ]
+    inner = math.prod(sizes[0])
+    outer = tuple(tuple(x.shape[i] for i in k) for x, k in zip((a, b), kept, strict=True))
+    left = reshape(permute_dims(a, kept[0] + pairs[0]), (math.prod(outer[0]), inner))
+    right = reshape(permute_dims(b, pairs[1] + kept[1]), (inner, math.prod(outer[1])))
+    return reshape(matmul(left, right), outer[0] + outer[1])

@@ -1,0 +1,207 @@
+"""Plans of the recurrent layer, CTC, softmax and spectrogram.
+
+Each function has the name and the arguments of its entry point, after the launcher.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from majelpy.gpu.dense import product
+from majelpy.gpu.launch import (
+    THREADS,
+    Launcher,
+    ceil_div,
+    elements,
+    host,
+    matrix,
+    utterance_rows,
+)
+from majelpy.gpu.sums import CHUNK
+
+PASS, PERSISTENT_THREADS, FEWEST_COLUMNS = 32, 512, 8
+"""Of the persistent kernel: utterances of a pass, threads, fewest columns of a block."""
+
+
+def persistent_shape(
+    multiprocessors: int, shared_bytes: int, directions: int, utterances: int, hidden: int
+) -> tuple[int, int, int] | None:
+    """Return columns of a block, groups of utterances, and directions of a launch.
+
+    All directions run side by side if the weights fit on the chip, else one after another; None
+    if not even one fits. Blocks left over go to groups of utterances.
+    """
+    for side_by_side in (directions, 1):
+        blocks = multiprocessors // side_by_side
+        if blocks == 0:
+            continue
+        columns = min(hidden, max(ceil_div(hidden, blocks), FEWEST_COLUMNS))
+        if _persistent_bytes(hidden, columns) <= shared_bytes:
+            groups = max(1, min(blocks // ceil_div(hidden, columns), utterances))
+            return columns, groups, side_by_side
+    return None
+
+
+def _persistent_bytes(hidden: int, columns: int) -> int:
+    """Shared memory of a block: the weights of its columns, and the sums of chunks."""
+    return 4 * columns * (ceil_div(hidden, 4) * 4 + ceil_div(hidden, CHUNK) * PASS)
+
+
+def _recurrent(
+    on: Launcher,
+    name: str,
+    directions: int,
+    utterances: int,
+    offsets: int,
+    hidden: int,
+    operands: tuple[int, int, int],
+    out: int,
+    backward: bool,
+) -> None:
+    """Run all steps; operands are x, weight and, backward, h (else x again)."""
+    rows = host(offsets, utterances + 1, np.int64)
+    lengths = np.diff(rows)
+    if utterances == 0 or hidden == 0 or directions == 0 or rows[-1] == 0:
+        return
+    order = np.argsort(-lengths, kind="stable").astype(np.int64)
+    shape = persistent_shape(on.multiprocessors, on.shared_bytes, directions, utterances, hidden)
+    where, places = on.upload(rows), on.upload(order)
+    x, weight, h = operands
+    read = (x, weight, h) if backward else (x, weight)
+    state_row = ceil_div(hidden, 4) * 4
+    if shape is not None:
+        columns, groups, at_once = shape
+        state = on.scratch(4 * 2 * at_once * utterances * state_row)
+        for first in range(0, directions, at_once):
+            arrived = on.upload(np.zeros(at_once * groups, dtype=np.uint32))
+            on.launch(
+                f"mj_rnn_{name}_persistent_kernel",
+                (ceil_div(hidden, columns), groups, at_once),
+                (PERSISTENT_THREADS,),
+                (
+                    *(directions, first, utterances, where, places, hidden, columns),
+                    *(*read, state, arrived, out),
+                ),
+                shared=_persistent_bytes(hidden, columns),
+                together=True,
+            )
+        return
+    state = on.scratch(4 * directions * utterances * state_row)
+    sums = on.scratch(4 * directions * utterances * hidden)
+    terms = on.upload(np.array([0, hidden], dtype=np.int64))
+    merges = on.upload(np.zeros(1, dtype=np.int32))
+    for step in range(int(lengths.max())):
+        live = int((lengths > step).sum())
+        for d in range(directions if step else 0):
+            left = (state.pointer + 4 * d * utterances * state_row, state_row, 1)
+            matrix_of_d = weight + 4 * d * hidden * hidden
+            right = (matrix_of_d, 1, hidden) if backward else (matrix_of_d, hidden, 1)
+            to = (sums.pointer + 4 * d * live * hidden, hidden, 0)
+            product(on, terms, merges, 1, live, hidden, left, right, to)
+        matrix(
+            on,
+            f"mj_rnn_{name}_step_kernel",
+            live,
+            hidden,
+            (
+                *(directions, utterances, where, places, hidden, step, live),
+                *((x, h) if backward else (x,)),
+                *(sums, state, out),
+            ),
+            layers=directions,
+        )
+
+
+def mj_rnn_forward_rows(
+    on: Launcher,
+    directions: int,
+    utterances: int,
+    offsets: int,
+    hidden: int,
+    x: int,
+    weight: int,
+    h: int,
+) -> None:
+    operands = (x, weight, x)
+    _recurrent(on, "forward", directions, utterances, offsets, hidden, operands, h, False)
+
+
+def mj_rnn_backward_rows(
+    on: Launcher,
+    directions: int,
+    utterances: int,
+    offsets: int,
+    hidden: int,
+    dy: int,
+    weight: int,
+    h: int,
+    dx: int,
+) -> None:
+    operands = (dy, weight, h)
+    _recurrent(on, "backward", directions, utterances, offsets, hidden, operands, dx, True)
+
+
+def mj_rnn_previous_rows(
+    on: Launcher, directions: int, utterances: int, offsets: int, hidden: int, h: int, out: int
+) -> None:
+    rows = host(offsets, utterances + 1, np.int64)
+    arguments = (directions, utterances, on.upload(rows), hidden, h, out)
+    utterance_rows(on, "mj_rnn_previous_rows_kernel", rows, directions * hidden, arguments)
+
+
+def mj_log_softmax_rows(on: Launcher, rows: int, columns: int, x: int, out: int) -> None:
+    if rows > 0 and columns > 0:
+        grid, shared = (ceil_div(rows, 32),), 4 * 34 * 33
+        on.launch("mj_log_softmax_rows_kernel", grid, (32,), (rows, columns, x, out), shared=shared)
+
+
+def mj_argmax_rows(on: Launcher, rows: int, columns: int, x: int, out: int) -> None:
+    found = on.scratch(4 * rows)
+    elements(on, "mj_argmax_rows_kernel", rows, (rows, columns, x, found))
+    on.download(found.pointer, host(out, rows, np.int32))
+
+
+def mj_ctc(
+    on: Launcher,
+    utterances: int,
+    offsets: int,
+    alphabet: int,
+    log_probs: int,
+    label_offsets: int,
+    labels: int,
+    scale: float,
+    losses: int,
+    gradient: int,
+) -> None:
+    if utterances == 0:
+        return
+    rows = host(offsets, utterances + 1, np.int64)
+    label_rows = host(label_offsets, utterances + 1, np.int64)
+    frames, states = np.diff(rows), np.diff(label_rows) + 1
+    lattices = np.concatenate([[0], np.cumsum(4 * frames * states)]).astype(np.int64)
+    memory = on.scratch(4 * int(lattices[-1]))
+    common = (
+        *(on.upload(rows), alphabet, log_probs, on.upload(label_rows)),
+        on.upload(host(labels, int(label_rows[-1]), np.int32)),
+        *(on.upload(lattices), memory),
+    )
+    threads = min(1024, max(32, 1 << int(states.max() - 1).bit_length()))
+    shared = 4 * threads
+    on.launch("mj_ctc_lattice_kernel", (utterances,), (threads,), (*common, losses), shared=shared)
+    grid = (min(int(frames.max()), 1024), utterances)
+    arguments = (*common, np.float32(scale), gradient)
+    on.launch("mj_ctc_gradient_kernel", grid, (128,), arguments, shared=4 * 128)
+
+
+def mj_spectrogram(
+    on: Launcher, frames: int, window: int, hop: int, samples: int, out: int
+) -> None:
+    tables = on.scratch(4 * 3 * window)
+    elements(on, "mj_spectrogram_tables_kernel", window, (window, tables))
+    needed = 4 * 4 * window
+    fits = needed <= on.shared_bytes
+    blocks = frames if fits else min(frames, on.multiprocessors)
+    work = on.scratch(0 if fits else blocks * needed)
+    arguments = (frames, window, hop, samples, tables, 0 if fits else work, out)
+    shared = needed if fits else 0
+    on.launch("mj_spectrogram_kernel", (blocks,), (THREADS,), arguments, shared=shared)

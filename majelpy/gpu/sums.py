@@ -1,0 +1,107 @@
+"""Plans of canonical sums: the sums of chunks, then their totals (kernels/gpu/sums.cu).
+
+Each function has the name and the arguments of its entry point, after the launcher.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from majelpy.gpu.launch import THREADS, Launcher, ceil_div, elements, host, matrix
+
+CHUNK = 256
+"""Terms of a chunk; MJ_CHUNK of kernels/mj_base.h."""
+
+
+def chunk_starts(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first row of each chunk with the end of the last, and each leaf's first chunk."""
+    counts = -(-np.diff(offsets) // CHUNK)
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    starts = [np.arange(a, b, CHUNK) for a, b in itertools.pairwise(offsets)]
+    return np.concatenate([*starts, offsets[-1:]]).astype(np.int64), first
+
+
+def _columns(
+    on: Launcher,
+    kernel: str,
+    operand: tuple[Any, ...],
+    offsets: np.ndarray,
+    merges: np.ndarray,
+    columns: int,
+    slots: int,
+    slot_stride: int,
+) -> None:
+    """Sums of columns over leaves of rows; ``operand`` is what the kernel takes after columns."""
+    starts, first = chunk_starts(offsets)
+    chunks = len(starts) - 1
+    sums = on.scratch(4 * chunks * columns)
+    matrix(on, kernel, chunks, columns, (chunks, on.upload(starts), columns, *operand, sums))
+    leaves = len(merges)
+    arguments = (leaves, on.upload(first), on.upload(merges), columns, sums, slots, slot_stride)
+    elements(on, "mj_sum_totals_kernel", columns, arguments)
+
+
+def _whole(on: Launcher, kernel: str, operand: Any, rows: int, columns: int, out: int) -> None:
+    offsets, merges = np.array([0, rows], dtype=np.int64), np.zeros(1, dtype=np.int32)
+    _columns(on, kernel, operand, offsets, merges, columns, out, 0)
+
+
+def mj_sum_leaves(
+    on: Launcher,
+    leaves: int,
+    offsets: int,
+    merges: int,
+    columns: int,
+    x: int,
+    x_row: int,
+    slots: int,
+    slot_stride: int,
+) -> None:
+    rows, program = host(offsets, leaves + 1, np.int64), host(merges, leaves, np.int32)
+    operand = (x, x_row)
+    _columns(on, "mj_sum_chunks_kernel", operand, rows, program, columns, slots, slot_stride)
+
+
+def mj_sum_rows(on: Launcher, rows: int, columns: int, x: int, out: int) -> None:
+    _whole(on, "mj_sum_chunks_kernel", (x, columns), rows, columns, out)
+
+
+def mj_sum_deviations(on: Launcher, rows: int, columns: int, x: int, center: int, out: int) -> None:
+    _whole(on, "mj_deviation_chunks_kernel", (x, center), rows, columns, out)
+
+
+def mj_sum_square_deviations(
+    on: Launcher, rows: int, columns: int, x: int, center: int, out: int
+) -> None:
+    _whole(on, "mj_square_deviation_chunks_kernel", (x, center), rows, columns, out)
+
+
+def mj_tree_sum(
+    on: Launcher,
+    nodes: int,
+    addresses: int,
+    merges: int,
+    outputs: int,
+    output_addresses: int,
+    count: int,
+) -> None:
+    arguments = (
+        *(nodes, on.upload(host(addresses, nodes, np.int64))),
+        on.upload(host(merges, nodes, np.int32)),
+        *(outputs, on.upload(host(output_addresses, outputs, np.int64)), count),
+    )
+    elements(on, "mj_tree_sum_kernel", count, arguments)
+
+
+def mj_square_sum(on: Launcher, count: int, x: int, out: int) -> None:
+    chunks = ceil_div(count, CHUNK)
+    sums = on.scratch(4 * chunks)
+    threads = 128
+    if chunks:
+        blocks = (ceil_div(chunks, threads),)
+        shared = 4 * 33 * threads
+        on.launch("mj_square_chunks_kernel", blocks, (threads,), (count, x, sums), shared=shared)
+    on.launch("mj_chunk_total_kernel", (1,), (THREADS,), (chunks, sums, out), shared=4 * THREADS)

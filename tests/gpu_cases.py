@@ -1,0 +1,319 @@
+"""Calls of entry points that the CPU and a GPU must answer with the same bits.
+
+Policy. A case is a name, the entry point and its arguments; arrays of floats lie on the device,
+arrays of integers on the host (majelpy/gpu/launch.py), `Out` is a float output and `HostOut` an
+integer one. Sizes are at and beside tile edges, and sums run over several chunks. The emulation
+runs these cases without a GPU, and a test marked gpu runs them on one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from makers import level_data, same_bits, touchy_data, words
+
+from majelpy import native
+from majelpy.comm import tree
+
+
+@dataclass(frozen=True)
+class Out:
+    """A float32 output; `start` is what is there before, else NaN; `rows` of it are the answer."""
+
+    shape: tuple[int, ...]
+    start: np.ndarray | None = None
+    rows: int | None = None
+
+    def fresh(self) -> np.ndarray:
+        return np.full(self.shape, np.nan, np.float32) if self.start is None else self.start.copy()
+
+
+@dataclass(frozen=True)
+class HostOut:
+    """An integer output on the host."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+    def fresh(self) -> np.ndarray:
+        return np.zeros(self.shape, self.dtype)
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    entry: str
+    arguments: tuple[Any, ...]
+
+
+def offsets_of(lengths: list[int]) -> np.ndarray:
+    """Return row offsets of utterances or leaves."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def program(leaves: int) -> np.ndarray:
+    """Return the merges of the last leaves of a tree that has two more."""
+    return np.array(tree.merges(leaves + 2, 2, leaves + 2), dtype=np.int32)
+
+
+def open_slots(merges: np.ndarray) -> int:
+    """Return how many entries the program leaves on the stack; slots above them are scratch."""
+    return len(merges) - int(merges.sum())
+
+
+LENGTHS = [5, 1, 17, 0, 17, 33, 2]
+"""Frames of utterances: equal ones, a single frame, none."""
+
+
+def elementwise() -> Iterator[Case]:
+    for n in (0, 1, 300, 70_000):
+        a, b, c = (touchy_data(n, seed) for seed in (1, 2, 3))
+        level = level_data(n, 4, 32.0)
+        yield Case(f"add {n}", "mj_add_arrays", (n, a, b, Out((n,))))
+        yield Case(f"multiply {n}", "mj_multiply_arrays", (n, a, b, Out((n,))))
+        yield Case(f"clip {n}", "mj_clip_array", (n, level, Out((n,))))
+        yield Case(f"clip backward {n}", "mj_clip_backward_array", (n, a, level, Out((n,))))
+        yield Case(f"fma {n}", "mj_fma_array", (n, a, b, c, Out((n,))))
+        yield Case(f"exp {n}", "mj_math_array", (0, n, level_data(n, 5, 128.0), Out((n,))))
+        yield Case(f"log {n}", "mj_math_array", (1, n, abs(a), Out((n,))))
+        yield Case(f"uniform {n}", "mj_uniform_array", (n, 7, 3, 2.0, 19.0, Out((n,))))
+        yield Case(
+            f"nesterov {n}",
+            "mj_nesterov_array",
+            (
+                *(n, Out((n,), a), Out((n,), b), c, level_data(1, 1), level_data(1, 2)),
+                *(0.99, 0.0005),
+            ),
+        )
+    for rows, columns in ((1, 1), (7, 33), (40, 256), (3, 1000), (0, 5)):
+        x = touchy_data((rows, columns), 1)
+        bias, scale = touchy_data(columns, 2), touchy_data(columns, 3)
+        out = Out((rows, columns))
+        shape = f"{rows}x{columns}"
+        yield Case(f"bias {shape}", "mj_bias_rows", (rows, columns, x, bias, out))
+        yield Case(f"bias clip {shape}", "mj_bias_clip_rows", (rows, columns, x, bias, out))
+        arguments: tuple[Any, ...] = (rows, columns, x, bias, scale, out)
+        yield Case(f"normalise {shape}", "mj_normalise_rows", arguments)
+        yield Case(
+            f"argmax {shape}", "mj_argmax_rows", (rows, columns, x, HostOut((rows,), np.int32))
+        )
+        softmax = (rows, columns, level_data((rows, columns), 9, 64.0), out)
+        yield Case(f"log softmax {shape}", "mj_log_softmax_rows", softmax)
+    ties = np.repeat(words((9, 5), 1) % 3, 3, axis=1).astype(np.float32)
+    yield Case("argmax ties", "mj_argmax_rows", (9, 15, ties, HostOut((9,), np.int32)))
+    yield Case("philox", "mj_philox_words", (300, -5, 9, HostOut((1200,), np.uint32)))
+    for square_sum in (0.0, 4.0, 1e30):
+        one = np.array([square_sum], np.float32)
+        arguments = (one, 3.0, Out((1,)), Out((1,)))
+        yield Case(f"norm {square_sum}", "mj_norm_and_factor", arguments)
+    for step in (0, 3, 100):
+        arguments = (0.01, 0.9, 7, 2, step, 10, Out((1,)))
+        yield Case(f"rate {step}", "mj_learning_rate_at", arguments)
+    sums, squares = level_data(40, 1), abs(level_data(40, 2)) * np.float32(50)
+    arguments = (40, level_data(40, 3), sums, 37.0, Out((40,)))
+    yield Case("mean", "mj_mean_of", arguments)
+    yield Case("scale", "mj_scale_of", (40, sums, squares, 37.0, Out((40,))))
+
+
+def batches() -> Iterator[Case]:
+    offsets = offsets_of(LENGTHS)
+    rows, n = int(offsets[-1]), len(LENGTHS)
+    ids = (words(n, 1) % 1000).astype(np.int64)
+    for features, context in ((1, 0), (5, 3), (161, 9)):
+        x = touchy_data((rows, features), 1)
+        out = Out((rows, (2 * context + 1) * features))
+        arguments: tuple[Any, ...] = (n, offsets, features, context, x, out)
+        yield Case(f"context {features} {context}", "mj_context_rows", arguments)
+    for columns in (1, 16, 100):
+        x = touchy_data((rows, columns), 2)
+        arguments = (n, offsets, ids, columns, -3, 2, 5, 26, x, Out((rows, columns)))
+        yield Case(f"dropout {columns}", "mj_dropout_rows", arguments)
+    for directions, hidden in ((1, 5), (2, 40), (3, 33)):
+        h = touchy_data((rows, directions * hidden), 3)
+        dy = touchy_data((rows, hidden), 4)
+        shape = f"{directions}x{hidden}"
+        arguments = (rows, directions, hidden, h, Out((rows, hidden)))
+        yield Case(f"sum directions {shape}", "mj_sum_directions", arguments)
+        out = Out((rows, directions * hidden))
+        arguments = (rows, directions, hidden, dy, out)
+        yield Case(f"repeat directions {shape}", "mj_repeat_directions", arguments)
+        arguments = (directions, n, offsets, hidden, h, out)
+        yield Case(f"previous {shape}", "mj_rnn_previous_rows", arguments)
+
+
+def sums() -> Iterator[Case]:
+    for rows, columns in ((0, 3), (1, 1), (256, 40), (257, 33), (1000, 7)):
+        x, center = touchy_data((rows, columns), 1), touchy_data(columns, 2)
+        shape, out = f"{rows}x{columns}", Out((columns,))
+        yield Case(f"sum rows {shape}", "mj_sum_rows", (rows, columns, x, out))
+        yield Case(f"deviations {shape}", "mj_sum_deviations", (rows, columns, x, center, out))
+        arguments: tuple[Any, ...] = (rows, columns, x, center, out)
+        yield Case(f"square deviations {shape}", "mj_sum_square_deviations", arguments)
+    for n in (0, 1, 255, 256, 257, 40_000, 66_000):
+        yield Case(f"square sum {n}", "mj_square_sum", (n, touchy_data(n, 3), Out((1,))))
+    for lengths in ([300], [5, 0, 600, 1], [20] * 7, [256, 512, 3, 9, 257]):
+        leaves, rows, columns = len(lengths), sum(lengths), 37
+        merges = program(leaves)
+        x = touchy_data((rows, columns + 3), 4)
+        slots = Out(
+            (leaves, columns + 5), touchy_data((leaves, columns + 5), 5), open_slots(merges)
+        )
+        arguments = (leaves, offsets_of(lengths), merges, columns, x, columns + 3, slots)
+        yield Case(f"sum leaves {lengths}", "mj_sum_leaves", (*arguments, columns + 5))
+
+
+def products() -> Iterator[Case]:
+    sizes = [(1, 1, 1), (3, 5, 0), (32, 64, 8), (33, 65, 257), (7, 130, 700), (70, 9, 513)]
+    sizes += [(128, 256, 9), (200, 300, 530), (129, 400, 256)]
+    for m, n, k in sizes:
+        for a_columns in (False, True):
+            for b_columns in (False, True):
+                a, b = touchy_data((m, k), 1), touchy_data((k, n), 2)
+                a, a_strides = (a.T.copy(), (1, m)) if a_columns else (a, (k, 1))
+                b, b_strides = (b.T.copy(), (1, k)) if b_columns else (b, (n, 1))
+                c = Out((m, n + 2), touchy_data((m, n + 2), 3))
+                yield Case(
+                    f"gemm {m}x{n}x{k} {a_columns:d}{b_columns:d}",
+                    "mj_gemm",
+                    (m, n, k, a, *a_strides, b, *b_strides, c, n + 2),
+                )
+    tiny = touchy_data((40, 300), 5, tiny=True), touchy_data((300, 70), 6, tiny=True)
+    yield Case(
+        "gemm of denormals",
+        "mj_gemm",
+        (40, 70, 300, tiny[0], 300, 1, tiny[1], 70, 1, Out((40, 70)), 70),
+    )
+    wide = touchy_data((20, 3 * 50), 7), touchy_data((50, 40), 8)
+    yield Case(
+        "gemm strided", "mj_gemm", (20, 40, 50, wide[0], 150, 3, wide[1], 40, 1, Out((20, 40)), 40)
+    )
+    for lengths, m, n in (([300], 33, 20), ([5, 0, 600, 1], 40, 70), ([20] * 7, 130, 140)):
+        leaves, rows = len(lengths), sum(lengths)
+        merges = program(leaves)
+        a, b = touchy_data((rows, m + 1), 1), touchy_data((rows, n + 2), 2)
+        slots = Out((leaves, m * n + 3), touchy_data((leaves, m * n + 3), 3), open_slots(merges))
+        arguments = (leaves, offsets_of(lengths), merges, m, n, a, m + 1, b, n + 2, slots)
+        yield Case(f"gemm leaves {lengths}", "mj_gemm_leaves", (*arguments, m * n + 3))
+
+
+def recurrences() -> Iterator[Case]:
+    for directions, lengths, hidden in (
+        *((1, [1], 1), (2, LENGTHS, 7), (2, LENGTHS, 33), (1, [3, 4], 300), (3, [2, 3, 1], 64)),
+        *((2, [3, 1, 4] * 14, 20), (2, [4, 2, 3], 520), (1, [0, 0], 5)),
+    ):
+        offsets = offsets_of(lengths)
+        shape = (int(offsets[-1]), directions * hidden)
+        x = touchy_data(shape, 1) * np.float32(2.0**-18)
+        weight = level_data((directions, hidden, hidden), 2, 0.5)
+        dy, h = level_data(shape, 3), level_data(shape, 4, 32.0)
+        name = f"{directions} {len(lengths)} {hidden}"
+        common = (directions, len(lengths), offsets, hidden)
+        yield Case(f"rnn forward {name}", "mj_rnn_forward_rows", (*common, x, weight, Out(shape)))
+        arguments = (*common, dy, weight, h, Out(shape))
+        yield Case(f"rnn backward {name}", "mj_rnn_backward_rows", arguments)
+
+
+def log_probs_of(rows: int, alphabet: int, seed: int) -> np.ndarray:
+    """Return rows that are nearly normalised, with certain and hopeless entries."""
+    x = level_data((rows, alphabet), seed, 8.0).astype(np.float64)
+    x[::3] *= 8
+    return np.asarray(x - np.log(np.exp(x).sum(axis=1, keepdims=True)), dtype=np.float32)
+
+
+def alignments() -> Iterator[Case]:
+    long = (words(300, 8) % 4 + 1).tolist()
+    for alphabet, frames, labels in (
+        (2, [1], [[]]),
+        (3, [1, 2], [[2], [1, 2]]),
+        (5, [7, 1, 40, 33], [[1, 1, 2], [], [4] * 20, [1, 2, 3, 4, 4, 3]]),
+        (29, [100, 50], [(words(30, 1) % 28 + 1).tolist(), (words(9, 2) % 28 + 1).tolist()]),
+        (5, [700], [long]),
+        (300, [12], [[299, 1, 150]]),
+    ):
+        offsets = offsets_of(frames)
+        label_offsets = offsets_of([len(s) for s in labels])
+        flat = np.array([v for s in labels for v in s], dtype=np.int32)
+        rows = int(offsets[-1])
+        arguments = (
+            *(len(frames), offsets, alphabet, log_probs_of(rows, alphabet, 3)),
+            *(label_offsets, flat, 0.125, Out((len(frames),)), Out((rows, alphabet))),
+        )
+        yield Case(f"ctc {alphabet} {frames}", "mj_ctc", arguments)
+
+
+def spectra() -> Iterator[Case]:
+    for window, hop, frames in ((2, 1, 3), (320, 160, 5), (7, 3, 4), (441, 220, 2), (30, 10, 3)):
+        samples = level_data((frames - 1) * hop + window, 1, 1.0)
+        arguments = (frames, window, hop, samples, Out((frames, window // 2 + 1)))
+        yield Case(f"spectrogram {window}", "mj_spectrogram", arguments)
+
+
+def tree_sums() -> Iterator[tuple[int, int]]:
+    """Yield leaves and length of vectors; addresses are no data, so tests build the call."""
+    yield from ((1, 5), (5, 300), (8, 1000), (13, 77))
+
+
+def on_cpu(case: Case) -> list[np.ndarray]:
+    """Return the outputs of the CPU's kernel."""
+    held, outputs, values = [], [], []
+    for argument in case.arguments:
+        if isinstance(argument, Out | HostOut):
+            held.append(argument.fresh())
+            outputs.append(held[-1][: argument.rows] if isinstance(argument, Out) else held[-1])
+            values.append(held[-1].ctypes.data)
+        elif isinstance(argument, np.ndarray):
+            held.append(np.ascontiguousarray(argument))
+            values.append(held[-1].ctypes.data)
+        else:
+            values.append(argument)
+    getattr(native.library(), case.entry)(*values)
+    return outputs
+
+
+def on_device(case: Case, on: Any, plan: Any) -> list[np.ndarray]:
+    """Return the outputs of a plan on a launcher."""
+    outputs: list[np.ndarray] = []
+    fetched, values = [], []
+    for argument in case.arguments:
+        if isinstance(argument, Out):
+            values.append(on.upload(argument.fresh()))
+            outputs.append(argument.fresh())
+            fetched.append((values[-1], outputs[-1]))
+        elif isinstance(argument, np.ndarray) and argument.dtype == np.float32:
+            values.append(on.upload(argument))
+        elif isinstance(argument, HostOut):
+            outputs.append(argument.fresh())
+            values.append(outputs[-1].ctypes.data)
+        elif isinstance(argument, np.ndarray):
+            values.append(argument.ctypes.data)
+        else:
+            values.append(argument)
+    plan(on, *(v.pointer if hasattr(v, "pointer") else v for v in values))
+    for memory, out in fetched:
+        on.download(memory.pointer, out)
+    outs = [a for a in case.arguments if isinstance(a, Out | HostOut)]
+    return [
+        out[: argument.rows] if isinstance(argument, Out) else out
+        for argument, out in zip(outs, outputs, strict=True)
+    ]
+
+
+def check(case: Case, on: Any, plan: Any) -> None:
+    """Hold a device's bits against the CPU's."""
+    for expected, found in zip(on_cpu(case), on_device(case, on, plan), strict=True):
+        if expected.dtype == np.float32:
+            where = np.flatnonzero(expected.view(np.uint32) != found.view(np.uint32))
+            assert not len(where), (
+                f"{case.name}: {len(where)} of {expected.size} differ, first {where[0]}: "
+                f"{expected.flat[where[0]]} on the CPU, {found.flat[where[0]]} here"
+            )
+        assert same_bits(expected, found)
+
+
+def all_cases() -> list[Case]:
+    """Return every case."""
+    families = (elementwise, batches, sums, products, recurrences, alignments, spectra)
+    return [case for family in families for case in family()]

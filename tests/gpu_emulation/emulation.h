@@ -1,0 +1,53 @@
+/* Blocks and threads of a GPU on a CPU, for the drivers of kernels/gpu.
+ *
+ * Policy. Each thread is a fiber (ucontext) that runs until it waits: at a barrier of its block, or
+ * for another block. Waiting fibers are taken up again in a fixed order, an order reversed, or one
+ * shuffled by a seed: a missing barrier shows as different results. Blocks run one after another,
+ * or all at once where the launch says so. Shared memory starts as NaN. A barrier that some threads
+ * of a block never reach ends the program with a message.
+ */
+#pragma once
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define __CUDACC_RTC__ 1
+#define MJ_EMULATION 1
+#define __device__
+#define __global__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+struct mj_extent { unsigned x, y, z; };
+struct mj_fiber {
+  mj_extent thread, block;
+  float *shared;
+};
+extern mj_fiber *mj_now;             /* the fiber that runs */
+extern mj_extent mj_grid, mj_block;  /* of the launch */
+void mj_barrier();
+void mj_wait();
+
+#define threadIdx (mj_now->thread)
+#define blockIdx (mj_now->block)
+#define gridDim mj_grid
+#define blockDim mj_block
+#define mj_shared (mj_now->shared)
+#define __syncthreads() mj_barrier()
+#define __threadfence() ((void)0)
+
+struct alignas(16) float4 { float x, y, z, w; };
+static inline float __fmaf_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+static inline float __fsqrt_rn(float x) { return __builtin_sqrtf(x); }
+static inline int __float_as_int(float x) { int b; memcpy(&b, &x, 4); return b; }
+static inline float __int_as_float(int b) { float x; memcpy(&x, &b, 4); return x; }
+static inline float __int2float_rn(int i) { return (float)i; }
+static inline float __ldcg(const float *p) { return *p; }
+static inline float4 __ldcg(const float4 *p) {
+  if ((uintptr_t)p % 16 != 0) __builtin_trap();
+  float4 v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+static inline unsigned atomicAdd(unsigned *at, unsigned value) { const unsigned old = *at; *at += value; return old; }

@@ -1,0 +1,42 @@
+"""What the compiler made of the kernels: registers and spills, by the toolkit's assembler."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from majelpy.gpu import build, nvrtc
+
+PTXAS = shutil.which("ptxas") or next(
+    (str(p) for p in Path("/usr/local/cuda/bin").glob("ptxas")), None
+)
+
+pytestmark = pytest.mark.skipif(
+    PTXAS is None or nvrtc.find() is None, reason="needs ptxas and NVRTC"
+)
+
+SPILLS = {
+    "mj_gemm_128x128_kernel": 64,
+    "mj_rnn_forward_persistent_kernel": 64,
+    "mj_rnn_backward_persistent_kernel": 96,
+}
+"""Most bytes of spill stores; none where not named. These are capped to 128 registers."""
+
+
+def test_kernels_keep_to_their_registers(tmp_path: Path) -> None:
+    source = tmp_path / "kernels.ptx"
+    source.write_text(build.ptx(90))
+    command = [str(PTXAS), "-v", "-arch=sm_90", "-o", str(tmp_path / "cubin"), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    report = re.findall(
+        r"Function properties for (\w+)\n.*?(\d+) bytes spill stores.*?\n.*?Used (\d+) registers",
+        done.stderr,
+    )
+    assert {name for name, _, _ in report} == set(build.kernel_names())
+    for name, spilled, registers in report:
+        assert int(spilled) <= SPILLS.get(name, 0), f"{name}: {spilled} bytes of spills"
+        assert int(registers) <= 255
