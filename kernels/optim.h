@@ -21,7 +21,7 @@ MJ_BODY mj_nesterov_state<F> mj_nesterov(F parameter, F velocity, F gradient, F 
 }
 
 /* Learning rate of a step: linear warm-up over the first `warmup` steps, then a constant rate
- * that is multiplied by `anneal` once for each finished epoch after `hold` epochs. */
+ * that is multiplied by `anneal` for each finished epoch beyond `hold` of them. */
 MJ_BODY float mj_learning_rate(float rate, float anneal, mj_i32 epoch, mj_i32 hold, mj_i32 step, mj_i32 warmup) {
   for (mj_i32 e = hold; e < epoch; e++) rate = rate * anneal;
   return step < warmup ? rate * (mj_convert(step + 1) / mj_convert(warmup)) : rate;

@@ -103,7 +103,26 @@ def library() -> Any:
     for name, types in _prototypes((_folder() / "entry_points.h").read_text()).items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = types, None
+    _check_denormals(loaded)
     return loaded
+
+
+def _check_denormals(loaded: Any) -> None:
+    """Raise BuildError where the processor has been told to flush denormals to zero.
+
+    A library linked with -ffast-math does that to the whole process, and bits would differ.
+    """
+    tiny = (ctypes.c_float * 1)(1e-40)
+    product = (ctypes.c_float * 1)(0.0)
+    one = (ctypes.c_float * 1)(1.0)
+    loaded.mj_multiply_arrays(
+        1, ctypes.addressof(tiny), ctypes.addressof(one), ctypes.addressof(product)
+    )
+    if not product[0]:
+        raise BuildError(
+            "native: denormals are flushed to zero in this process; a library loaded before "
+            "majelpy was linked with -ffast-math; load majelpy first or leave that library out"
+        )
 
 
 def kernel_digest() -> str:

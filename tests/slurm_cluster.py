@@ -1,8 +1,8 @@
 """A SLURM cluster of one host for the tests: its own daemons, ports, key and folders.
 
 Policy. It stands beside a SLURM that the host may already have and touches none of its files: all
-programs find it by SLURM_CONF. Its daemons end with the test session. Where it cannot run, tests
-are skipped, or fail if MAJELPY_REQUIRE says slurm. Test modules take the fixture by
+programs find it by SLURM_CONF. Its daemons end with the test session. It starts only if
+MAJELPY_REQUIRE says slurm; otherwise tests are skipped. Test modules take the fixture by
 ``pytest_plugins = ["slurm_cluster"]``; for pytest has no hand in this module's import then:
 PYTEST_DONT_REWRITE.
 """

@@ -80,3 +80,14 @@ def test_a_program_may_end_with_threads_alive() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, env=dict(os.environ)
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_flushed_denormals_are_refused() -> None:
+    class Flushing:
+        @staticmethod
+        def mj_multiply_arrays(count: int, a: int, b: int, out: int) -> None:
+            """Leaves +0, as a processor does that flushes denormals."""
+
+    with pytest.raises(BuildError, match="denormals are flushed to zero in this process"):
+        native._check_denormals(Flushing())
+    native._check_denormals(native.library())

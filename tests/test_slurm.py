@@ -25,7 +25,7 @@ from majelpy.train.trainer import Trainer
 advance = Trainer.advance
 
 def slowly(self):
-    time.sleep(0.3)
+    time.sleep(0.2)
     return advance(self)
 
 if "SLURM_RESTART_COUNT" not in os.environ:

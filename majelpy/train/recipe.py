@@ -83,7 +83,9 @@ class Schedule:
     warmup: int = setting(
         100, least=0, most=(1 << 31) - 1, help="steps in which the rate rises from 0"
     )
-    hold: int = setting(10, least=0, most=(1 << 31) - 1, help="epochs at the full rate")
+    hold: int = setting(
+        10, least=0, most=(1 << 31) - 1, help="finished epochs after which the rate falls"
+    )
     anneal: float = setting(0.9, least=0, most=1, help="factor of the rate an epoch after hold")
 
 
