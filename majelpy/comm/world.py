@@ -239,7 +239,7 @@ class SharedMemory:
     Attributes
     ----------
     segments
-        A writable view of bytes per rank of the host, in rank order, each page-aligned.
+        A writable view of bytes per rank of the host, in rank order, zeros at the start.
     """
 
     def __init__(self, comm: MPI.Intracomm | None, nbytes: int) -> None:
@@ -261,11 +261,11 @@ class SharedMemory:
         info.Free()
         self._window.Lock_all(mpi.MODE_NOCHECK)
         self.segments = [memoryview(self._window.Shared_query(r)[0]) for r in range(comm.size)]
-        # Touch the pages: they are near the core that will write them, and the next to look
-        # for room sees them taken.
-        mine = self.segments[comm.rank]
+        # MPI does not promise zeros (over one rank it gives plain memory). Writing them also puts
+        # the pages near the core that will use them, and the next to look for room sees them taken.
+        mine, zeros = self.segments[comm.rank], bytes(_PAGE)
         for at in range(0, len(mine), _PAGE):
-            mine[at] = 0
+            mine[at : at + _PAGE] = zeros
 
     def fence(self) -> None:
         """Wait for the host's ranks; what they wrote before, all of them read after."""

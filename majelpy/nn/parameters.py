@@ -1,8 +1,9 @@
 """Parameters of a model in one flat vector.
 
 Policy. Parameters lie in name order, each from a multiple of 16 floats on, so that optimizer,
-reduction, checkpoint and digest see one vector. Gradients have the same layout, with the loss in
-a place of its own behind them: it goes through the same tree.
+reduction, checkpoint and digest see one vector. Nobody writes the gaps between them: they are +0
+from the start. Gradients have the same layout, with the loss in a place of its own behind them: it
+goes through the same tree.
 """
 
 from __future__ import annotations

@@ -80,8 +80,6 @@ class Trainer:
             bucket_bytes=launch.bucket_bytes,
             shared_memory=launch.shared_memory,
         )
-        # Nobody writes the gaps between parameters, and the gradient's norm is taken over them too.
-        self._reducer.slots[...] = 0
         self.parameters = layout.initial(recipe.seed)
         self.velocities = zeros(layout.size)
         self._epoch_batches: tuple[int, list[np.ndarray]] = (-1, [])
