@@ -110,7 +110,7 @@ def _exact(name: str, x1: Any, x2: Any) -> Array:
     a, b = operands(name, dtypes.FLOATS, x1, x2)
     out = empty(broadcast(name, a.shape, b.shape), a.dtype)
     with numpy_errors(name, a, b):
-        getattr(np, name)(a._host, b._host, out=out._host)
+        getattr(np, name)(a._view, b._view, out=out._view)
     return out
 
 

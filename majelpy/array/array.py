@@ -33,22 +33,22 @@ class Array(Operators):
     place : Place
     """
 
-    __slots__ = ("_host", "_owner", "place")
+    __slots__ = ("_owner", "_view", "place")
     __hash__ = None  # type: ignore[assignment]
     __array_ufunc__ = None  # NumPy must not calculate with these arrays unasked
 
     def __init__(self, host: np.ndarray, owner: Any, place: Place = CPU):
-        self._host = host
+        self._view = host
         self._owner = owner
         self.place = place
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._host.shape
+        return self._view.shape
 
     @property
     def dtype(self) -> np.dtype:
-        return self._host.dtype
+        return self._view.dtype
 
     @property
     def device(self) -> Place:
@@ -58,35 +58,35 @@ class Array(Operators):
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return self._host.ndim
+        return self._view.ndim
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self._host.size
+        return self._view.size
 
     @property
     def T(self) -> Array:
         """Transposed copy of a matrix."""
         if self.ndim != 2:
             raise ShapeError(f"T: shape {self.shape}; needs 2 axes (permute_dims takes any)")
-        return store(self._host.T)
+        return store(self._view.T)
 
     @property
     def mT(self) -> Array:
         """Copy with the last two axes exchanged."""
         if self.ndim < 2:
             raise ShapeError(f"mT: shape {self.shape}; needs 2 axes or more")
-        return store(np.swapaxes(self._host, -1, -2))
+        return store(np.swapaxes(self._view, -1, -2))
 
     @property
     def pointer(self) -> int:
         """Address of the first element."""
-        return int(self._host.ctypes.data)
+        return int(self._view.ctypes.data)
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
-        return self._host.__array_interface__
+        return self._view.__array_interface__
 
     def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
         """Return the module with the functions of the standard."""
@@ -109,7 +109,7 @@ class Array(Operators):
         return self.numpy().__dlpack__(**{k: v for k, v in asked.items() if v is not None})
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        kind, number = self._host.__dlpack_device__()
+        kind, number = self._view.__dlpack_device__()
         return int(kind), int(number)
 
     def to_device(self, device: Place | str, /, *, stream: Any = None) -> Array:
@@ -143,8 +143,8 @@ class Array(Operators):
         if self.shape:
             raise ShapeError(f"{operation}: shape {self.shape}; needs an array without axes")
         return (
-            store(self._host, dtypes.float64) if self.dtype in dtypes.STORAGE else self
-        )._host.item()
+            store(self._view, dtypes.float64) if self.dtype in dtypes.STORAGE else self
+        )._view.item()
 
     def __bool__(self) -> bool:
         return bool(self._single("bool"))
@@ -169,7 +169,7 @@ class Array(Operators):
             raise ShapeError(
                 f"reshape: {self.shape} has {self.size} elements and {shape} has {math.prod(shape)}"
             )
-        return Array(self._host.reshape(shape), self._owner, self.place)
+        return Array(self._view.reshape(shape), self._owner, self.place)
 
     def numpy(self) -> np.ndarray:
         """View as a NumPy array, without copying; valid as long as somebody holds it."""
@@ -177,7 +177,7 @@ class Array(Operators):
 
     def copy(self) -> Array:
         """New array with the same content."""
-        return store(self._host)
+        return store(self._view)
 
     def __copy__(self) -> Array:
         return self.copy()
@@ -186,9 +186,9 @@ class Array(Operators):
         return self.copy()
 
     def __repr__(self) -> str:
-        shown = self if self.dtype != dtypes.bfloat16 else store(self._host, dtypes.float32)
+        shown = self if self.dtype != dtypes.bfloat16 else store(self._view, dtypes.float32)
         with np.printoptions(threshold=100, edgeitems=3):
-            text = np.array2string(shown._host, separator=", ", prefix="Array(")
+            text = np.array2string(shown._view, separator=", ", prefix="Array(")
         sizes = f", shape={self.shape}" if self.size > 100 or self.size == 0 else ""
         return f"Array({text}{sizes}, dtype={dtypes.name_of(self.dtype)}, place={self.place})"
 
@@ -223,7 +223,7 @@ def zeros(
 ) -> Array:
     """Return an array of zeros; raises as `empty` does."""
     new = empty(shape, dtype, device)
-    new._host[...] = 0
+    new._view[...] = 0
     return new
 
 
@@ -247,7 +247,7 @@ def store(view: np.ndarray, dtype: np.dtype | None = None) -> Array:
     towards 0, held at the ends of the range, NaN becomes 0. What is not 0 becomes True.
     """
     new = empty(view.shape, view.dtype if dtype is None else dtype)
-    convert_into(view, new._host)
+    convert_into(view, new._view)
     return new
 
 

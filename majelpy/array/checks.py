@@ -48,7 +48,7 @@ def needs_kind(operation: str, dtype: np.dtype, kinds: Sequence[np.dtype]) -> No
 
 def converted(x: Array, dtype: np.dtype) -> Array:
     """Return ``x`` in that type, itself if it has it."""
-    return x if x.dtype == dtype else store(x._host, dtype)
+    return x if x.dtype == dtype else store(x._view, dtype)
 
 
 def number(operation: str, value: Numbers, dtype: np.dtype) -> Array:
@@ -60,9 +60,9 @@ def number(operation: str, value: Numbers, dtype: np.dtype) -> Array:
             wide = np.asarray(float(value))
         except OverflowError:
             raise RangeError(f"{operation}: {value} is too large for {dtype}") from None
-        convert_into(wide, new._host)
+        convert_into(wide, new._view)
     else:
-        new._host[...] = value
+        new._view[...] = value
     return new
 
 

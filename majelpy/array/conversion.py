@@ -22,7 +22,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Place | str | No
     """
     a, kind = array_of("astype", x), dtypes.dtype_of("astype", dtype)
     on_place(device)
-    return a if a.dtype == kind and not copy else store(a._host, kind)
+    return a if a.dtype == kind and not copy else store(a._view, kind)
 
 
 class Info:

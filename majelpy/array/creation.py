@@ -50,7 +50,7 @@ def asarray(
         if same and not copy:
             return obj
         _may_copy(copy)
-        return store(obj._host, kind)
+        return store(obj._view, kind)
     typed = isinstance(obj, np.ndarray | np.generic) or hasattr(obj, "__array_interface__")
     if not typed and not isinstance(obj, Numbers | Sequence) and hasattr(obj, "__dlpack__"):
         return asarray(from_dlpack(obj), kind, copy=copy)
@@ -88,14 +88,14 @@ def _from_python(data: Any, kind: np.dtype | None) -> np.ndarray:
     if pure and host.dtype in (dtypes.uint64, np.dtype(object)) and not exact:
         raise RangeError("asarray: an integer outside int64; name a type that holds it")
     if pure and kind is None and (host.dtype == dtypes.float64 or host.size == 0):
-        return store(host, dtypes.float32)._host
+        return store(host, dtypes.float32)._view
     return host
 
 
 def _unwrapped(data: Any) -> tuple[Any, set[type]]:
     """Nested sequences with arrays as NumPy's, and the types of what is in them."""
     if isinstance(data, Array):
-        return data._host, {Array}
+        return data._view, {Array}
     if isinstance(data, np.ndarray | np.generic | Numbers):
         return data, {type(data)}
     if isinstance(data, list | tuple | range):
@@ -133,16 +133,16 @@ def full(shape: Shape, fill_value: Numbers, *, dtype: Any = None, device: Device
         raise DTypeError(f"full: {fill_value!r} ({type(fill_value).__name__}); needs a number")
     new = empty(shape, defaults[type(fill_value)] if dtype is None else dtype, device)
     if new.dtype in dtypes.STORAGE:
-        new._host[...] = store(number("full", fill_value, dtypes.float64)._host, new.dtype)._host
+        new._view[...] = store(number("full", fill_value, dtypes.float64)._view, new.dtype)._view
     else:
-        new._host[...] = number("full", fill_value, new.dtype)._host
+        new._view[...] = number("full", fill_value, new.dtype)._view
     return new
 
 
 def ones(shape: Shape, *, dtype: Any = None, device: Device = None) -> Array:
     """Return an array of ones."""
     new = empty(shape, dtype, device)
-    new._host[...] = store(np.asarray(1, np.uint8), new.dtype)._host
+    new._view[...] = store(np.asarray(1, np.uint8), new.dtype)._view
     return new
 
 
@@ -220,7 +220,7 @@ def linspace(
     parts = num - 1 if endpoint else num
     new = _line(start, (stop - start) / parts if parts > 0 else 0.0, num, kind)
     if endpoint and num > 1:
-        new._host[-1] = store(number("linspace", float(stop), dtypes.float64)._host, kind)._host
+        new._view[-1] = store(number("linspace", float(stop), dtypes.float64)._view, kind)._view
     return new
 
 
@@ -244,7 +244,7 @@ def eye(
     """Return a matrix with ones on the k-th diagonal."""
     new = zeros((n_rows, n_rows if n_cols is None else n_cols), dtype, device)
     rows = np.arange(max(0, -k), min(new.shape[0], max(0, new.shape[1] - k)))
-    new._host[rows, rows + k] = store(np.asarray(1, np.uint8), new.dtype)._host
+    new._view[rows, rows + k] = store(np.asarray(1, np.uint8), new.dtype)._view
     return new
 
 
@@ -265,7 +265,7 @@ def _triangle(name: str, x: Any, k: int) -> Array:
     rows, columns = np.ogrid[: a.shape[-2], : a.shape[-1]]
     new = zeros(a.shape, a.dtype)
     np.copyto(
-        new._host, a._host, where=columns - rows <= k if name == "tril" else columns - rows >= k
+        new._view, a._view, where=columns - rows <= k if name == "tril" else columns - rows >= k
     )
     return new
 
@@ -278,5 +278,5 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Array]:
     if len({v.dtype for v in vectors}) > 1:
         raise DTypeError(f"meshgrid: types {', '.join(str(v.dtype) for v in vectors)} differ")
     with numpy_errors("meshgrid", *vectors):
-        found = np.meshgrid(*(v._host for v in vectors), indexing=indexing)  # type: ignore[call-overload]
+        found = np.meshgrid(*(v._view for v in vectors), indexing=indexing)  # type: ignore[call-overload]
     return [store(grid) for grid in found]

@@ -22,11 +22,11 @@ def unary(name: str, x: Any, kinds: tuple[np.dtype, ...] = dtypes.FLOATS) -> Arr
     a = of_kind(name, x, kinds)
     out = empty(a.shape, a.dtype)
     if a.dtype in dtypes.FLOATS:
-        launch.unary(name, a._host, out._host)
+        launch.unary(name, a._view, out._view)
     elif name == "square":
-        np.multiply(a._host, a._host, out=out._host)
+        np.multiply(a._view, a._view, out=out._view)
     else:
-        out._host[...] = a._host  # an integer is rounded already
+        out._view[...] = a._view  # an integer is rounded already
     return out
 
 
@@ -34,18 +34,18 @@ def binary(name: str, x1: Any, x2: Any, kinds: tuple[np.dtype, ...] = NUMERIC) -
     a, b = operands(name, kinds, x1, x2)
     out = empty(broadcast(name, a.shape, b.shape), a.dtype)
     if a.dtype in dtypes.FLOATS:
-        launch.binary(name, _spread(a, out), _spread(b, out), out._host)
+        launch.binary(name, _spread(a, out), _spread(b, out), out._view)
     else:
         with numpy_errors(name, a, b):
-            getattr(np, "power" if name == "pow" else name)(a._host, b._host, out=out._host)
+            getattr(np, "power" if name == "pow" else name)(a._view, b._view, out=out._view)
     return out
 
 
 def _spread(x: Array, out: Array) -> np.ndarray:
     """The elements of x for those of out; a single element stays one."""
     if x.shape == out.shape or x.size == 1:
-        return x._host
-    return np.ascontiguousarray(np.broadcast_to(x._host, out.shape))
+        return x._view
+    return np.ascontiguousarray(np.broadcast_to(x._view, out.shape))
 
 
 def moved(name: str, x: Any, kinds: tuple[np.dtype, ...] = NUMERIC) -> Array:
@@ -53,7 +53,7 @@ def moved(name: str, x: Any, kinds: tuple[np.dtype, ...] = NUMERIC) -> Array:
     a = of_kind(name, x, kinds)
     out = empty(a.shape, a.dtype)
     with numpy_errors(name, a):
-        getattr(np, name)(a._host, out=out._host)
+        getattr(np, name)(a._view, out=out._view)
     return out
 
 

@@ -19,7 +19,7 @@ from majelpy.errors import DTypeError, ShapeError
 def _plain(part: Any) -> Any:
     """A part of a key as NumPy takes it."""
     if isinstance(part, Array | np.ndarray | np.generic):
-        host = array_of("index", part)._host
+        host = array_of("index", part)._view
         if host.dtype not in (*dtypes.INTEGERS, dtypes.bool):
             raise DTypeError(
                 f"index: array of {dtypes.name_of(host.dtype)}; needs integers or bool"
@@ -61,7 +61,7 @@ def get(x: Array, key: Any) -> Array:
     if basic and Ellipsis not in parts:
         parts = (*parts, Ellipsis)  # so that NumPy gives a view even of a single element
     with numpy_errors("index", x):
-        found = x._host[parts]
+        found = x._view[parts]
     if basic and found.flags.c_contiguous:
         return Array(found, x._owner, x.place)
     return store(np.asarray(found))
@@ -77,16 +77,16 @@ def put(x: Array, key: Any, value: Any) -> None:
     """
     parts, _ = _key(key)
     if type(value) in (bool, int, float):
-        source = number("setitem", value, x.dtype)._host
+        source = number("setitem", value, x.dtype)._view
     else:
         array = array_of("setitem", value)
         if array.dtype != x.dtype and not dtypes.can_cast(array.dtype, x.dtype):
             names = dtypes.name_of(array.dtype), dtypes.name_of(x.dtype)
             raise DTypeError(f"setitem: {names[0]} into {names[1]}; convert it with astype")
         source = np.empty(array.shape, x.dtype)
-        convert_into(array._host, source)
+        convert_into(array._view, source)
     with numpy_errors("setitem", x):
-        x._host[parts] = source
+        x._view[parts] = source
 
 
 def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Array:
@@ -103,7 +103,7 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Array:
     where = axis_of("take", 0 if axis is None else axis, a.ndim)
     _needs_integers("take", at)
     with numpy_errors("take", a, at):
-        return store(np.take(a._host, at._host, axis=where))
+        return store(np.take(a._view, at._view, axis=where))
 
 
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Array:
@@ -114,7 +114,7 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Array:
     if at.ndim != a.ndim:
         raise ShapeError(f"take_along_axis: shapes {a.shape} and {at.shape} differ in their axes")
     with numpy_errors("take_along_axis", a, at):
-        return store(np.take_along_axis(a._host, at._host.astype(np.int64), axis=where))
+        return store(np.take_along_axis(a._view, at._view.astype(np.int64), axis=where))
 
 
 def _needs_integers(operation: str, indices: Array) -> None:

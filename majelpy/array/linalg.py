@@ -41,9 +41,9 @@ def matmul(x1: Any, x2: Any, /) -> Array:
     batch = broadcast("matmul", left.shape[:-2], right.shape[:-2])
     out = empty((*batch, m, n), a.dtype)
     if a.dtype in dtypes.FLOATS:
-        _products(left._host, right._host, out._host)
+        _products(left._view, right._view, out._view)
     else:
-        np.matmul(left._host, right._host, out=out._host)
+        np.matmul(left._view, right._view, out=out._view)
     dropped = (*(() if a.ndim == 1 else (m,)), *(() if b.ndim == 1 else (n,)))
     return out.reshape(*batch, *dropped)
 
@@ -78,15 +78,15 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
         )
     if a.shape[axis] != b.shape[axis]:
         raise ShapeError(f"vecdot: shapes {a.shape} and {b.shape} differ along axis {axis}")
-    x, y = np.moveaxis(a._host, axis, -1), np.moveaxis(b._host, axis, -1)
+    x, y = np.moveaxis(a._view, axis, -1), np.moveaxis(b._view, axis, -1)
     shape = broadcast("vecdot", x.shape, y.shape)
     x, y = (np.ascontiguousarray(np.broadcast_to(v, shape)) for v in (x, y))
     out = empty(shape[:-1], a.dtype)
     if a.dtype in dtypes.FLOATS:
         rows = math.prod(shape[:-1]), shape[-1]
-        launch.dot_rows(x.reshape(rows), y.reshape(rows), out._host)
+        launch.dot_rows(x.reshape(rows), y.reshape(rows), out._view)
     else:
-        np.sum(x * y, axis=-1, dtype=a.dtype, out=out._host)
+        np.sum(x * y, axis=-1, dtype=a.dtype, out=out._view)
     return out
 
 

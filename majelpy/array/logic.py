@@ -23,7 +23,7 @@ def _compare(name: str, x1: Any, x2: Any, kinds: tuple[np.dtype, ...] = NUMERIC)
     a, b = operands(name, kinds, x1, x2)
     out = empty(broadcast(name, a.shape, b.shape), dtypes.bool)
     with numpy_errors(name, a, b):
-        getattr(np, name)(a._host, b._host, out=out._host)
+        getattr(np, name)(a._view, b._view, out=out._view)
     return out
 
 
@@ -31,7 +31,7 @@ def _bits(name: str, x1: Any, x2: Any, kinds: tuple[np.dtype, ...] = BITS) -> Ar
     a, b = operands(f"bitwise_{name}", kinds, x1, x2)
     out = empty(broadcast(f"bitwise_{name}", a.shape, b.shape), a.dtype)
     with numpy_errors(f"bitwise_{name}", a, b):
-        getattr(np, f"bitwise_{name}" if kinds is BITS else name)(a._host, b._host, out=out._host)
+        getattr(np, f"bitwise_{name}" if kinds is BITS else name)(a._view, b._view, out=out._view)
     return out
 
 
@@ -39,7 +39,7 @@ def _test(name: str, x: Any, kinds: tuple[np.dtype, ...] = NUMERIC) -> Array:
     a = of_kind(name, x, kinds)
     out = empty(a.shape, dtypes.bool)
     with numpy_errors(name, a):
-        getattr(np, name)(a._host, out=out._host)
+        getattr(np, name)(a._view, out=out._view)
     return out
 
 
@@ -142,5 +142,5 @@ def bitwise_invert(x: Any, /) -> Array:
     """Return ~x."""
     a = of_kind("bitwise_invert", x, BITS)
     out = empty(a.shape, a.dtype)
-    np.invert(a._host, out=out._host)
+    np.invert(a._view, out=out._view)
     return out

@@ -28,7 +28,7 @@ def broadcast_to(x: Any, /, shape: tuple[int, ...]) -> Array:
     a = array_of("broadcast_to", x)
     if broadcast("broadcast_to", a.shape, tuple(shape)) != tuple(shape):
         raise ShapeError(f"broadcast_to: shape {a.shape} does not broadcast to {shape}")
-    return store(np.broadcast_to(a._host, shape))
+    return store(np.broadcast_to(a._view, shape))
 
 
 def broadcast_arrays(*arrays: Any) -> tuple[Array, ...]:
@@ -51,7 +51,7 @@ def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Array:
     shape = list(parts[0].shape)
     shape[at] = sum(a.shape[at] for a in parts)
     out = empty(tuple(shape), parts[0].dtype)
-    np.concatenate([a._host for a in parts], axis=at, out=out._host)
+    np.concatenate([a._view for a in parts], axis=at, out=out._view)
     return out
 
 
@@ -76,7 +76,7 @@ def _together(operation: str, arrays: Sequence[Any]) -> list[Array]:
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
     """Return the arrays that lie along an axis."""
     a = array_of("unstack", x)
-    rows = np.moveaxis(a._host, axis_of("unstack", axis, a.ndim), 0)
+    rows = np.moveaxis(a._view, axis_of("unstack", axis, a.ndim), 0)
     return tuple(store(row) for row in rows)
 
 
@@ -116,7 +116,7 @@ def permute_dims(x: Any, /, axes: tuple[int, ...]) -> Array:
     order = [axis_of("permute_dims", axis, a.ndim) for axis in axes]
     if sorted(order) != list(range(a.ndim)):
         raise ShapeError(f"permute_dims: axes {axes}; needs each of {a.ndim} axes once")
-    return store(np.transpose(a._host, order))
+    return store(np.transpose(a._view, order))
 
 
 def matrix_transpose(x: Any, /) -> Array:
@@ -132,13 +132,13 @@ def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int
         axes_of("moveaxis", axes, a.ndim)
     if len(pairs[0]) != len(pairs[1]):
         raise ShapeError(f"moveaxis: {len(pairs[0])} axes to {len(pairs[1])} places")
-    return store(np.moveaxis(a._host, pairs[0], pairs[1]))
+    return store(np.moveaxis(a._view, pairs[0], pairs[1]))
 
 
 def flip(x: Any, /, *, axis: int | tuple[int, ...] | None = None) -> Array:
     """Return the elements in reverse order along axes."""
     a = array_of("flip", x)
-    return store(np.flip(a._host, axes_of("flip", axis, a.ndim)))
+    return store(np.flip(a._view, axes_of("flip", axis, a.ndim)))
 
 
 def roll(
@@ -149,24 +149,24 @@ def roll(
     for one in axis if isinstance(axis, tuple) else () if axis is None else (axis,):
         axis_of("roll", one, a.ndim)
     with numpy_errors("roll", a):
-        return store(np.roll(a._host, shift, axis))
+        return store(np.roll(a._view, shift, axis))
 
 
 def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Array:
     """Return each element ``repeats`` times, along an axis or of the flattened array."""
     a = array_of("repeat", x)
-    times = repeats if isinstance(repeats, int) else array_of("repeat", repeats)._host
+    times = repeats if isinstance(repeats, int) else array_of("repeat", repeats)._view
     at = None if axis is None else axis_of("repeat", axis, a.ndim)
     if not isinstance(times, int) and times.dtype not in dtypes.INTEGERS:
         raise DTypeError(f"repeat: repeats of {times.dtype}; needs integers")
     if np.any(np.less(times, 0)):
         raise RangeError("repeat: repeats below 0; needs 0 or more")
     with numpy_errors("repeat", a):
-        return store(np.repeat(a._host, times, at))
+        return store(np.repeat(a._view, times, at))
 
 
 def tile(x: Any, repetitions: tuple[int, ...], /) -> Array:
     """Return the array laid side by side, so often along each axis."""
     a = array_of("tile", x)
     with numpy_errors("tile", a):
-        return store(np.tile(a._host, repetitions))
+        return store(np.tile(a._view, repetitions))

@@ -26,7 +26,7 @@ def _into(name: str, a: Any, b: Any) -> Any:
         raise ShapeError(f"{name} in place: shape {a.shape} would become {result.shape}")
     if result.dtype != a.dtype:
         raise DTypeError(f"{name} in place: {a.dtype} would become {result.dtype}")
-    a._host[...] = result._host
+    a._view[...] = result._view
     return a
 
 

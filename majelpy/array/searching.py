@@ -34,7 +34,7 @@ def _extreme(name: str, x: Any, axis: int | None, keepdims: bool) -> Array:
     at = None if axis is None else axis_of(name, axis, a.ndim)
     if (a.size if at is None else a.shape[at]) == 0:
         raise ShapeError(f"{name}: shape {a.shape} has nothing along axis {axis}; needs an element")
-    return store(np.asarray(getattr(np, name)(a._host, axis=at, keepdims=keepdims)))
+    return store(np.asarray(getattr(np, name)(a._view, axis=at, keepdims=keepdims)))
 
 
 def nonzero(x: Any, /) -> tuple[Array, ...]:
@@ -42,7 +42,7 @@ def nonzero(x: Any, /) -> tuple[Array, ...]:
     a = of_kind("nonzero", x, PLAIN)
     if a.ndim == 0:
         raise ShapeError("nonzero: an array without axes has no indices")
-    return tuple(store(found) for found in np.nonzero(a._host))
+    return tuple(store(found) for found in np.nonzero(a._view))
 
 
 def where(condition: Any, x1: Any, x2: Any, /) -> Array:
@@ -51,8 +51,8 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Array:
     a, b = operands("where", None, x1, x2)
     shape = broadcast("where", choice.shape, a.shape, b.shape)
     out = empty(shape, a.dtype)
-    out._host[...] = b._host
-    np.copyto(out._host, a._host, where=choice._host)
+    out._view[...] = b._view
+    np.copyto(out._view, a._view, where=choice._view)
     return out
 
 
@@ -63,16 +63,16 @@ def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None)
         raise ShapeError(f"searchsorted: side {side!r}; needs 'left' or 'right'")
     if a.ndim != 1:
         raise ShapeError(f"searchsorted: x1 has shape {a.shape}; needs one axis")
-    order = None if sorter is None else array_of("searchsorted", sorter)._host
+    order = None if sorter is None else array_of("searchsorted", sorter)._view
     with numpy_errors("searchsorted", a, b):
-        return store(np.asarray(np.searchsorted(a._host, b._host, side, order)))  # type: ignore[call-overload]
+        return store(np.asarray(np.searchsorted(a._view, b._view, side, order)))  # type: ignore[call-overload]
 
 
 def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
     """Return the elements sorted along an axis."""
     a = of_kind("sort", x, PLAIN)
     at = axis_of("sort", axis, a.ndim)
-    found = np.sort(a._host, axis=at, kind="stable")
+    found = np.sort(a._view, axis=at, kind="stable")
     return store(np.flip(found, at) if descending else found)
 
 
@@ -81,8 +81,8 @@ def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool
     a = of_kind("argsort", x, PLAIN)
     at = axis_of("argsort", axis, a.ndim)
     if not descending:
-        return store(np.argsort(a._host, axis=at, kind="stable"))
-    found = np.argsort(np.flip(a._host, at), axis=at, kind="stable")
+        return store(np.argsort(a._view, axis=at, kind="stable"))
+    found = np.argsort(np.flip(a._view, at), axis=at, kind="stable")
     return store(np.flip(a.shape[at] - 1 - found, at))
 
 
@@ -112,7 +112,7 @@ class UniqueInverse(NamedTuple):
 def unique_all(x: Any, /) -> Unique:
     """Return the distinct values in ascending order with indices, inverse and counts."""
     a = of_kind("unique_all", x, PLAIN)
-    flat = a._host.reshape(-1)
+    flat = a._view.reshape(-1)
     order = np.argsort(flat, kind="stable")
     ordered = flat[order]
     new = np.ones(len(flat), dtypes.bool)
@@ -147,4 +147,4 @@ def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Array:
     if type(x1) in (bool, int, float) and type(x2) in (bool, int, float):
         raise DTypeError("isin: only Python numbers found; needs an array")
     a, b = operands("isin", PLAIN, x1, x2)
-    return store(np.asarray(np.isin(a._host, b._host, invert=invert)))
+    return store(np.asarray(np.isin(a._view, b._view, invert=invert)))

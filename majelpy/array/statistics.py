@@ -53,13 +53,13 @@ def _remaining(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) ->
 
 def _by_kernel(name: str, a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     out = empty(_remaining(a.shape, axes, keepdims), a.dtype)
-    launch.reduce(name, _middle(a._host, axes), out._host)
+    launch.reduce(name, _middle(a._view, axes), out._view)
     return out
 
 
 def _by_numpy(name: str, a: Array, axes: tuple[int, ...], keepdims: bool, **options: Any) -> Array:
     with numpy_errors(name, a):
-        found = getattr(np, name)(a._host, axis=axes, keepdims=keepdims, **options)
+        found = getattr(np, name)(a._view, axis=axes, keepdims=keepdims, **options)
     return store(np.asarray(found))
 
 
@@ -143,7 +143,7 @@ def var(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
     axes = axes_of("var", axis, a.ndim)
     means = mean(a, axis=axes)
     out = empty(_remaining(a.shape, axes, keepdims), a.dtype)
-    launch.reduce_squares(_middle(a._host, axes), means._host, out._host)
+    launch.reduce_squares(_middle(a._view, axes), means._view, out._view)
     freedom = math.prod(a.shape[i] for i in axes) - correction
     return divide(out, number("var", float(freedom) if freedom > 0 else 0.0, a.dtype))
 
@@ -183,14 +183,14 @@ def _cumulated(
     out = empty(a.shape, a.dtype)
     if a.dtype in dtypes.FLOATS:
         kind = "sum" if name == "cumulative_sum" else "prod"
-        launch.cumulate(kind, _middle(a._host, (at,)), out._host)
+        launch.cumulate(kind, _middle(a._view, (at,)), out._view)
     else:
         with numpy_errors(name, a):
-            plain(a._host, axis=at, dtype=a.dtype, out=out._host)
+            plain(a._view, axis=at, dtype=a.dtype, out=out._view)
     if not initial:
         return out
     first = empty((*a.shape[:at], 1, *a.shape[at + 1 :]), a.dtype)
-    first._host[...] = 0 if name == "cumulative_sum" else 1
+    first._view[...] = 0 if name == "cumulative_sum" else 1
     return concat((first, out), axis=at)
 
 
