@@ -34,8 +34,9 @@ void mj_dropout_rows(int64_t utterances, const int64_t *offsets, const int64_t *
  * has the rows offsets[n]..offsets[n+1]. */
 void mj_context_rows(int64_t utterances, const int64_t *offsets, int64_t features, int64_t context, const float *x, float *out);
 
-/* Matrix products: c(i, j) = sum over k of a(i, k) b(k, j), with any strides for a and b. */
-void mj_gemm(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_row, int64_t b_column, float *c, int64_t c_row);
+/* Matrix products: c(i, j) = sum over k, in parts, of a(i, k) b(k, j), with any strides for a and b;
+ * with more parts than one c_row is n. */
+void mj_gemm(int64_t m, int64_t n, int64_t k, int64_t parts, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_row, int64_t b_column, float *c, int64_t c_row);
 
 /* Per leaf: slots += a^T b over the leaf's rows offsets[leaf]..offsets[leaf+1]. */
 void mj_gemm_leaves(int64_t leaves, const int64_t *offsets, const int32_t *merges, int64_t m, int64_t n, const float *a, int64_t a_row, const float *b, int64_t b_row, float *slots, int64_t slot_stride);
@@ -50,16 +51,19 @@ void mj_square_sum(int64_t count, const float *x, float *out);
 void mj_mean_of(int64_t columns, const float *center, const float *sums, float count, float *out);
 void mj_scale_of(int64_t columns, const float *sums, const float *square_sums, float count, float *out);
 
-/* Recurrent layer over whole sequences, `directions` side by side: direction d reads and writes
- * columns d*hidden..(d+1)*hidden of the rows and has the weights weight[d], (hidden, hidden).
- * Odd directions run from an utterance's last frame to its first. */
-void mj_rnn_forward_rows(int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *x, const float *weight, float *h);
-void mj_rnn_backward_rows(int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *dy, const float *weight, const float *h, float *dx);
+/* Recurrent layer over whole sequences, `directions` side by side, the first of them direction
+ * `first`: direction first + d reads and writes columns d*hidden..(d+1)*hidden of the rows and has
+ * the weights weight[d], (hidden, hidden). Odd directions run from an utterance's last frame to its
+ * first. Sums over the hidden units are cut in `parts`. An utterance with carried[u] != 0 goes on
+ * from the state initial[d][u], (directions, utterances, hidden), of frames that are not here. */
+void mj_rnn_forward_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, int64_t parts, const float *x, const float *weight, const int64_t *carried, const float *initial, float *h);
+void mj_rnn_backward_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, int64_t parts, const float *dy, const float *weight, const float *h, const int64_t *carried, const float *initial, float *dx);
 /* The sum of the directions' columns, (rows, hidden), and the same columns for every direction. */
 void mj_sum_directions(int64_t rows, int64_t directions, int64_t hidden, const float *h, float *out);
 void mj_repeat_directions(int64_t rows, int64_t directions, int64_t hidden, const float *dy, float *out);
-/* Rows h of the previous step (in each direction's own order), +0 at each utterance's first. */
-void mj_rnn_previous_rows(int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *h, float *out);
+/* Rows h of the previous step (in each direction's own order); at each utterance's first step the
+ * carried state, or +0. */
+void mj_rnn_previous_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *h, const int64_t *carried, const float *initial, float *out);
 
 /* Log-softmax of rows, and CTC: labels of utterance n are labels[label_offsets[n]..]; the gradient
  * is by the logits and multiplied by `scale`. */

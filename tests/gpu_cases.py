@@ -140,8 +140,11 @@ def batches() -> Iterator[Case]:
         out = Out((rows, directions * hidden))
         arguments = (rows, directions, hidden, dy, out)
         yield Case(f"repeat directions {shape}", "mj_repeat_directions", arguments)
-        arguments = (directions, n, offsets, hidden, h, out)
+        arguments = (0, directions, n, offsets, hidden, h, None, None, out)
         yield Case(f"previous {shape}", "mj_rnn_previous_rows", arguments)
+        initial = touchy_data((directions, n, hidden), 5)
+        arguments = (1, directions, n, offsets, hidden, h, ids % 2, initial, out)
+        yield Case(f"previous carried {shape}", "mj_rnn_previous_rows", arguments)
 
 
 def sums() -> Iterator[Case]:
@@ -178,18 +181,24 @@ def products() -> Iterator[Case]:
                 yield Case(
                     f"gemm {m}x{n}x{k} {a_columns:d}{b_columns:d}",
                     "mj_gemm",
-                    (m, n, k, a, *a_strides, b, *b_strides, c, n + 2),
+                    (m, n, k, 1, a, *a_strides, b, *b_strides, c, n + 2),
                 )
     tiny = touchy_data((40, 300), 5, tiny=True), touchy_data((300, 70), 6, tiny=True)
     yield Case(
         "gemm of denormals",
         "mj_gemm",
-        (40, 70, 300, tiny[0], 300, 1, tiny[1], 70, 1, Out((40, 70)), 70),
+        (40, 70, 300, 1, tiny[0], 300, 1, tiny[1], 70, 1, Out((40, 70)), 70),
     )
     wide = touchy_data((20, 3 * 50), 7), touchy_data((50, 40), 8)
     yield Case(
-        "gemm strided", "mj_gemm", (20, 40, 50, wide[0], 150, 3, wide[1], 40, 1, Out((20, 40)), 40)
+        "gemm strided",
+        "mj_gemm",
+        (20, 40, 50, 1, wide[0], 150, 3, wide[1], 40, 1, Out((20, 40)), 40),
     )
+    for parts, k in ((2, 32), (3, 100), (4, 700), (7, 513)):
+        a, b = touchy_data((30, k), 9), touchy_data((k, 40), 10)
+        arguments: tuple[Any, ...] = (30, 40, k, parts, a, k, 1, b, 40, 1, Out((30, 40)), 40)
+        yield Case(f"gemm {k} in {parts} parts", "mj_gemm", arguments)
     for lengths, m, n in (([300], 33, 20), ([5, 0, 600, 1], 40, 70), ([20] * 7, 130, 140)):
         leaves, rows = len(lengths), sum(lengths)
         merges = program(leaves)
@@ -210,9 +219,26 @@ def recurrences() -> Iterator[Case]:
         weight = level_data((directions, hidden, hidden), 2, 0.5)
         dy, h = level_data(shape, 3), level_data(shape, 4, 32.0)
         name = f"{directions} {len(lengths)} {hidden}"
-        common = (directions, len(lengths), offsets, hidden)
-        yield Case(f"rnn forward {name}", "mj_rnn_forward_rows", (*common, x, weight, Out(shape)))
-        arguments = (*common, dy, weight, h, Out(shape))
+        common = (0, directions, len(lengths), offsets, hidden, 1)
+        whole = (None, None, Out(shape))
+        yield Case(f"rnn forward {name}", "mj_rnn_forward_rows", (*common, x, weight, *whole))
+        arguments = (*common, dy, weight, h, *whole)
+        yield Case(f"rnn backward {name}", "mj_rnn_backward_rows", arguments)
+    for first, directions, hidden, parts in (
+        *((1, 1, 33, 1), (0, 2, 64, 3), (1, 2, 100, 4)),
+        *((0, 1, 520, 2), (0, 1, 600, 2)),
+    ):
+        offsets, n = offsets_of(LENGTHS[:5]), 5
+        shape = (int(offsets[-1]), directions * hidden)
+        x = level_data(shape, 5)
+        weight = level_data((directions, hidden, hidden), 6, 2.0 / hidden**0.5)
+        dy, h = level_data(shape, 7), level_data(shape, 8, 32.0)
+        initial = level_data((directions, n, hidden), 9, 16.0)
+        common = (first, directions, n, offsets, hidden, parts)
+        carried = (np.array([1, 0, 1, 1, 0]), initial, Out(shape))
+        name = f"carried {first} {directions} {hidden} in {parts}"
+        yield Case(f"rnn forward {name}", "mj_rnn_forward_rows", (*common, x, weight, *carried))
+        arguments = (*common, dy, weight, h, *carried)
         yield Case(f"rnn backward {name}", "mj_rnn_backward_rows", arguments)
 
 

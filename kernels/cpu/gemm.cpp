@@ -124,8 +124,3 @@ void gemm(int64_t m, int64_t n, int64_t k, Operand a, Operand b, float *c, int64
 }
 
 }  // namespace mj
-
-void mj_gemm(int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row, int64_t a_column, const float *b,
-             int64_t b_row, int64_t b_column, float *c, int64_t c_row) {
-  mj::gemm(m, n, k, {a, a_row, a_column}, {b, b_row, b_column}, c, c_row);
-}

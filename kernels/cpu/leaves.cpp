@@ -4,6 +4,8 @@
  * often as the program `merges` says (majelpy/comm/tree.py), so at most log2(leaves) + 1
  * vectors are open. Merges add left + right.
  */
+#include <string.h>
+
 #include <algorithm>
 
 #include "../entry_points.h"
@@ -57,6 +59,27 @@ void sum_columns(int64_t rows, int64_t columns, const float *x, int64_t x_row, f
 const auto itself = [](auto x, int64_t) { return x; };
 
 }  // namespace
+
+void mj_gemm(int64_t m, int64_t n, int64_t k, int64_t parts, const float *a, int64_t a_row, int64_t a_column,
+             const float *b, int64_t b_row, int64_t b_column, float *c, int64_t c_row) {
+  if (parts == 1) {
+    mj::gemm(m, n, k, {a, a_row, a_column}, {b, b_row, b_column}, c, c_row);
+    return;
+  }
+  int32_t merges[MJ_MOST_PARTS];
+  int height = 0, most = 0;
+  for (int64_t part = 0; part < parts; part++) {
+    most = std::max(most, ++height);
+    merges[part] = mj_merges_after(part, parts, height);
+    height -= merges[part];
+  }
+  float *slots = mj::workspace_of<float>(mj::LATTICE, most * m * n);
+  over_leaves(parts, merges, m, n, slots, m * n, [&](int64_t part, float *slot) {
+    const int64_t start = mj_part_start(k, parts, part), terms = mj_part_start(k, parts, part + 1) - start;
+    mj::gemm(m, n, terms, {a + start * a_column, a_row, a_column}, {b + start * b_row, b_row, b_column}, slot, n);
+  });
+  memcpy(c, slots, m * n * sizeof(float));
+}
 
 void mj_gemm_leaves(int64_t leaves, const int64_t *offsets, const int32_t *merges, int64_t m, int64_t n, const float *a,
                     int64_t a_row, const float *b, int64_t b_row, float *slots, int64_t slot_stride) {

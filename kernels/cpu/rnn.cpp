@@ -9,6 +9,9 @@
  * The weight is packed once per call: panel p of chunk c holds COLUMNS columns, so that a step
  * reads it in order. The state of the step before is kept in a small row-major buffer whose rows
  * are one vector longer than the layer, lest all rows fall into the same cache set.
+ *
+ * A sum over the hidden units may be cut in parts; then the packed weight has more, shorter chunks.
+ * An utterance that is carried on has a recurrent term at its first step too, of a state given.
  */
 #include <algorithm>
 #include <numeric>
@@ -28,30 +31,49 @@ using mj::store_some;
 using mj::TILE_ROWS;
 
 struct Sequences {
-  int64_t directions, utterances, hidden;
-  const int64_t *offsets;
+  int64_t first, directions, utterances, hidden, parts;
+  const int64_t *offsets, *carried;
+  const float *initial;
   std::vector<int64_t> sorted; /* utterances, longest first, equal ones in order */
 
-  Sequences(int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden)
-      : directions(directions), utterances(utterances), hidden(hidden), offsets(offsets), sorted(utterances) {
+  Sequences(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, int64_t parts,
+            const int64_t *carried, const float *initial)
+      : first(first), directions(directions), utterances(utterances), hidden(hidden), parts(parts), offsets(offsets),
+        carried(carried), initial(initial), sorted(utterances) {
     std::iota(sorted.begin(), sorted.end(), int64_t{0});
     std::stable_sort(sorted.begin(), sorted.end(), [&](int64_t a, int64_t b) { return length(a) > length(b); });
   }
   int64_t length(int64_t utterance) const { return offsets[utterance + 1] - offsets[utterance]; }
+  /* The state that utterance u of direction d goes on from, or null. */
+  const float *before(int64_t d, int64_t u) const {
+    return carried && carried[u] ? initial + (d * utterances + u) * hidden : nullptr;
+  }
   int64_t groups() const { return (utterances + TILE_ROWS - 1) / TILE_ROWS; }
 };
 
 int64_t panels(int64_t hidden) { return (hidden + COLUMNS - 1) / COLUMNS; }
 
 /* All panels of w(k, j), chunk after chunk. */
-void pack_weight(int64_t hidden, const float *w, int64_t k_stride, int64_t j_stride, float *packed) {
+void pack_weight(int64_t hidden, int64_t parts, const float *w, int64_t k_stride, int64_t j_stride, float *packed) {
   mj::parallel(panels(hidden), [&](int64_t p) {
-    for (int64_t k0 = 0; k0 < hidden; k0 += MJ_CHUNK) {
-      const int64_t depth = std::min<int64_t>(MJ_CHUNK, hidden - k0);
-      mj::pack_panel(depth, std::min(COLUMNS, hidden - p * COLUMNS), w + k0 * k_stride + p * COLUMNS * j_stride, k_stride,
-                     j_stride, packed + k0 * panels(hidden) * COLUMNS + p * COLUMNS * depth);
+    for (int64_t part = 0; part < parts; part++) {
+      const int64_t stop = mj_part_start(hidden, parts, part + 1);
+      for (int64_t k0 = mj_part_start(hidden, parts, part); k0 < stop; k0 += MJ_CHUNK) {
+        const int64_t depth = std::min<int64_t>(MJ_CHUNK, stop - k0);
+        mj::pack_panel(depth, std::min(COLUMNS, hidden - p * COLUMNS), w + k0 * k_stride + p * COLUMNS * j_stride,
+                       k_stride, j_stride, packed + k0 * panels(hidden) * COLUMNS + p * COLUMNS * depth);
+      }
     }
   });
+}
+
+template <int ROWS> mj::Tile<ROWS> add_tiles(const mj::Tile<ROWS> &left, const mj::Tile<ROWS> &right) {
+  mj::Tile<ROWS> sum;
+#pragma GCC unroll 16
+  for (int i = 0; i < ROWS; i++) {
+    for (int v = 0; v < 2; v++) sum.at[i][v] = mj_total(false, left.at[i][v], right.at[i][v]);
+  }
+  return sum;
 }
 
 /* What a step makes of its input and the recurrent sum. `other` is read at the same place. */
@@ -68,24 +90,19 @@ struct Backward {
 template <class Step> struct Group {
   const float *x, *other, *packed;
   float *out;
-  int64_t stride, column, hidden;
+  int64_t stride, column, hidden, parts;
 
   template <int ROWS>
   void columns(const int64_t *rows, int64_t panel, const float *state, int64_t state_row, float *next) const {
     const int64_t j0 = panel * COLUMNS;
-    const auto chunk_sums = [&](int64_t k0) {
-      const int64_t depth = std::min<int64_t>(MJ_CHUNK, hidden - k0);
+    const auto chunk_sums = [&](int64_t k0, int64_t depth) {
       const float *weights = packed + k0 * panels(hidden) * COLUMNS + panel * COLUMNS * depth;
       return mj::multiply_chunk<ROWS>(depth, state + k0, state_row, 1, weights);
     };
-    mj::Tile<ROWS> total = chunk_sums(0);
-    for (int64_t k0 = MJ_CHUNK; k0 < hidden; k0 += MJ_CHUNK) {
-      const mj::Tile<ROWS> chunk = chunk_sums(k0);
-#pragma GCC unroll 16
-      for (int i = 0; i < ROWS; i++) {
-        for (int v = 0; v < 2; v++) total.at[i][v] = mj_total(false, total.at[i][v], chunk.at[i][v]);
-      }
-    }
+    mj::Tile<ROWS> stack[MJ_MOST_OPEN];
+    const auto open = [&](int height) -> mj::Tile<ROWS> & { return stack[height]; };
+    const mj::Tile<ROWS> total =
+        mj_sum_in_parts<mj::Tile<ROWS>>(hidden, parts, chunk_sums, open, add_tiles<ROWS>);
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; i++) {
       for (int v = 0; v < 2; v++) {
@@ -98,8 +115,15 @@ template <class Step> struct Group {
     }
   }
 
-  void first_step(const int64_t *rows, int64_t count, int64_t state_row, float *next) const {
-    for (int64_t i = 0; i < count; i++) {
+  /* The first step of utterance `i` of a group; `initial` is the state it is carried on from, or null. */
+  void first_step(const int64_t *rows, int64_t i, const float *initial, int64_t state_row, float *before,
+                  float *next) const {
+    if (initial) {
+      memcpy(before + i * state_row, initial, hidden * sizeof(float));
+      for (int64_t p = 0; p < panels(hidden); p++) {
+        columns<1>(rows + i, p, before + i * state_row, state_row, next + i * state_row);
+      }
+    } else {
       for (int64_t j = 0; j < hidden; j += MJ_LANES) {
         const int64_t live = hidden - j, at = rows[i] * stride + column + j;
         const mj_vf y = Step::first(load_some(x + at, live), load_some(other + at, live));
@@ -118,16 +142,16 @@ void run(const Sequences &all, const float *x, const float *other, const float *
   float *packed = mj::workspace_of<float>(mj::PACKED_B, all.directions * packed_size);
   for (int64_t d = 0; d < all.directions; d++) {
     const float *w = weight + d * hidden * hidden;
-    pack_weight(hidden, w, transposed ? hidden : 1, transposed ? 1 : hidden, packed + d * packed_size);
+    pack_weight(hidden, all.parts, w, transposed ? hidden : 1, transposed ? 1 : hidden, packed + d * packed_size);
   }
   mj::parallel(all.directions * all.groups(), [&](int64_t task) {
     const int64_t d = task % all.directions, g = task / all.directions;
-    const bool reversed = (d % 2 == 1) != flipped;
+    const bool reversed = ((all.first + d) % 2 == 1) != flipped;
     const int64_t first = all.utterances * g / all.groups(), last = all.utterances * (g + 1) / all.groups();
     const int64_t *members = all.sorted.data() + first;
     const int64_t state_row = (hidden + MJ_LANES - 1) / MJ_LANES * MJ_LANES + MJ_LANES;
     float *state = mj::workspace_of<float>(mj::STATE, 2 * TILE_ROWS * state_row);
-    const Group<Step> group{x, other, packed + d * packed_size, out, all.directions * hidden, d * hidden, hidden};
+    const Group<Step> group{x, other, packed + d * packed_size, out, all.directions * hidden, d * hidden, hidden, all.parts};
     int64_t count = last - first;
     for (int64_t s = 0;; s++) {
       while (count > 0 && all.length(members[count - 1]) <= s) count--;
@@ -139,7 +163,9 @@ void run(const Sequences &all, const float *x, const float *other, const float *
       }
       float *before = state + (s % 2) * TILE_ROWS * state_row, *next = state + ((s + 1) % 2) * TILE_ROWS * state_row;
       if (s == 0) {
-        group.first_step(rows, count, state_row, next);
+        for (int64_t i = 0; i < count; i++) {
+          group.first_step(rows, i, all.before(d, members[i]), state_row, before, next);
+        }
         continue;
       }
       mj::with_rows(count, [&](auto size) {
@@ -153,26 +179,32 @@ void run(const Sequences &all, const float *x, const float *other, const float *
 
 }  // namespace
 
-void mj_rnn_forward_rows(int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *x,
-                         const float *weight, float *h) {
-  run<Forward>(Sequences(directions, utterances, offsets, hidden), x, x, weight, false, false, h);
+void mj_rnn_forward_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden,
+                         int64_t parts, const float *x, const float *weight, const int64_t *carried,
+                         const float *initial, float *h) {
+  const Sequences all(first, directions, utterances, offsets, hidden, parts, carried, initial);
+  run<Forward>(all, x, x, weight, false, false, h);
 }
 
-void mj_rnn_backward_rows(int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *dy,
-                          const float *weight, const float *h, float *dx) {
-  run<Backward>(Sequences(directions, utterances, offsets, hidden), dy, h, weight, true, true, dx);
+void mj_rnn_backward_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden,
+                          int64_t parts, const float *dy, const float *weight, const float *h, const int64_t *carried,
+                          const float *initial, float *dx) {
+  const Sequences all(first, directions, utterances, offsets, hidden, parts, carried, initial);
+  run<Backward>(all, dy, h, weight, true, true, dx);
 }
 
-void mj_rnn_previous_rows(int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *h,
-                          float *out) {
+void mj_rnn_previous_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden,
+                          const float *h, const int64_t *carried, const float *initial, float *out) {
   const int64_t stride = directions * hidden;
   mj::parallel(utterances, [&](int64_t u) {
     for (int64_t row = offsets[u]; row < offsets[u + 1]; row++) {
       for (int64_t d = 0; d < directions; d++) {
-        const int64_t before = d % 2 == 1 ? row + 1 : row - 1;
+        const int64_t before = (first + d) % 2 == 1 ? row + 1 : row - 1;
         float *to = out + row * stride + d * hidden;
         if (before >= offsets[u] && before < offsets[u + 1]) {
           memcpy(to, h + before * stride + d * hidden, hidden * sizeof(float));
+        } else if (carried && carried[u]) {
+          memcpy(to, initial + (d * utterances + u) * hidden, hidden * sizeof(float));
         } else {
           memset(to, 0, hidden * sizeof(float));
         }

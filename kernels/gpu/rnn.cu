@@ -5,7 +5,8 @@
  * owns some columns of the state, keeps their weights in shared memory over all steps, and after
  * each step waits for its team (persistent RNN, Diamos et al. 2016). Utterances are sorted longest
  * first and all start together, so those still running are always the first of their group.
- * Chunks of a recurrent sum are computed side by side, then added in ascending order.
+ * Chunks of a recurrent sum are computed side by side, then added in ascending order; parts of a
+ * sum by the tree. At the first step only utterances that are carried on have a recurrent term.
  * Back-propagation is the same recurrence in the opposite direction with the transposed weight.
  *
  * The state of a step lies in global memory, in two copies in turn, rows padded to a multiple of
@@ -29,17 +30,22 @@ struct mj_backward_step {
 
 /* Utterances in the order of `sorted`, and where their rows are. */
 struct mj_sequences {
-  mj_i64 directions, utterances, hidden;
+  mj_i64 first, directions, utterances, hidden;
   const mj_i64 *offsets, *sorted;
   mj_i64 flipped; /* 1: against the direction */
+  const mj_i64 *carried; /* null if no utterance is */
 
   MJ_DEVICE_MEMBER mj_i64 length(mj_i64 place) const { return offsets[sorted[place] + 1] - offsets[sorted[place]]; }
   /* Index of (row of that step, column 0 of that direction) in the matrices. */
   MJ_DEVICE_MEMBER mj_i64 at(mj_i64 place, mj_i64 step, mj_i64 direction) const {
     const mj_i64 u = sorted[place];
-    const bool reversed = (direction % 2 == 1) != (flipped != 0);
+    const bool reversed = ((first + direction) % 2 == 1) != (flipped != 0);
     const mj_i64 row = reversed ? offsets[u + 1] - 1 - step : offsets[u] + step;
     return (row * directions + direction) * hidden;
+  }
+  /* Whether that step has a recurrent term. */
+  MJ_DEVICE_MEMBER bool recurrent(mj_i64 place, mj_i64 step) const {
+    return step > 0 || (carried && carried[sorted[place]]);
   }
   MJ_DEVICE_MEMBER mj_i64 state_row() const { return (hidden + 3) / 4 * 4; }
 };
@@ -94,13 +100,35 @@ MJ_DEVICE void mj_recurrent_chunk(const float **h, int terms, const mj_four *wei
   }
 }
 
+/* Chunks of a sum over n units in parts, in ascending order. */
+MJ_DEVICE mj_i64 mj_chunks_of(mj_i64 n, mj_i64 parts) {
+  mj_i64 chunks = 0;
+  for (mj_i64 p = 0; p < parts; p++) {
+    chunks += (mj_part_start(n, parts, p + 1) - mj_part_start(n, parts, p) + MJ_CHUNK - 1) / MJ_CHUNK;
+  }
+  return chunks;
+}
+/* First unit and number of units of a chunk. */
+MJ_DEVICE void mj_find_chunk(mj_i64 n, mj_i64 parts, mj_i64 chunk, mj_i64 *start, int *terms) {
+  for (mj_i64 p = 0;; p++) {
+    const mj_i64 stop = mj_part_start(n, parts, p + 1);
+    *start = mj_part_start(n, parts, p) + chunk * MJ_CHUNK;
+    if (*start < stop) {
+      *terms = (int)mj_least(MJ_CHUNK, stop - *start);
+      return;
+    }
+    chunk -= (stop - mj_part_start(n, parts, p) + MJ_CHUNK - 1) / MJ_CHUNK;
+  }
+}
+
 /* Blocks (x: `columns` of the state each, y: groups, z: directions from `first_direction` on), all
  * resident. Shared memory: the weights (state_row x columns), then chunk sums (chunks x MJ_PASS x
- * columns). `state`: 2 x directions of this launch x utterances x state_row floats. */
+ * columns). `state`: 2 x directions of this launch x utterances x state_row floats, the first of the
+ * two with the states that utterances are carried on from. */
 template <class Step>
-MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64 columns, const float *x, const float *other, const float *weight, mj_i64 k_stride, mj_i64 j_stride, float *state, mj_u32 *arrived, float *out) {
+MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64 parts, mj_i64 columns, const float *x, const float *other, const float *weight, mj_i64 k_stride, mj_i64 j_stride, float *state, mj_u32 *arrived, float *out) {
   const mj_i64 hidden = all.hidden, groups = gridDim.y, group = blockIdx.y, direction = first_direction + blockIdx.z;
-  const mj_i64 j0 = blockIdx.x * columns, chunks = (hidden + MJ_CHUNK - 1) / MJ_CHUNK, state_row = all.state_row();
+  const mj_i64 j0 = blockIdx.x * columns, chunks = mj_chunks_of(hidden, parts), state_row = all.state_row();
   const mj_i64 half = gridDim.z * all.utterances * state_row;
   float *weights = mj_shared, *sums = mj_shared + state_row * columns; /* w(k, j): see mj_recurrent_chunk */
   state += blockIdx.z * all.utterances * state_row;
@@ -121,10 +149,13 @@ MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64
     float *next = state + ((s + 1) % 2) * half;
     for (mj_i64 pass = 0; pass < live; pass += MJ_PASS) {
       const mj_i64 rows = mj_least(MJ_PASS, live - pass);
-      for (mj_i64 unit = threadIdx.x; s > 0 && unit < chunks * (MJ_PASS / MJ_ROWS) * columns; unit += blockDim.x) {
+      for (mj_i64 unit = threadIdx.x; (s > 0 || all.carried) && unit < chunks * (MJ_PASS / MJ_ROWS) * columns; unit += blockDim.x) {
         const mj_i64 j = unit % columns, first = unit / columns % (MJ_PASS / MJ_ROWS) * MJ_ROWS;
-        const mj_i64 chunk = unit / columns / (MJ_PASS / MJ_ROWS), start = chunk * MJ_CHUNK;
+        const mj_i64 chunk = unit / columns / (MJ_PASS / MJ_ROWS);
         if (first >= rows || j0 + j >= hidden) continue;
+        mj_i64 start;
+        int terms;
+        mj_find_chunk(hidden, parts, chunk, &start, &terms);
         const float *of[MJ_ROWS];
         float acc[MJ_ROWS];
 #pragma unroll
@@ -132,7 +163,7 @@ MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64
           of[r] = before + ((pass + mj_least(first + r, rows - 1)) * groups + group) * state_row + start;
         }
         const mj_four *from = (const mj_four *)weights + start / 4 * columns + j;
-        mj_recurrent_chunk(of, (int)mj_least(MJ_CHUNK, hidden - start), from, columns, acc);
+        mj_recurrent_chunk(of, terms, from, columns, acc);
 #pragma unroll
         for (int r = 0; r < MJ_ROWS; r++) sums[(chunk * MJ_PASS + first + r) * columns + j] = acc[r];
       }
@@ -142,12 +173,16 @@ MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64
         if (j0 + j >= hidden) continue;
         const mj_i64 at = all.at(place, s, direction) + j0 + j;
         float y;
-        if (s == 0) {
-          y = Step::first(x[at], other[at]);
-        } else {
-          float total = 0.0f;
-          for (mj_i64 c = 0; c < chunks; c++) total = mj_total(c == 0, total, sums[(c * MJ_PASS + row) * columns + j]);
+        if (all.recurrent(place, s)) {
+          /* A finished part takes the place of a chunk that is used up. */
+          const auto slot = [=](mj_i64 c) -> float & { return sums[(c * MJ_PASS + row) * columns + j]; };
+          mj_i64 c = 0;
+          const float total = mj_sum_in_parts<float>(
+              hidden, parts, [&](mj_i64, mj_i64) { return slot(c++); }, slot,
+              [](float left, float right) { return mj_total(false, left, right); });
           y = Step::step(x[at], total, other[at]);
+        } else {
+          y = Step::first(x[at], other[at]);
         }
         out[at] = y;
         next[place * state_row + j0 + j] = y;
@@ -164,33 +199,48 @@ MJ_DEVICE void mj_one_step(const mj_sequences all, mj_i64 s, mj_i64 live, const 
   const mj_i64 d = blockIdx.z, hidden = all.hidden;
   mj_matrix(live, hidden, [=](mj_i64 place, mj_i64 j) {
     const mj_i64 at = all.at(place, s, d) + j;
-    const float y = s == 0 ? Step::first(x[at], other[at]) : Step::step(x[at], sums[(d * live + place) * hidden + j], other[at]);
+    const float y = all.recurrent(place, s) ? Step::step(x[at], sums[(d * live + place) * hidden + j], other[at]) : Step::first(x[at], other[at]);
     out[at] = y;
     state[(d * all.utterances + place) * all.state_row() + j] = y;
   });
 }
 
+/* The states that utterances are carried on from, (directions, utterances, hidden), in their sorted
+ * places; +0 where an utterance is not. Blocks (x: columns, y: utterances, z: directions). */
+MJ_KERNEL mj_rnn_carried_kernel(mj_i64 utterances, const mj_i64 *sorted, mj_i64 hidden, const mj_i64 *carried, const float *initial, float *state) {
+  const mj_i64 d = blockIdx.z, state_row = (hidden + 3) / 4 * 4;
+  mj_matrix(utterances, hidden, [=](mj_i64 place, mj_i64 j) {
+    const mj_i64 u = sorted[place];
+    state[(d * utterances + place) * state_row + j] = carried[u] ? initial[(d * utterances + u) * hidden + j] : 0.0f;
+  });
+}
+
 /* Weights of a step: forward w(k, j) = weight[j][k], backward weight[k][j]. */
-extern "C" __global__ void __launch_bounds__(512, 1) mj_rnn_forward_persistent_kernel(mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 columns, const float *x, const float *weight, float *state, mj_u32 *arrived, float *h) {
-  mj_persist<mj_forward_step>({directions, utterances, hidden, offsets, sorted, 0}, first_direction, columns, x, x, weight, 1, hidden, state, arrived, h);
+extern "C" __global__ void __launch_bounds__(512, 1) mj_rnn_forward_persistent_kernel(mj_i64 first, mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 parts, mj_i64 columns, const float *x, const float *weight, const mj_i64 *carried, float *state, mj_u32 *arrived, float *h) {
+  mj_persist<mj_forward_step>({first, directions, utterances, hidden, offsets, sorted, 0, carried}, first_direction, parts, columns, x, x, weight, 1, hidden, state, arrived, h);
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) mj_rnn_backward_persistent_kernel(mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 columns, const float *dy, const float *weight, const float *h, float *state, mj_u32 *arrived, float *dx) {
-  mj_persist<mj_backward_step>({directions, utterances, hidden, offsets, sorted, 1}, first_direction, columns, dy, h, weight, hidden, 1, state, arrived, dx);
+extern "C" __global__ void __launch_bounds__(512, 1) mj_rnn_backward_persistent_kernel(mj_i64 first, mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 parts, mj_i64 columns, const float *dy, const float *weight, const float *h, const mj_i64 *carried, float *state, mj_u32 *arrived, float *dx) {
+  mj_persist<mj_backward_step>({first, directions, utterances, hidden, offsets, sorted, 1, carried}, first_direction, parts, columns, dy, h, weight, hidden, 1, state, arrived, dx);
 }
 
-MJ_KERNEL mj_rnn_forward_step_kernel(mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 s, mj_i64 live, const float *x, const float *sums, float *state, float *h) {
-  mj_one_step<mj_forward_step>({directions, utterances, hidden, offsets, sorted, 0}, s, live, x, x, sums, state, h);
+MJ_KERNEL mj_rnn_forward_step_kernel(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, const mj_i64 *carried, mj_i64 s, mj_i64 live, const float *x, const float *sums, float *state, float *h) {
+  mj_one_step<mj_forward_step>({first, directions, utterances, hidden, offsets, sorted, 0, carried}, s, live, x, x, sums, state, h);
 }
 
-MJ_KERNEL mj_rnn_backward_step_kernel(mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 s, mj_i64 live, const float *dy, const float *h, const float *sums, float *state, float *dx) {
-  mj_one_step<mj_backward_step>({directions, utterances, hidden, offsets, sorted, 1}, s, live, dy, h, sums, state, dx);
+MJ_KERNEL mj_rnn_backward_step_kernel(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, const mj_i64 *carried, mj_i64 s, mj_i64 live, const float *dy, const float *h, const float *sums, float *state, float *dx) {
+  mj_one_step<mj_backward_step>({first, directions, utterances, hidden, offsets, sorted, 1, carried}, s, live, dy, h, sums, state, dx);
 }
 
-MJ_KERNEL mj_rnn_previous_rows_kernel(mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, mj_i64 hidden, const float *h, float *out) {
+MJ_KERNEL mj_rnn_previous_rows_kernel(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, mj_i64 hidden, const float *h, const mj_i64 *carried, const float *initial, float *out) {
   mj_utterance_rows(utterances, offsets, directions * hidden, [=](mj_i64 u, mj_i64 row, mj_i64 j) {
-    const mj_i64 before = j / hidden % 2 == 1 ? row + 1 : row - 1;
-    const bool inside = before >= offsets[u] && before < offsets[u + 1];
-    out[row * directions * hidden + j] = inside ? h[before * directions * hidden + j] : 0.0f;
+    const mj_i64 d = j / hidden, before = (first + d) % 2 == 1 ? row + 1 : row - 1;
+    float y = 0.0f;
+    if (before >= offsets[u] && before < offsets[u + 1]) {
+      y = h[before * directions * hidden + j];
+    } else if (carried && carried[u]) {
+      y = initial[(d * utterances + u) * hidden + j % hidden];
+    }
+    out[row * directions * hidden + j] = y;
   });
 }

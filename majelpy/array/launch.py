@@ -100,7 +100,7 @@ def matmul(a: Array, b: Array, out: Array) -> None:
     (m, k), n = a.shape, b.shape[1]
     on = library(out.place)
     if out.dtype == dtypes.float32:
-        on.mj_gemm(m, n, k, a.pointer, k, 1, b.pointer, n, 1, out.pointer, n)
+        on.mj_gemm(m, n, k, 1, a.pointer, k, 1, b.pointer, n, 1, out.pointer, n)
     else:
         on.mj_gemm_double(m, n, k, a.pointer, b.pointer, out.pointer)
 

@@ -21,6 +21,7 @@ maximal subtrees of the range, in order, and a stack position is a slot of memor
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from majelpy.errors import ShapeError
@@ -64,6 +65,27 @@ def leaf_range(leaves: int, size: int, position: int) -> Node:
             "needs 0 <= position < size and leaves >= 0"
         )
     return position * leaves // size, (position + 1) * leaves // size
+
+
+LINE = 16
+"""Units at whose multiples a layer is cut in parts: a cache line of floats."""
+
+
+def parts(units: int, count: int) -> list[Node]:
+    """Return the units ``(first, last)`` of each part of a layer, as even as whole lines allow.
+
+    Raises
+    ------
+    ShapeError
+        A part would be empty.
+    """
+    lines = -(-units // LINE)
+    if not 0 < count <= lines and (units, count) != (0, 1):
+        raise ShapeError(
+            f"parts: {units} units in {count} parts; needs 1 to {lines} parts of {LINE} units"
+        )
+    bounds = [min(part * lines // count * LINE, units) for part in range(count + 1)]
+    return list(itertools.pairwise(bounds))
 
 
 def node_merges(leaves: int, items: Sequence[Node]) -> list[int]:

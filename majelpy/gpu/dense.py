@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from majelpy.comm import tree
+from majelpy.gpu import sums
 from majelpy.gpu.launch import Buffer, Launcher, ceil_div, elements, host, matrix, utterance_rows
 
 _f = np.float32
@@ -193,6 +195,7 @@ def mj_gemm(
     m: int,
     n: int,
     k: int,
+    parts: int,
     a: int,
     a_row: int,
     a_column: int,
@@ -202,9 +205,18 @@ def mj_gemm(
     c: int,
     c_row: int,
 ) -> None:
-    offsets = on.upload(np.array([0, k], dtype=np.int64))
     merges = on.upload(np.zeros(1, dtype=np.int32))
-    product(on, offsets, merges, 1, m, n, (a, a_row, a_column), (b, b_column, b_row), (c, c_row, 0))
+    nodes = [on.scratch(4 * m * n) for _ in range(parts if parts > 1 else 0)]
+    for part, (first, last) in enumerate(tree.parts(k, parts)):
+        offsets = on.upload(np.array([first, last], dtype=np.int64))
+        to = (nodes[part].pointer, n, 0) if nodes else (c, c_row, 0)
+        product(on, offsets, merges, 1, m, n, (a, a_row, a_column), (b, b_column, b_row), to)
+    if nodes:
+        addresses = np.array([node.pointer for node in nodes], dtype=np.int64)
+        program = np.array(tree.merges(parts, 0, parts), dtype=np.int32)
+        target = np.array([c], dtype=np.int64)
+        operands = (addresses.ctypes.data, program.ctypes.data, 1, target.ctypes.data)
+        sums.mj_tree_sum(on, parts, *operands, m * n)
 
 
 def mj_gemm_leaves(

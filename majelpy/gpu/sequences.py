@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from majelpy.comm import tree
 from majelpy.gpu.dense import product
 from majelpy.gpu.launch import (
     THREADS,
+    Buffer,
     Launcher,
     ceil_div,
     elements,
@@ -24,7 +26,12 @@ PASS, PERSISTENT_THREADS, FEWEST_COLUMNS = 32, 512, 8
 
 
 def persistent_shape(
-    multiprocessors: int, shared_bytes: int, directions: int, utterances: int, hidden: int
+    multiprocessors: int,
+    shared_bytes: int,
+    directions: int,
+    utterances: int,
+    hidden: int,
+    parts: int,
 ) -> tuple[int, int, int] | None:
     """Return columns of a block, groups of utterances, and directions of a launch.
 
@@ -36,25 +43,30 @@ def persistent_shape(
         if blocks == 0:
             continue
         columns = min(hidden, max(ceil_div(hidden, blocks), FEWEST_COLUMNS))
-        if _persistent_bytes(hidden, columns) <= shared_bytes:
+        if _persistent_bytes(hidden, parts, columns) <= shared_bytes:
             groups = max(1, min(blocks // ceil_div(hidden, columns), utterances))
             return columns, groups, side_by_side
     return None
 
 
-def _persistent_bytes(hidden: int, columns: int) -> int:
+def _persistent_bytes(hidden: int, parts: int, columns: int) -> int:
     """Shared memory of a block: the weights of its columns, and the sums of chunks."""
-    return 4 * columns * (ceil_div(hidden, 4) * 4 + ceil_div(hidden, CHUNK) * PASS)
+    chunks = sum(ceil_div(last - first, CHUNK) for first, last in tree.parts(hidden, parts))
+    return 4 * columns * (ceil_div(hidden, 4) * 4 + chunks * PASS)
 
 
 def _recurrent(
     on: Launcher,
     name: str,
+    first: int,
     directions: int,
     utterances: int,
     offsets: int,
     hidden: int,
+    parts: int,
     operands: tuple[int, int, int],
+    carried: int | None,
+    initial: int | None,
     out: int,
     backward: bool,
 ) -> None:
@@ -64,47 +76,57 @@ def _recurrent(
     if utterances == 0 or hidden == 0 or directions == 0 or rows[-1] == 0:
         return
     order = np.argsort(-lengths, kind="stable").astype(np.int64)
-    shape = persistent_shape(on.multiprocessors, on.shared_bytes, directions, utterances, hidden)
+    shape = persistent_shape(
+        on.multiprocessors, on.shared_bytes, directions, utterances, hidden, parts
+    )
     where, places = on.upload(rows), on.upload(order)
+    goes_on = on.upload(host(carried, utterances, np.int64)) if carried else None
     x, weight, h = operands
     read = (x, weight, h) if backward else (x, weight)
     state_row = ceil_div(hidden, 4) * 4
     if shape is not None:
         columns, groups, at_once = shape
         state = on.scratch(4 * 2 * at_once * utterances * state_row)
-        for first in range(0, directions, at_once):
+        for start in range(0, directions, at_once):
+            if goes_on:
+                from_here = (initial or 0) + 4 * start * utterances * hidden
+                _carry(on, at_once, utterances, places, hidden, goes_on, from_here, state)
             arrived = on.upload(np.zeros(at_once * groups, dtype=np.uint32))
             on.launch(
                 f"mj_rnn_{name}_persistent_kernel",
                 (ceil_div(hidden, columns), groups, at_once),
                 (PERSISTENT_THREADS,),
                 (
-                    *(directions, first, utterances, where, places, hidden, columns),
-                    *(*read, state, arrived, out),
+                    *(first, directions, start, utterances, where, places, hidden, parts, columns),
+                    *(*read, goes_on or 0, state, arrived, out),
                 ),
-                shared=_persistent_bytes(hidden, columns),
+                shared=_persistent_bytes(hidden, parts, columns),
                 together=True,
             )
         return
     state = on.scratch(4 * directions * utterances * state_row)
-    sums = on.scratch(4 * directions * utterances * hidden)
-    terms = on.upload(np.array([0, hidden], dtype=np.int64))
-    merges = on.upload(np.zeros(1, dtype=np.int32))
+    if goes_on:
+        _carry(on, directions, utterances, places, hidden, goes_on, initial or 0, state)
+    depth = tree.depth(parts, 0, parts)
+    sums = on.scratch(4 * depth * directions * utterances * hidden)
+    bounds = [start for start, _ in tree.parts(hidden, parts)]
+    terms = on.upload(np.array([*bounds, hidden], dtype=np.int64))
+    merges = on.upload(np.array(tree.merges(parts, 0, parts), dtype=np.int32))
     for step in range(int(lengths.max())):
         live = int((lengths > step).sum())
-        for d in range(directions if step else 0):
+        for d in range(directions if step or goes_on else 0):
             left = (state.pointer + 4 * d * utterances * state_row, state_row, 1)
             matrix_of_d = weight + 4 * d * hidden * hidden
             right = (matrix_of_d, 1, hidden) if backward else (matrix_of_d, hidden, 1)
-            to = (sums.pointer + 4 * d * live * hidden, hidden, 0)
-            product(on, terms, merges, 1, live, hidden, left, right, to)
+            to = (sums.pointer + 4 * d * live * hidden, hidden, directions * live * hidden)
+            product(on, terms, merges, parts, live, hidden, left, right, to)
         matrix(
             on,
             f"mj_rnn_{name}_step_kernel",
             live,
             hidden,
             (
-                *(directions, utterances, where, places, hidden, step, live),
+                *(first, directions, utterances, where, places, hidden, goes_on or 0, step, live),
                 *((x, h) if backward else (x,)),
                 *(sums, state, out),
             ),
@@ -112,40 +134,74 @@ def _recurrent(
         )
 
 
+def _carry(
+    on: Launcher,
+    directions: int,
+    utterances: int,
+    places: Buffer,
+    hidden: int,
+    carried: Buffer,
+    initial: int,
+    state: Buffer,
+) -> None:
+    """Put the states that utterances are carried on from where the first step reads them."""
+    arguments = (utterances, places, hidden, carried, initial, state)
+    matrix(on, "mj_rnn_carried_kernel", utterances, hidden, arguments, layers=directions)
+
+
 def mj_rnn_forward_rows(
     on: Launcher,
+    first: int,
     directions: int,
     utterances: int,
     offsets: int,
     hidden: int,
+    parts: int,
     x: int,
     weight: int,
+    carried: int | None,
+    initial: int | None,
     h: int,
 ) -> None:
-    operands = (x, weight, x)
-    _recurrent(on, "forward", directions, utterances, offsets, hidden, operands, h, False)
+    sizes = (first, directions, utterances, offsets, hidden, parts)
+    _recurrent(on, "forward", *sizes, (x, weight, x), carried, initial, h, False)
 
 
 def mj_rnn_backward_rows(
     on: Launcher,
+    first: int,
     directions: int,
     utterances: int,
     offsets: int,
     hidden: int,
+    parts: int,
     dy: int,
     weight: int,
     h: int,
+    carried: int | None,
+    initial: int | None,
     dx: int,
 ) -> None:
-    operands = (dy, weight, h)
-    _recurrent(on, "backward", directions, utterances, offsets, hidden, operands, dx, True)
+    sizes = (first, directions, utterances, offsets, hidden, parts)
+    _recurrent(on, "backward", *sizes, (dy, weight, h), carried, initial, dx, True)
 
 
 def mj_rnn_previous_rows(
-    on: Launcher, directions: int, utterances: int, offsets: int, hidden: int, h: int, out: int
+    on: Launcher,
+    first: int,
+    directions: int,
+    utterances: int,
+    offsets: int,
+    hidden: int,
+    h: int,
+    carried: int | None,
+    initial: int | None,
+    out: int,
 ) -> None:
     rows = host(offsets, utterances + 1, np.int64)
-    arguments = (directions, utterances, on.upload(rows), hidden, h, out)
+    goes_on = on.upload(host(carried, utterances, np.int64)) if carried else None
+    states = (h, goes_on or 0, initial or 0)
+    arguments = (first, directions, utterances, on.upload(rows), hidden, *states, out)
     utterance_rows(on, "mj_rnn_previous_rows_kernel", rows, directions * hidden, arguments)
 
 
@@ -187,7 +243,13 @@ def mj_ctc(
     )
     threads = min(1024, max(32, 1 << int(states.max() - 1).bit_length()))
     shared = 4 * threads
-    on.launch("mj_ctc_lattice_kernel", (utterances,), (threads,), (*common, losses), shared=shared)
+    on.launch(
+        "mj_ctc_lattice_kernel",
+        (utterances,),
+        (threads,),
+        (*common, losses),
+        shared=shared,
+    )
     grid = (min(int(frames.max()), 1024), utterances)
     arguments = (*common, np.float32(scale), gradient)
     on.launch("mj_ctc_gradient_kernel", grid, (128,), arguments, shared=4 * 128)

@@ -18,6 +18,7 @@ from majelpy.ops.leaves import Leaves, gemm_leaves, sum_leaves, tree_sum
 from majelpy.ops.optim import learning_rate, nesterov, norm_and_factor
 from majelpy.ops.random import Dropout, permutation, uniform, words
 from majelpy.ops.rnn import (
+    Carried,
     repeat_directions,
     rnn_backward,
     rnn_forward,
@@ -28,6 +29,7 @@ from majelpy.ops.spectrogram import spectrogram
 from majelpy.ops.statistics import mean_of, scale_of, square_sum, sum_deviations, sum_rows
 
 __all__ = [
+    "Carried",
     "Dropout",
     "Leaves",
     "add",

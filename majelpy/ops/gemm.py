@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from majelpy.array import Array, empty
+from majelpy.comm import tree
 from majelpy.errors import ShapeError
 from majelpy.native import library
 from majelpy.ops import check
 
 
-def gemm(a: Any, b: Any, *, transpose_a: bool = False, transpose_b: bool = False) -> Array:
+def gemm(
+    a: Any, b: Any, *, transpose_a: bool = False, transpose_b: bool = False, parts: int = 1
+) -> Array:
     """Return the matrix product op(a) op(b).
 
     Parameters
     ----------
     a : (m, k) float32, or (k, m) with ``transpose_a``
     b : (k, n) float32, or (n, k) with ``transpose_b``
+    parts : int
+        Cut the sum over k in so many parts (majelpy/comm/tree.py).
 
     Returns
     -------
@@ -25,12 +30,12 @@ def gemm(a: Any, b: Any, *, transpose_a: bool = False, transpose_b: bool = False
     Raises
     ------
     ShapeError
-        If the inner sizes differ.
+        If the inner sizes differ, or there are too many parts.
 
     Notes
     -----
     Order: each output is the canonical sum over k: fma upwards from +0 in chunks of 256 terms,
-    chunk sums added in ascending order.
+    chunk sums added in ascending order; parts by the tree.
     """
     x, y = check.matrix("gemm", "a", a), check.matrix("gemm", "b", b)
     m, k = x.shape[::-1] if transpose_a else x.shape
@@ -41,8 +46,9 @@ def gemm(a: Any, b: Any, *, transpose_a: bool = False, transpose_b: bool = False
             f"{'b^T' if transpose_b else 'b'} is ({inner}, {n}); "
             f"inner sizes {k} and {inner} differ"
         )
+    tree.parts(k, parts)
     out = empty((m, n))
     a_strides = (1, x.shape[1]) if transpose_a else (x.shape[1], 1)
     b_strides = (1, y.shape[1]) if transpose_b else (y.shape[1], 1)
-    library().mj_gemm(m, n, k, x.pointer, *a_strides, y.pointer, *b_strides, out.pointer, n)
+    library().mj_gemm(m, n, k, parts, x.pointer, *a_strides, y.pointer, *b_strides, out.pointer, n)
     return out

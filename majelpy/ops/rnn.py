@@ -5,12 +5,48 @@ Bodies: kernels/rnn.h; driver: kernels/cpu/rnn.cpp.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from majelpy.array import Array, empty
+from majelpy.comm import tree
 from majelpy.errors import ShapeError
 from majelpy.native import library
 from majelpy.ops import check
+
+
+@dataclass(frozen=True)
+class Carried:
+    """States that utterances go on from, of frames that are not here.
+
+    Attributes
+    ----------
+    which : (N,) int64
+        1 where an utterance goes on, 0 where it starts or ends here.
+    state : (directions, N, hidden) float32
+        Forward h, backward the gradient before the rectifier, of the step before.
+    """
+
+    which: np.ndarray
+    state: Array
+
+    def of(self, operation: str, directions: int, rows: np.ndarray, hidden: int) -> tuple[int, int]:
+        """Addresses, checked against the layer's sizes."""
+        needed = (directions, len(rows) - 1, hidden)
+        if self.state.shape != needed or self.which.shape != needed[1:2]:
+            raise ShapeError(
+                f"{operation}: carried states {self.state.shape} of {self.which.shape} utterances; "
+                f"needs {needed}"
+            )
+        return self.which.ctypes.data, self.state.pointer
+
+
+def _carried(
+    carried: Carried | None, operation: str, directions: int, rows: np.ndarray, hidden: int
+) -> tuple[int | None, int | None]:
+    return (None, None) if carried is None else carried.of(operation, directions, rows, hidden)
 
 
 def _sizes(operation: str, x: Array, weight: Array) -> tuple[int, int]:
@@ -28,7 +64,15 @@ def _divides(operation: str, x: Array, directions: int) -> None:
         raise ShapeError(f"{operation}: {x.shape[1]} columns for {directions} directions")
 
 
-def rnn_forward(x: Any, offsets: Any, weight: Any) -> Array:
+def rnn_forward(
+    x: Any,
+    offsets: Any,
+    weight: Any,
+    *,
+    parts: int = 1,
+    first: int = 0,
+    carried: Carried | None = None,
+) -> Array:
     """Return h with h_t = clip(x_t + W h_{t-1}), for each direction over its own columns.
 
     Parameters
@@ -39,6 +83,12 @@ def rnn_forward(x: Any, offsets: Any, weight: Any) -> Array:
         First row of each utterance, and the number of rows.
     weight : (directions, hidden, hidden) float32
         Odd directions run from an utterance's last frame to its first.
+    parts : int
+        Cut the sum over the hidden units in so many parts (majelpy/comm/tree.py).
+    first : int
+        Number of the first direction.
+    carried : Carried, optional
+        Where an utterance's frames before these are elsewhere.
 
     Returns
     -------
@@ -46,7 +96,8 @@ def rnn_forward(x: Any, offsets: Any, weight: Any) -> Array:
 
     Notes
     -----
-    Order: the recurrent product is a canonical sum over the hidden units, added to x_t.
+    Order: the recurrent product is a canonical sum over the hidden units (parts by the tree),
+    added to x_t.
 
     References
     ----------
@@ -55,47 +106,70 @@ def rnn_forward(x: Any, offsets: Any, weight: Any) -> Array:
     a, w = check.matrix("rnn_forward", "x", x), check.of_rank("rnn_forward", "weight", weight, 3)
     directions, hidden = _sizes("rnn_forward", a, w)
     rows = check.offsets("rnn_forward", offsets, a.shape[0])
+    tree.parts(hidden, parts)
     h = empty(a.shape)
     library().mj_rnn_forward_rows(
-        directions, len(rows) - 1, rows.ctypes.data, hidden, a.pointer, w.pointer, h.pointer
+        *(first, directions, len(rows) - 1, rows.ctypes.data, hidden, parts),
+        *(a.pointer, w.pointer),
+        *_carried(carried, "rnn_forward", directions, rows, hidden),
+        h.pointer,
     )
     return h
 
 
-def rnn_backward(dy: Any, offsets: Any, weight: Any, h: Any) -> Array:
+def rnn_backward(
+    dy: Any,
+    offsets: Any,
+    weight: Any,
+    h: Any,
+    *,
+    parts: int = 1,
+    first: int = 0,
+    carried: Carried | None = None,
+) -> Array:
     """Return the gradient by x of `rnn_forward`, from that by its output h.
 
     Parameters
     ----------
     dy, h : (rows, directions * hidden) float32
-    offsets, weight : as in `rnn_forward`
+    offsets, weight, parts, first, carried : as in `rnn_forward`
 
     Notes
     -----
-    Order: the recurrent product is a canonical sum over the hidden units, added to dy_t.
+    Order: the recurrent product is a canonical sum over the hidden units (parts by the tree),
+    added to dy_t.
     """
     d, y = check.matrix("rnn_backward", "dy", dy), check.matrix("rnn_backward", "h", h)
     w = check.of_rank("rnn_backward", "weight", weight, 3)
     check.same_shape("rnn_backward", d, y)
     directions, hidden = _sizes("rnn_backward", d, w)
     rows = check.offsets("rnn_backward", offsets, d.shape[0])
+    tree.parts(hidden, parts)
     dx = empty(d.shape)
     library().mj_rnn_backward_rows(
-        *(directions, len(rows) - 1, rows.ctypes.data, hidden),
-        *(d.pointer, w.pointer, y.pointer, dx.pointer),
+        *(first, directions, len(rows) - 1, rows.ctypes.data, hidden, parts),
+        *(d.pointer, w.pointer, y.pointer),
+        *_carried(carried, "rnn_backward", directions, rows, hidden),
+        dx.pointer,
     )
     return dx
 
 
-def rnn_previous(h: Any, offsets: Any, directions: int) -> Array:
-    """Return the rows h_{t-1} in each direction's own order, +0 at each utterance's first step."""
+def rnn_previous(
+    h: Any, offsets: Any, directions: int, *, first: int = 0, carried: Carried | None = None
+) -> Array:
+    """Return the rows h_{t-1} in each direction's own order; at an utterance's first step the
+    carried state, or +0.
+    """
     a = check.matrix("rnn_previous", "h", h)
     rows = check.offsets("rnn_previous", offsets, a.shape[0])
     _divides("rnn_previous", a, directions)
+    hidden = a.shape[1] // directions
     out = empty(a.shape)
     library().mj_rnn_previous_rows(
-        *(directions, len(rows) - 1, rows.ctypes.data, a.shape[1] // directions),
-        *(a.pointer, out.pointer),
+        *(first, directions, len(rows) - 1, rows.ctypes.data, hidden, a.pointer),
+        *_carried(carried, "rnn_previous", directions, rows, hidden),
+        out.pointer,
     )
     return out
 

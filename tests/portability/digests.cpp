@@ -179,7 +179,7 @@ void matrix_products() {
   for (const auto &[m, n, k] : sizes) {
     const Floats a = numbers(m * k, 1), b = numbers(k * n, 2);
     Floats c(m * n, 7.0f);
-    CALL(mj_gemm)(m, n, k, a.data(), k, 1, b.data(), n, 1, c.data(), n);
+    CALL(mj_gemm)(m, n, k, 1, a.data(), k, 1, b.data(), n, 1, c.data(), n);
     digest(with("gemm", {m, n, k}), c);
   }
   /* a and b: as they are, transposed, every second column, every second column transposed; rows of
@@ -190,7 +190,7 @@ void matrix_products() {
       const int64_t step_a = 1 + kind_a / 2, step_b = 1 + kind_b / 2, c_row = n + 3;
       const Floats a = numbers(m * k * step_a, 3), b = numbers(k * n * step_b, 4);
       Floats c((m - 1) * c_row + n, 7.0f);
-      CALL(mj_gemm)(m, n, k, a.data(), step_a * (kind_a % 2 ? 1 : k), step_a * (kind_a % 2 ? m : 1), b.data(),
+      CALL(mj_gemm)(m, n, k, 1, a.data(), step_a * (kind_a % 2 ? 1 : k), step_a * (kind_a % 2 ? m : 1), b.data(),
                     step_b * (kind_b % 2 ? 1 : n), step_b * (kind_b % 2 ? k : 1), c.data(), c_row);
       digest(with("gemm_strides", {kind_a, kind_b}), c);
     }
@@ -339,12 +339,12 @@ void recurrent() {
       const Floats x = numbers(count, 60, -10, 3), dy = numbers(count, 61, -20, 3);
       const Floats weight = numbers(directions * hidden * hidden, 62, -12, -3);
       Floats h(count, 7.0f), dx(count, 7.0f), out(count, 7.0f), sum(rows * hidden, 7.0f);
-      CALL(mj_rnn_forward_rows)(directions, utterances, offsets.data(), hidden, x.data(), weight.data(), h.data());
+      CALL(mj_rnn_forward_rows)(0, directions, utterances, offsets.data(), hidden, 1, x.data(), weight.data(), nullptr, nullptr, h.data());
       digest(with("rnn_forward", {directions, hidden}), h);
       CALL(mj_rnn_backward_rows)
-      (directions, utterances, offsets.data(), hidden, dy.data(), weight.data(), h.data(), dx.data());
+      (0, directions, utterances, offsets.data(), hidden, 1, dy.data(), weight.data(), h.data(), nullptr, nullptr, dx.data());
       digest(with("rnn_backward", {directions, hidden}), dx);
-      CALL(mj_rnn_previous_rows)(directions, utterances, offsets.data(), hidden, h.data(), out.data());
+      CALL(mj_rnn_previous_rows)(0, directions, utterances, offsets.data(), hidden, h.data(), nullptr, nullptr, out.data());
       digest(with("rnn_previous", {directions, hidden}), out);
       CALL(mj_sum_directions)(rows, directions, hidden, dx.data(), sum.data());
       digest(with("sum_directions", {directions, hidden}), sum);
