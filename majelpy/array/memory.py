@@ -264,7 +264,7 @@ class Pool:
 
     def _merge_returned(self) -> None:
         # Whoever finds the lock taken leaves its block to the holder, who looks again at the end.
-        while self._returned and self._lock.acquire(blocking=False):
+        while self._returned and self._lock.acquire(False):
             try:
                 while self._returned:
                     self._take_back(*self._returned.popleft())
