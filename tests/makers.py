@@ -184,6 +184,13 @@ def clip(x: np.ndarray) -> np.ndarray:
     return np.where(x > 20, np.float32(20), x)
 
 
+def gemm_in_parts(a: np.ndarray, b: np.ndarray, parts: int) -> np.ndarray:
+    """Return the product whose sum over k is cut in parts at multiples of 16, added by the tree."""
+    lines = -(-a.shape[1] // 16)
+    at = [min(p * lines // parts * 16, a.shape[1]) for p in range(parts + 1)]
+    return tree([gemm(a[:, i:j], b[i:j]) for i, j in itertools.pairwise(at)])
+
+
 def clip_backward(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return dy where 0 < y < 20, else +0."""
     return np.where((y <= 0) | (y >= 20), np.float32(0), dy)
@@ -198,7 +205,9 @@ def steps(
         yield rows[::-1] if (direction % 2 == 1) != backwards else rows
 
 
-def rnn_forward(x: np.ndarray, offsets: Sequence[int], weight: np.ndarray) -> np.ndarray:
+def rnn_forward(
+    x: np.ndarray, offsets: Sequence[int], weight: np.ndarray, parts: int = 1
+) -> np.ndarray:
     """Return h_t = clip(x_t + W h_{t-1}), utterance after utterance, frame after frame."""
     h = np.zeros_like(x)
     hidden = weight.shape[1]
@@ -208,13 +217,13 @@ def rnn_forward(x: np.ndarray, offsets: Sequence[int], weight: np.ndarray) -> np
             for i, row in enumerate(rows):
                 total = x[row, columns]
                 if i:
-                    total = total + gemm(h[None, rows[i - 1], columns], w.T)[0]
+                    total = total + gemm_in_parts(h[None, rows[i - 1], columns], w.T, parts)[0]
                 h[row, columns] = clip(total)
     return h
 
 
 def rnn_backward(
-    dy: np.ndarray, offsets: Sequence[int], weight: np.ndarray, h: np.ndarray
+    dy: np.ndarray, offsets: Sequence[int], weight: np.ndarray, h: np.ndarray, parts: int = 1
 ) -> np.ndarray:
     """Return the gradient before the rectifier, (dy_t + W^T d_{t+1}) where 0 < h_t < 20."""
     d_x = np.zeros_like(dy)
@@ -225,6 +234,6 @@ def rnn_backward(
             for i, row in enumerate(rows):
                 total = dy[row, columns]
                 if i:
-                    total = total + gemm(d_x[None, rows[i - 1], columns], w)[0]
+                    total = total + gemm_in_parts(d_x[None, rows[i - 1], columns], w, parts)[0]
                 d_x[row, columns] = clip_backward(total, h[row, columns])
     return d_x

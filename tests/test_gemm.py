@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from makers import U, exact_data, fma, gemm, same_bits, touchy_data, tree
+from makers import U, exact_data, fma, gemm, gemm_in_parts, same_bits, touchy_data, tree
 from test_sum import LEAF_ROWS, leaves_of, slots_of
 
 from majelpy import native, ops
@@ -46,6 +46,21 @@ def test_products_are_canonical_on_every_isa(each_isa: str, form: str) -> None:
         a, b, whole = operands(depth, tiny)
         for m, n in ((33, 33), (15, 9), (1, 33), (33, 1)):
             assert same_bits(product(a[:m], b[:, :n], form), np.ascontiguousarray(whole[:m, :n]))
+
+
+@pytest.mark.parametrize(("depth", "parts"), [(32, 2), (33, 3), (257, 5), (600, 2), (600, 7)])
+def test_products_in_parts(depth: int, parts: int, each_isa: str) -> None:
+    a, b, whole = operands(depth)
+    found = ops.gemm(a, b, parts=parts).numpy()
+    assert same_bits(found, gemm_in_parts(a, b, parts))
+    assert not same_bits(found, whole), "the data show no order"
+    assert same_bits(ops.gemm(a[:5], b, parts=parts).numpy(), found[:5].copy())
+
+
+def test_no_part_is_empty() -> None:
+    a, b, _ = operands(33)
+    with pytest.raises(ShapeError, match=r"^parts: 33 units in 4 parts; needs 1 to 3 parts of 16"):
+        ops.gemm(a, b, parts=4)
 
 
 def test_denormal_products_are_kept() -> None:

@@ -9,6 +9,7 @@ import pytest
 from makers import level_data, rnn_backward, rnn_forward, same_bits, touchy_data
 
 from majelpy import native, ops
+from majelpy.array import asarray, zeros
 from majelpy.errors import DTypeError, ShapeError
 
 LENGTHS = [3, 1, 0, 6, 2, 4, 4, 1, 5, 2, 3, 3, 0, 1, 2, 6, 2]
@@ -53,6 +54,65 @@ def test_states_and_gradients_are_canonical(
     h, dx = both((x, offsets, weight, dy))
     assert same_bits(h, rnn_forward(x, offsets.tolist(), weight))
     assert same_bits(dx, rnn_backward(dy, offsets.tolist(), weight, h))
+
+
+@pytest.mark.parametrize(("hidden", "parts"), [(32, 2), (40, 3), (70, 4), (600, 2), (112, 7)])
+def test_sums_in_parts(hidden: int, parts: int) -> None:
+    x, offsets, weight, dy = case(LENGTHS[:6], hidden, 2, hidden)
+    h = ops.rnn_forward(x, offsets, weight, parts=parts).numpy()
+    assert same_bits(h, rnn_forward(x, offsets.tolist(), weight, parts))
+    dx = ops.rnn_backward(dy, offsets, weight, h, parts=parts).numpy()
+    assert same_bits(dx, rnn_backward(dy, offsets.tolist(), weight, h, parts))
+    assert not same_bits(h, ops.rnn_forward(x, offsets, weight).numpy()), "the data show no order"
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_sequence_in_two_halves_is_the_whole(parts: int) -> None:
+    """Each half is carried on from the state at the middle, in each direction alone."""
+    hidden = 48
+    x, offsets, weight, dy = case(LENGTHS, hidden, 2, 11)
+    h = ops.rnn_forward(x, offsets, weight, parts=parts).numpy()
+    dx = ops.rnn_backward(dy, offsets, weight, h, parts=parts).numpy()
+    before = ops.rnn_previous(h, offsets, 2).numpy()
+    lengths = np.diff(offsets)
+    middles = lengths // 2
+    halves = []
+    for first, last in ((0 * middles, middles), (middles, lengths)):
+        rows = [np.arange(o + a, o + b) for o, a, b in zip(offsets, first, last, strict=False)]
+        halves.append((np.concatenate(rows).astype(int), offsets_of((last - first).tolist())))
+
+    for d in range(2):
+        columns = slice(d * hidden, (d + 1) * hidden)
+        w = weight[d : d + 1]
+        for backwards, found in ((False, h), (True, dx)):
+            # The half that this direction comes to last is carried on where the other has frames.
+            late = 1 if (d == 0) != backwards else 0
+            (_, other), (rows, cut) = halves[1 - late], halves[late]
+            which = (np.diff(other) > 0).astype(np.int64)
+            at_middle = offsets[:-1] + middles - (1 if late == 1 else 0)
+            state = np.where(
+                which[:, None] == 1, found[np.minimum(at_middle, len(h) - 1), columns], 7
+            )
+            carried = ops.Carried(which, asarray(state[None].astype(np.float32)))
+            part = np.ascontiguousarray
+            options = {"parts": parts, "first": d, "carried": carried}
+            if not backwards:
+                got = ops.rnn_forward(part(x[rows, columns]), cut, w, **options)
+                earlier = ops.rnn_previous(got, cut, 1, first=d, carried=carried)
+                assert same_bits(earlier, before[rows, columns])
+            else:
+                inputs = part(dy[rows, columns]), cut, w, part(h[rows, columns])
+                got = ops.rnn_backward(*inputs, **options)
+            assert same_bits(got, found[rows, columns])
+
+
+def test_carried_states_of_the_wrong_shape() -> None:
+    x, offsets, weight, _ = case([2, 3], 16, 2, 1)
+    wrong = ops.Carried(np.ones(2, np.int64), zeros((1, 2, 16)))
+    with pytest.raises(ShapeError, match=r"^rnn_forward: carried states \(1, 2, 16\) of \(2,\) ut"):
+        ops.rnn_forward(x, offsets, weight, carried=wrong)
+    with pytest.raises(ShapeError, match=r"^parts: 16 units in 2 parts; needs 1 to 1 parts of 16"):
+        ops.rnn_forward(x, offsets, weight, parts=2)
 
 
 def test_states_and_gradients_are_canonical_on_every_isa(each_isa: str) -> None:
