@@ -31,7 +31,10 @@ def test_kernels_keep_to_their_registers(tmp_path: Path) -> None:
     source = tmp_path / "kernels.ptx"
     source.write_text(build.ptx(90))
     command = [str(PTXAS), "-v", "-arch=sm_90", "-o", str(tmp_path / "cubin"), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if "Unsupported .version" in done.stderr:
+        pytest.skip("ptxas is older than NVRTC")
+    assert done.returncode == 0, done.stderr
     report = re.findall(
         r"Function properties for (\w+)\n.*?(\d+) bytes spill stores.*?\n.*?Used (\d+) registers",
         done.stderr,

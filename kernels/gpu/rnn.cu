@@ -100,37 +100,38 @@ MJ_DEVICE void mj_recurrent_chunk(const float **h, int terms, const mj_four *wei
   }
 }
 
-/* Chunks of a sum over n units in parts, in ascending order. */
-MJ_DEVICE mj_i64 mj_chunks_of(mj_i64 n, mj_i64 parts) {
-  mj_i64 chunks = 0;
-  for (mj_i64 p = 0; p < parts; p++) {
-    chunks += (mj_part_start(n, parts, p + 1) - mj_part_start(n, parts, p) + MJ_CHUNK - 1) / MJ_CHUNK;
+/* A chunk of a sum in parts: its units, whether a part begins with it, and, where a part ends with
+ * it, how often the stack of parts is added up then (else -1). */
+struct mj_chunk_of_sum { int start, terms, begins, merges; };
+
+/* The chunks of a sum over n units, in ascending order; returns their number. */
+MJ_DEVICE int mj_list_chunks(mj_i64 n, mj_i64 parts, mj_chunk_of_sum *list) {
+  int chunks = 0, height = 0;
+  for (mj_i64 part = 0; part < parts; part++) {
+    const mj_i64 first = mj_part_start(n, parts, part), stop = mj_part_start(n, parts, part + 1);
+    const int merges = mj_merges_after(part, parts, ++height);
+    height -= merges;
+    for (mj_i64 start = first; start < stop; start += MJ_CHUNK) {
+      const bool ends = start + MJ_CHUNK >= stop;
+      list[chunks++] = {(int)start, (int)mj_least(MJ_CHUNK, stop - start), start == first, ends ? merges : -1};
+    }
   }
   return chunks;
 }
-/* First unit and number of units of a chunk. */
-MJ_DEVICE void mj_find_chunk(mj_i64 n, mj_i64 parts, mj_i64 chunk, mj_i64 *start, int *terms) {
-  for (mj_i64 p = 0;; p++) {
-    const mj_i64 stop = mj_part_start(n, parts, p + 1);
-    *start = mj_part_start(n, parts, p) + chunk * MJ_CHUNK;
-    if (*start < stop) {
-      *terms = (int)mj_least(MJ_CHUNK, stop - *start);
-      return;
-    }
-    chunk -= (stop - mj_part_start(n, parts, p) + MJ_CHUNK - 1) / MJ_CHUNK;
-  }
-}
 
 /* Blocks (x: `columns` of the state each, y: groups, z: directions from `first_direction` on), all
- * resident. Shared memory: the weights (state_row x columns), then chunk sums (chunks x MJ_PASS x
- * columns). `state`: 2 x directions of this launch x utterances x state_row floats, the first of the
+ * resident. Shared memory: the weights (state_row x columns), the list of chunks, then their sums
+ * (chunks x MJ_PASS x columns). `state`: 2 x directions of this launch x utterances x state_row floats, the first of the
  * two with the states that utterances are carried on from. */
 template <class Step>
-MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64 parts, mj_i64 columns, const float *x, const float *other, const float *weight, mj_i64 k_stride, mj_i64 j_stride, float *state, mj_u32 *arrived, float *out) {
+MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64 parts, int chunks, mj_i64 columns, const float *x, const float *other, const float *weight, mj_i64 k_stride, mj_i64 j_stride, float *state, mj_u32 *arrived, float *out) {
   const mj_i64 hidden = all.hidden, groups = gridDim.y, group = blockIdx.y, direction = first_direction + blockIdx.z;
-  const mj_i64 j0 = blockIdx.x * columns, chunks = mj_chunks_of(hidden, parts), state_row = all.state_row();
+  const mj_i64 j0 = blockIdx.x * columns, state_row = all.state_row();
   const mj_i64 half = gridDim.z * all.utterances * state_row;
-  float *weights = mj_shared, *sums = mj_shared + state_row * columns; /* w(k, j): see mj_recurrent_chunk */
+  float *weights = mj_shared; /* w(k, j): see mj_recurrent_chunk */
+  mj_chunk_of_sum *list = (mj_chunk_of_sum *)(weights + state_row * columns);
+  float *sums = (float *)(list + chunks);
+  if (threadIdx.x == 0) mj_list_chunks(hidden, parts, list);
   state += blockIdx.z * all.utterances * state_row;
   arrived += blockIdx.z * groups + group;
   weight += direction * hidden * hidden;
@@ -153,9 +154,7 @@ MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64
         const mj_i64 j = unit % columns, first = unit / columns % (MJ_PASS / MJ_ROWS) * MJ_ROWS;
         const mj_i64 chunk = unit / columns / (MJ_PASS / MJ_ROWS);
         if (first >= rows || j0 + j >= hidden) continue;
-        mj_i64 start;
-        int terms;
-        mj_find_chunk(hidden, parts, chunk, &start, &terms);
+        const int start = list[chunk].start;
         const float *of[MJ_ROWS];
         float acc[MJ_ROWS];
 #pragma unroll
@@ -163,7 +162,7 @@ MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64
           of[r] = before + ((pass + mj_least(first + r, rows - 1)) * groups + group) * state_row + start;
         }
         const mj_four *from = (const mj_four *)weights + start / 4 * columns + j;
-        mj_recurrent_chunk(of, terms, from, columns, acc);
+        mj_recurrent_chunk(of, list[chunk].terms, from, columns, acc);
 #pragma unroll
         for (int r = 0; r < MJ_ROWS; r++) sums[(chunk * MJ_PASS + first + r) * columns + j] = acc[r];
       }
@@ -174,12 +173,18 @@ MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64
         const mj_i64 at = all.at(place, s, direction) + j0 + j;
         float y;
         if (all.recurrent(place, s)) {
-          /* A finished part takes the place of a chunk that is used up. */
-          const auto slot = [=](mj_i64 c) -> float & { return sums[(c * MJ_PASS + row) * columns + j]; };
-          mj_i64 c = 0;
-          const float total = mj_sum_in_parts<float>(
-              hidden, parts, [&](mj_i64, mj_i64) { return slot(c++); }, slot,
-              [](float left, float right) { return mj_total(false, left, right); });
+          /* The stack of finished parts lies where the sums of chunks are used up. */
+          float total = 0.0f, *at_chunk = sums + row * columns + j, *top = at_chunk;
+          for (int c = 0; c < chunks; c++, at_chunk += MJ_PASS * columns) {
+            total = mj_total(list[c].begins, total, *at_chunk);
+            if (list[c].merges < 0) continue;
+            for (int merge = 0; merge < list[c].merges; merge++) {
+              top -= MJ_PASS * columns;
+              total = mj_total(false, *top, total);
+            }
+            *top = total;
+            top += MJ_PASS * columns;
+          }
           y = Step::step(x[at], total, other[at]);
         } else {
           y = Step::first(x[at], other[at]);
@@ -216,12 +221,12 @@ MJ_KERNEL mj_rnn_carried_kernel(mj_i64 utterances, const mj_i64 *sorted, mj_i64 
 }
 
 /* Weights of a step: forward w(k, j) = weight[j][k], backward weight[k][j]. */
-extern "C" __global__ void __launch_bounds__(512, 1) mj_rnn_forward_persistent_kernel(mj_i64 first, mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 parts, mj_i64 columns, const float *x, const float *weight, const mj_i64 *carried, float *state, mj_u32 *arrived, float *h) {
-  mj_persist<mj_forward_step>({first, directions, utterances, hidden, offsets, sorted, 0, carried}, first_direction, parts, columns, x, x, weight, 1, hidden, state, arrived, h);
+extern "C" __global__ void __launch_bounds__(512, 1) mj_rnn_forward_persistent_kernel(mj_i64 first, mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 parts, mj_i64 chunks, mj_i64 columns, const float *x, const float *weight, const mj_i64 *carried, float *state, mj_u32 *arrived, float *h) {
+  mj_persist<mj_forward_step>({first, directions, utterances, hidden, offsets, sorted, 0, carried}, first_direction, parts, (int)chunks, columns, x, x, weight, 1, hidden, state, arrived, h);
 }
 
-extern "C" __global__ void __launch_bounds__(512, 1) mj_rnn_backward_persistent_kernel(mj_i64 first, mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 parts, mj_i64 columns, const float *dy, const float *weight, const float *h, const mj_i64 *carried, float *state, mj_u32 *arrived, float *dx) {
-  mj_persist<mj_backward_step>({first, directions, utterances, hidden, offsets, sorted, 1, carried}, first_direction, parts, columns, dy, h, weight, hidden, 1, state, arrived, dx);
+extern "C" __global__ void __launch_bounds__(512, 1) mj_rnn_backward_persistent_kernel(mj_i64 first, mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 parts, mj_i64 chunks, mj_i64 columns, const float *dy, const float *weight, const float *h, const mj_i64 *carried, float *state, mj_u32 *arrived, float *dx) {
+  mj_persist<mj_backward_step>({first, directions, utterances, hidden, offsets, sorted, 1, carried}, first_direction, parts, (int)chunks, columns, dy, h, weight, hidden, 1, state, arrived, dx);
 }
 
 MJ_KERNEL mj_rnn_forward_step_kernel(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, const mj_i64 *carried, mj_i64 s, mj_i64 live, const float *x, const float *sums, float *state, float *h) {

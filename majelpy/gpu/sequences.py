@@ -50,9 +50,14 @@ def persistent_shape(
 
 
 def _persistent_bytes(hidden: int, parts: int, columns: int) -> int:
-    """Shared memory of a block: the weights of its columns, and the sums of chunks."""
-    chunks = sum(ceil_div(last - first, CHUNK) for first, last in tree.parts(hidden, parts))
-    return 4 * columns * (ceil_div(hidden, 4) * 4 + chunks * PASS)
+    """Shared memory of a block: the weights of its columns, and the list and sums of chunks."""
+    chunks = _chunks(hidden, parts)
+    return 4 * columns * (ceil_div(hidden, 4) * 4 + chunks * PASS) + 16 * chunks
+
+
+def _chunks(hidden: int, parts: int) -> int:
+    """Chunks of a sum over the hidden units."""
+    return sum(ceil_div(last - first, CHUNK) for first, last in tree.parts(hidden, parts))
 
 
 def _recurrent(
@@ -97,7 +102,8 @@ def _recurrent(
                 (ceil_div(hidden, columns), groups, at_once),
                 (PERSISTENT_THREADS,),
                 (
-                    *(first, directions, start, utterances, where, places, hidden, parts, columns),
+                    *(first, directions, start, utterances, where, places, hidden, parts),
+                    *(_chunks(hidden, parts), columns),
                     *(*read, goes_on or 0, state, arrived, out),
                 ),
                 shared=_persistent_bytes(hidden, parts, columns),
