@@ -170,6 +170,7 @@ class EmulatedDevice(Emulation):
         super().__init__()
         self.mover = Mover()
         self.pinned: dict[int, int] = {}
+        self.copied_out = 0
         self._arriving: list[tuple[int, np.ndarray, bytes]] = []
 
     def scratch(self, nbytes: int) -> Any:
@@ -207,6 +208,7 @@ class EmulatedDevice(Emulation):
     def copy_out(self, pointer: int, out: np.ndarray) -> None:
         """Keep what is there now; who reads ``out`` before `finish_copies` reads NaN."""
         source = gpu_bytes(pointer, out.nbytes).tobytes()
+        self.copied_out += 1
         self._arriving.append((pointer, out, source))
         out.view(np.uint8)[...] = 0xFF
 
