@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from majelpy import ops
-from majelpy.array import CPU, Array, Place, asarray, empty, zeros
+from majelpy.array import CPU, Array, Place, empty, zeros
 from majelpy.comm.reduce import TreeReducer
 from majelpy.comm.staging import Staging
 from majelpy.comm.world import World
@@ -27,7 +27,6 @@ from majelpy.nn.parameters import Gradients
 from majelpy.speech import leaves
 from majelpy.train.checkpoint import Checkpoint
 from majelpy.train.data import Utterances
-from majelpy.train.evaluate import mean
 from majelpy.train.launch import Launch
 from majelpy.train.recipe import Recipe
 from majelpy.train.upload import Upload
@@ -157,11 +156,13 @@ class Trainer:
         dropout = (
             ops.Dropout(share, self.recipe.seed, epoch, batch.offsets, batch.ids) if share else None
         )
+        one = np.ones(1, dtype=np.float32)
+        scale = float(ops.mean_of(zeros(1), one, utterances).numpy()[0])
         self.model.train(
             batch,
             self.parameters,
             Gradients(layout, self._staging.slots, batch.frame_leaves(), self._staging.pushed),
-            float(mean(asarray(np.ones(1, dtype=np.float32)), utterances)),
+            scale,
             dropout,
         )
         total = self._staging.reduce()
