@@ -30,6 +30,7 @@ from majelpy.array.place import CPU, Place, parse_place
 from majelpy.comm.world import World
 from majelpy.errors import PoolError
 from majelpy.speech.corpus import CorpusWriter
+from majelpy.train import places
 from majelpy.train.launch import Launch
 from majelpy.train.loop import Run
 from majelpy.train.recipe import load
@@ -76,10 +77,14 @@ def record(steps: int) -> list[tuple[int, int]]:
         run = Run(
             load("digits", changes), Launch(prefetch=False), World.start(), f"{folder}/run"
         )  # fmt: skip
-        recorder = Recorder()
+        recorder, take_pool = Recorder(), places.take_pool
         before = set_pool(recorder)
-        run.train(steps)
-        set_pool(before)
+        places.take_pool = lambda *_: recorder
+        try:
+            run.train(steps)
+        finally:
+            places.take_pool = take_pool
+            set_pool(before)
     log = recorder.log
     released = {number for number, nbytes in log if nbytes < 0}
     return log + [(number, -1) for number, nbytes in log if nbytes >= 0 and number not in released]

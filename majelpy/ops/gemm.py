@@ -7,7 +7,6 @@ from typing import Any
 from majelpy.array import Array, empty
 from majelpy.comm import tree
 from majelpy.errors import ShapeError
-from majelpy.native import library
 from majelpy.ops import check
 
 
@@ -47,8 +46,9 @@ def gemm(
             f"inner sizes {k} and {inner} differ"
         )
     tree.parts(k, parts)
-    out = empty((m, n))
+    on, place = check.kernels("gemm", a=x, b=y)
+    out = empty((m, n), device=place)
     a_strides = (1, x.shape[1]) if transpose_a else (x.shape[1], 1)
     b_strides = (1, y.shape[1]) if transpose_b else (y.shape[1], 1)
-    library().mj_gemm(m, n, k, parts, x.pointer, *a_strides, y.pointer, *b_strides, out.pointer, n)
+    on.mj_gemm(m, n, k, parts, x.pointer, *a_strides, y.pointer, *b_strides, out.pointer, n)
     return out

@@ -1,6 +1,6 @@
 """The bidirectional vanilla recurrent layer over whole sequences.
 
-Bodies: kernels/rnn.h; driver: kernels/cpu/rnn.cpp.
+Bodies: kernels/rnn.h; drivers: kernels/cpu/rnn.cpp, kernels/gpu/rnn.cu.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import numpy as np
 from majelpy.array import Array, empty
 from majelpy.comm import tree
 from majelpy.errors import ShapeError
-from majelpy.native import library
 from majelpy.ops import check
 
 
@@ -107,8 +106,9 @@ def rnn_forward(
     directions, hidden = _sizes("rnn_forward", a, w)
     rows = check.offsets("rnn_forward", offsets, a.shape[0])
     tree.parts(hidden, parts)
-    h = empty(a.shape)
-    library().mj_rnn_forward_rows(
+    on, place = check.kernels("rnn_forward", x=a, weight=w)
+    h = empty(a.shape, device=place)
+    on.mj_rnn_forward_rows(
         *(first, directions, len(rows) - 1, rows.ctypes.data, hidden, parts),
         *(a.pointer, w.pointer),
         *_carried(carried, "rnn_forward", directions, rows, hidden),
@@ -145,8 +145,9 @@ def rnn_backward(
     directions, hidden = _sizes("rnn_backward", d, w)
     rows = check.offsets("rnn_backward", offsets, d.shape[0])
     tree.parts(hidden, parts)
-    dx = empty(d.shape)
-    library().mj_rnn_backward_rows(
+    on, place = check.kernels("rnn_backward", dy=d, weight=w, h=y)
+    dx = empty(d.shape, device=place)
+    on.mj_rnn_backward_rows(
         *(first, directions, len(rows) - 1, rows.ctypes.data, hidden, parts),
         *(d.pointer, w.pointer, y.pointer),
         *_carried(carried, "rnn_backward", directions, rows, hidden),
@@ -165,8 +166,9 @@ def rnn_previous(
     rows = check.offsets("rnn_previous", offsets, a.shape[0])
     _divides("rnn_previous", a, directions)
     hidden = a.shape[1] // directions
-    out = empty(a.shape)
-    library().mj_rnn_previous_rows(
+    on, place = check.kernels("rnn_previous", h=a)
+    out = empty(a.shape, device=place)
+    on.mj_rnn_previous_rows(
         *(first, directions, len(rows) - 1, rows.ctypes.data, hidden, a.pointer),
         *_carried(carried, "rnn_previous", directions, rows, hidden),
         out.pointer,
@@ -179,14 +181,16 @@ def sum_directions(h: Any, directions: int) -> Array:
     a = check.matrix("sum_directions", "h", h)
     _divides("sum_directions", a, directions)
     hidden = a.shape[1] // directions
-    out = empty((a.shape[0], hidden))
-    library().mj_sum_directions(a.shape[0], directions, hidden, a.pointer, out.pointer)
+    on, place = check.kernels("sum_directions", h=a)
+    out = empty((a.shape[0], hidden), device=place)
+    on.mj_sum_directions(a.shape[0], directions, hidden, a.pointer, out.pointer)
     return out
 
 
 def repeat_directions(dy: Any, directions: int) -> Array:
     """Return dy once for each direction, side by side: the gradient of `sum_directions`."""
     a = check.matrix("repeat_directions", "dy", dy)
-    out = empty((a.shape[0], a.shape[1] * directions))
-    library().mj_repeat_directions(*(a.shape[0], directions, a.shape[1]), a.pointer, out.pointer)
+    on, place = check.kernels("repeat_directions", dy=a)
+    out = empty((a.shape[0], a.shape[1] * directions), device=place)
+    on.mj_repeat_directions(*(a.shape[0], directions, a.shape[1]), a.pointer, out.pointer)
     return out
