@@ -192,7 +192,9 @@ def test_ranks_on_one_gpu_divide_its_memory(others: list[Any], share: float) -> 
     world: Any = SimpleNamespace(host="here", all_gather=lambda mine: [mine, *others])
     with emulated_gpu():
         taken = []
-        with patch.object(places, "Pool", lambda nbytes, place: taken.append(nbytes) or pool(GPU)):
+        with patch.object(
+            places, "Pool", lambda nbytes, place, report: taken.append(nbytes) or pool(GPU)
+        ):
             places.take_pool(GPU, world)
             places.take_pool(GPU, world, 4096)
     assert taken == [int(share * EmulatedDevice.free_bytes), 4096]

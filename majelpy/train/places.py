@@ -6,6 +6,8 @@ that share a GPU divide it: 90% of what was free, unless the launch says how muc
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from majelpy.array import CPU, Place, launch, parse_place
 from majelpy.array.memory import DEFAULT_POOL_BYTES, Pool, set_pool
 from majelpy.comm.world import World
@@ -28,13 +30,20 @@ def choose(text: str, local_rank: int = 0) -> Place:
     return place
 
 
-def take_pool(place: Place, world: World, nbytes: int | None = None) -> Pool:
+def take_pool(
+    place: Place,
+    world: World,
+    nbytes: int | None = None,
+    report: Callable[[str], object] | None = None,
+) -> Pool:
     """Let new arrays on the place use a pool of that size; all ranks call it together.
 
     Parameters
     ----------
     nbytes : int, optional
         By default 1 GiB on a CPU, and on a GPU a share of 90% of its free memory.
+    report : callable, optional
+        As of `Pool`.
     """
     mine = ("", 0)
     if place != CPU:
@@ -44,6 +53,6 @@ def take_pool(place: Place, world: World, nbytes: int | None = None) -> Pool:
     free = [bytes_ for identity, bytes_ in world.all_gather(mine) if identity == mine[0]]
     if nbytes is None:
         nbytes = DEFAULT_POOL_BYTES if place == CPU else min(free) * 9 // 10 // len(free)
-    new = Pool(nbytes, place)
+    new = Pool(nbytes, place, report=report)
     set_pool(new)
     return new
