@@ -57,9 +57,12 @@ class Device:
         self.shared_bytes = int(attributes["MaxSharedMemoryPerBlockOptin"])
         self._cubin = str(build.cubin(int(self._device.compute_capability)))
         self._kernels: dict[tuple[str, bool], Any] = {}
-        with self._device:
-            # The default stream waits for any other that is not made so.
-            self._out, self._in = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+        try:
+            with self._device:
+                # The default stream waits for any other that is not made so.
+                self._out, self._in = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+        except cupy.cuda.runtime.CUDARuntimeError as error:  # such as one that others keep
+            raise PoolError(f"{place}: the GPU cannot be used: {error}") from None
 
     def scratch(self, nbytes: int) -> Allocation:
         return pool(self.place).allocate(nbytes)
