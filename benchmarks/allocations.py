@@ -22,10 +22,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
-from majelpy.array.memory import DEFAULT_POOL_BYTES, Allocation, Pool, Returned, set_pool
+from majelpy.array.memory import DEFAULT_POOL_BYTES, Allocation, Pool, Returned, pool, set_pool
 from majelpy.array.place import CPU, Place, parse_place
 from majelpy.comm.world import World
 from majelpy.errors import PoolError
@@ -77,14 +78,11 @@ def record(steps: int) -> list[tuple[int, int]]:
         run = Run(
             load("digits", changes), Launch(prefetch=False), World.start(), f"{folder}/run"
         )  # fmt: skip
-        recorder, take_pool = Recorder(), places.take_pool
-        before = set_pool(recorder)
-        places.take_pool = lambda *_: recorder
-        try:
+        recorder = Recorder()
+        before = pool()
+        with patch.object(places, "Pool", lambda *_, **__: recorder):
             run.train(steps)
-        finally:
-            places.take_pool = take_pool
-            set_pool(before)
+        set_pool(before)
     log = recorder.log
     released = {number for number, nbytes in log if nbytes < 0}
     return log + [(number, -1) for number, nbytes in log if nbytes >= 0 and number not in released]

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import device_training
 import numpy as np
 import pytest
 from gpu_place import GPU, EmulatedDevice, emulated_gpu
@@ -20,6 +21,7 @@ from majelpy.array import CPU
 from majelpy.array import Place as Where
 from majelpy.array.memory import DEFAULT_POOL_BYTES, pool, set_pool
 from majelpy.comm.staging import Staging
+from majelpy.comm.world import World
 from majelpy.gpu import device as gpu
 from majelpy.gpu import sequences
 from majelpy.train import places
@@ -145,6 +147,30 @@ def test_another_seed_gives_other_bits(
     assert (tmp_path / "ledger.jsonl").read_bytes() != (short / "ledger.jsonl").read_bytes()
 
 
+def test_the_program_for_machines_with_few_packages(tmp_path: Path) -> None:
+    device_training.write_corpus(tmp_path / "train.h5")
+
+    def bits(place: str) -> list[str]:
+        before = pool()
+        try:
+            return device_training.bits(
+                tmp_path / "train.h5", place, 2, World.alone(), device_training.TINY
+            )
+        finally:
+            set_pool(before)
+
+    with emulated_gpu():
+        assert bits("gpu") == bits("cpu")
+    program = "import sys; sys.path.insert(0, sys.argv[1]); import device_training as d; "
+    program += "print(d.__name__, *sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(Path(__file__).parent)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert not {"tqdm", "rapidfuzz", "tomli_w", "soundfile", "soxr", "cupy"} & loaded
+
+
 # --- choosing a GPU and its memory ----------------------------------------------------------
 
 
@@ -193,7 +219,7 @@ def test_ranks_on_one_gpu_divide_its_memory(others: list[Any], share: float) -> 
     with emulated_gpu():
         taken = []
         with patch.object(
-            places, "Pool", lambda nbytes, place, **_: taken.append(nbytes) or pool(GPU)
+            places, "Pool", lambda nbytes, place, report: taken.append(nbytes) or pool(GPU)
         ):
             places.take_pool(GPU, world)
             places.take_pool(GPU, world, 4096)

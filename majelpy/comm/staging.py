@@ -70,6 +70,8 @@ class Staging:
         total = self._reducer.reduce()
         if self._place == CPU:
             return Array(total, total)  # asarray would copy what is read-only
+        # From pinned memory this only begins. The total stays as it is until the next reduction,
+        # before which `finish_copies` waits for what comes after this in the place's order.
         launch.device(self._place).copy_in(total, self._result.pointer)
         return self._result
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from majelpy.array.memory import Allocation, pool
 from majelpy.array.place import Place
-from majelpy.errors import BuildError, PoolError
+from majelpy.errors import BuildError, MajelError, PoolError
 from majelpy.gpu import build, dense, sequences, sums
 
 PLANS = {
@@ -57,9 +57,12 @@ class Device:
         self.shared_bytes = int(attributes["MaxSharedMemoryPerBlockOptin"])
         self._cubin = str(build.cubin(int(self._device.compute_capability)))
         self._kernels: dict[tuple[str, bool], Any] = {}
-        with self._device:
-            # The default stream waits for any other that is not made so.
-            self._out, self._in = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+        try:
+            with self._device:
+                # The default stream waits for any other that is not made so.
+                self._out, self._in = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+        except cupy.cuda.runtime.CUDARuntimeError as error:  # such as one that others keep
+            raise PoolError(f"{place}: the GPU cannot be used: {error}") from None
 
     def scratch(self, nbytes: int) -> Allocation:
         return pool(self.place).allocate(nbytes)
@@ -222,9 +225,24 @@ def count() -> int:
     except ImportError:
         raise BuildError("gpu: cupy is not installed; needs pip install majelpy[gpu]") from None
     try:
-        return int(cupy.cuda.runtime.getDeviceCount())
+        found = int(cupy.cuda.runtime.getDeviceCount())
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise PoolError(f"gpu: no GPU can be used here ({error})") from None
+        raise PoolError(f"gpu: no GPU can be used here: {error}") from None
+    if not found:
+        raise PoolError("gpu: this machine has no GPU")
+    return found
+
+
+def gpus() -> str:
+    """Return the names of this host's GPUs in one line, or why there are none."""
+    try:
+        total = count()
+    except MajelError as error:
+        return f"none: {str(error).removeprefix('gpu: ')}"
+    import cupy
+
+    found = [cupy.cuda.runtime.getDeviceProperties(n)["name"].decode() for n in range(total)]
+    return f"{', '.join(found)}; CuPy {cupy.__version__}"
 
 
 _devices: dict[Place, Any] = {}

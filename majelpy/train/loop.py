@@ -56,7 +56,6 @@ class Run:
                 f"train: {world.size} ranks for {recipe.data.leaves} leaves; start at most "
                 f"{recipe.data.leaves} ranks or raise data.leaves in the recipe"
             )
-        self._warnings: list[str] = []
         self._place = places.choose(launch.place, world.local_rank)
         set_threads(launch.threads or default_threads(world.local_size))
         self._prepared: Prepared = prepare_run(recipe, launch)
@@ -73,8 +72,10 @@ class Run:
         """
         world, prepared = self._world, self._prepared
         check_agreement(world, prepared.content)
-        report = self._warnings.append
-        self._pool = places.take_pool(self._place, world, self._launch.pool_bytes, report)
+        self._warnings: list[str] = []
+        self._pool = places.take_pool(
+            self._place, world, self._launch.pool_bytes, self._warnings.append
+        )
         self._trainer = trainer = Trainer(
             self._recipe,
             self._launch,

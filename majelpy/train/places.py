@@ -34,7 +34,7 @@ def take_pool(
     place: Place,
     world: World,
     nbytes: int | None = None,
-    report: Callable[[str], None] | None = None,
+    report: Callable[[str], object] | None = None,
 ) -> Pool:
     """Let new arrays on the place use a pool of that size; all ranks call it together.
 
@@ -43,7 +43,7 @@ def take_pool(
     nbytes : int, optional
         By default 1 GiB on a CPU, and on a GPU a share of 90% of its free memory.
     report : callable, optional
-        As in `Pool`.
+        As of `Pool`.
     """
     mine = ("", 0)
     if place != CPU:
