@@ -23,8 +23,8 @@ newaxis = None
 
 _NAMES = {
     "arithmetic": (
-        "abs add atan2 clip copysign divide floor_divide hypot logaddexp maximum minimum "
-        "multiply negative nextafter positive pow remainder sign subtract"
+        "abs add atan2 clip conj copysign divide floor_divide hypot logaddexp maximum minimum "
+        "multiply negative nextafter positive pow real remainder sign subtract"
     ),
     "array": ("Array empty zeros"),
     "conversion": ("__array_namespace_info__ astype"),

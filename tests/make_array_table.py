@@ -64,7 +64,7 @@ STANDARD = {
 }
 
 LEFT_OUT = {
-    **dict.fromkeys(("complex64", "complex128", "conj", "imag", "real"), "complex numbers"),
+    **dict.fromkeys(("complex64", "complex128", "imag"), "complex numbers"),
     "fft": "an extension; spectrograms have `majelpy.ops.spectrogram`",
     "linalg": "an extension; decompositions have no canonical body",
 }
@@ -80,7 +80,12 @@ contiguous, so `permute_dims`, `broadcast_to`, `flip` and the like copy, and an 
 only where it selects contiguous memory; sorting is always stable, NaN last; floats become integers
 by cutting towards 0, held at the ends of the range, NaN becomes 0; sums of float32 are float32
 (docs/determinism.md has their order); elementary functions are right to 0.6 ulp in float64, and
-their float32 results are the float64 ones rounded (kernels/standard_exp.h, standard_trig.h).
+their float32 results are the float64 ones rounded (kernels/standard_exp.h, standard_trig.h);
+`conj` and `real` copy, as all elements are real; slices beyond the end are cut, as in Python.
+
+What the standard asks and majelpy refuses, since it has no complex type: a Python complex number
+as an operand, in `asarray`, `full` or `setitem`, and the entry `complex floating` of
+`default_dtypes()`.
 """
 
 

@@ -127,13 +127,13 @@ class Array(Operators):
     def __iter__(self) -> Iterator[Array]:
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, key: Any) -> Array:
+    def __getitem__(self, key: Any, /) -> Array:
         """Elements by integers, slices, None, Ellipsis, integer arrays or a boolean mask."""
         from majelpy.array.indexing import get
 
         return get(self, key)
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: Any, value: Any, /) -> None:
         from majelpy.array.indexing import put
 
         put(self, key, value)
@@ -161,6 +161,8 @@ class Array(Operators):
     def __index__(self) -> int:
         if self.dtype not in dtypes.INTEGERS:
             raise DTypeError(f"index: {dtypes.name_of(self.dtype)}; needs an integer type")
+        if self.shape:  # a TypeError, as Python's sequences expect
+            raise DTypeError(f"index: shape {self.shape}; needs an array without axes")
         return int(self._single("index"))
 
     def reshape(self, *shape: int) -> Array:
