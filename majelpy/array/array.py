@@ -4,6 +4,9 @@ Policy. Always contiguous, row-major. An array describes data; it owns neither a
 policy nor a library handle, and it does not calculate: operators call the functions of the
 Python Array API standard (majelpy.array.operators). An index that selects contiguous memory
 gives a view that keeps the memory alive; any other gives a copy.
+`_view` is what moves the elements: a NumPy array on the CPU. On a GPU it is a CuPy array, of
+unsigned integers where the elements are floats (`dtypes.moved_as`), because CuPy's kernels
+flush denormals: CuPy moves floats and never sees one.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from majelpy.array import dtypes
-from majelpy.array.memory import Allocation, pool
+from majelpy.array import dtypes, launch
+from majelpy.array.memory import pool
 from majelpy.array.operators import Operators
 from majelpy.array.place import CPU, Place, parse_place
 from majelpy.errors import CopyError, DTypeError, ShapeError
@@ -33,22 +36,19 @@ class Array(Operators):
     place : Place
     """
 
-    __slots__ = ("_owner", "_view", "place")
+    __slots__ = ("_owner", "_view", "dtype", "place")
     __hash__ = None  # type: ignore[assignment]
     __array_ufunc__ = None  # NumPy must not calculate with these arrays unasked
 
-    def __init__(self, host: np.ndarray, owner: Any, place: Place = CPU):
-        self._view = host
+    def __init__(self, view: Any, owner: Any, place: Place = CPU, dtype: np.dtype | None = None):
+        self._view = view
         self._owner = owner
         self.place = place
+        self.dtype: np.dtype = view.dtype if dtype is None else dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._view.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self._view.dtype
+        return tuple(self._view.shape)
 
     @property
     def device(self) -> Place:
@@ -58,35 +58,53 @@ class Array(Operators):
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return self._view.ndim
+        return int(self._view.ndim)
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self._view.size
+        return int(self._view.size)
 
     @property
     def T(self) -> Array:
         """Transposed copy of a matrix."""
         if self.ndim != 2:
             raise ShapeError(f"T: shape {self.shape}; needs 2 axes (permute_dims takes any)")
-        return store(self._view.T)
+        return self._moved(self._view.T)
 
     @property
     def mT(self) -> Array:
         """Copy with the last two axes exchanged."""
         if self.ndim < 2:
             raise ShapeError(f"mT: shape {self.shape}; needs 2 axes or more")
-        return store(np.swapaxes(self._view, -1, -2))
+        return self._moved(self._view.swapaxes(-1, -2))
 
     @property
     def pointer(self) -> int:
-        """Address of the first element."""
-        return int(self._view.ctypes.data)
+        """Address of the first element, on its place."""
+        return int(self._view.ctypes.data if self.place == CPU else self._view.data.ptr)
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
-        return self._view.__array_interface__
+        if self.place != CPU:
+            raise AttributeError(f"__array_interface__: the array lies on {self.place}")
+        return dict(self._view.__array_interface__)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if self.place == CPU:
+            raise AttributeError("__cuda_array_interface__: the array lies on cpu")
+        return {
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "data": (self.pointer, False),
+            "version": 3,
+            "stream": launch.device(self.place).stream or 1,  # 1 means the default stream
+        }
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        # NumPy asks this only of arrays without __array_interface__.
+        raise CopyError(f"numpy: the array lies on {self.place}; needs to_device('cpu') first")
 
     def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
         """Return the module with the functions of the standard."""
@@ -106,7 +124,12 @@ class Array(Operators):
     ) -> Any:
         """Return a DLPack capsule over this memory, or over a copy if asked."""
         asked: dict[str, Any] = {"max_version": max_version, "dl_device": dl_device, "copy": copy}
-        return self.numpy().__dlpack__(**{k: v for k, v in asked.items() if v is not None})
+        if self.place == CPU:
+            whole = self.numpy()
+        else:
+            whole = self._view if self.dtype == self._view.dtype else self._view.view(self.dtype)
+            asked["stream"] = stream
+        return whole.__dlpack__(**{k: v for k, v in asked.items() if v is not None})
 
     def __dlpack_device__(self) -> tuple[int, int]:
         kind, number = self._view.__dlpack_device__()
@@ -114,10 +137,17 @@ class Array(Operators):
 
     def to_device(self, device: Place | str, /, *, stream: Any = None) -> Array:
         """Return the array on that place: itself if it is there."""
-        place = parse_place(device) if isinstance(device, str) else device
-        if place != self.place:
-            raise CopyError(f"to_device: no way from {self.place} to {place}")
-        return self
+        place = on_place(device)
+        if place == self.place:
+            return self
+        if place != CPU and self.place != CPU:
+            return self.to_device(CPU).to_device(place)
+        new = empty(self.shape, self.dtype, place)
+        if place == CPU:
+            launch.device(self.place).download(self.pointer, new._view)
+        else:
+            launch.device(place).copy_in(self._view, new.pointer)
+        return new
 
     def __len__(self) -> int:
         if not self.shape:
@@ -142,8 +172,9 @@ class Array(Operators):
         """The only element, as a Python number."""
         if self.shape:
             raise ShapeError(f"{operation}: shape {self.shape}; needs an array without axes")
+        here = self.to_device(CPU)
         return (
-            store(self._view, dtypes.float64) if self.dtype in dtypes.STORAGE else self
+            store(here._view, dtypes.float64) if self.dtype in dtypes.STORAGE else here
         )._view.item()
 
     def __bool__(self) -> bool:
@@ -171,15 +202,29 @@ class Array(Operators):
             raise ShapeError(
                 f"reshape: {self.shape} has {self.size} elements and {shape} has {math.prod(shape)}"
             )
-        return Array(self._view.reshape(shape), self._owner, self.place)
+        return self._part(self._view.reshape(shape))
 
     def numpy(self) -> np.ndarray:
-        """View as a NumPy array, without copying; valid as long as somebody holds it."""
+        """View as a NumPy array, without copying; valid as long as somebody holds it.
+
+        Raises
+        ------
+        CopyError
+            If the array does not lie on the CPU.
+        """
         return np.asarray(self)
 
     def copy(self) -> Array:
         """New array with the same content."""
-        return store(self._view)
+        return self._moved(self._view)
+
+    def _part(self, view: Any) -> Array:
+        """Array over a contiguous view of this memory."""
+        return Array(view, self._owner, self.place, self.dtype)
+
+    def _moved(self, view: Any, dtype: np.dtype | None = None) -> Array:
+        """New array with the content of a view of such elements, in another type if asked."""
+        return store(view, dtype, of=self.dtype, place=self.place)
 
     def __copy__(self) -> Array:
         return self.copy()
@@ -188,7 +233,8 @@ class Array(Operators):
         return self.copy()
 
     def __repr__(self) -> str:
-        shown = self if self.dtype != dtypes.bfloat16 else store(self._view, dtypes.float32)
+        here = self.to_device(CPU)
+        shown = here if self.dtype != dtypes.bfloat16 else store(here._view, dtypes.float32)
         with np.printoptions(threshold=100, edgeitems=3):
             text = np.array2string(shown._view, separator=", ", prefix="Array(")
         sizes = f", shape={self.shape}" if self.size > 100 or self.size == 0 else ""
@@ -211,13 +257,15 @@ def empty(
     if any(size < 0 for size in sizes):
         raise ShapeError(f"empty: shape {sizes}; sizes must not be negative")
     kind = dtypes.float32 if dtype is None else dtypes.dtype_of("empty", dtype)
-    on_place(device)
+    place = on_place(device)
     nbytes = math.prod(size for size in sizes if size) * kind.itemsize
     if nbytes >= 1 << 63 or len(sizes) > 64:
         raise ShapeError(f"empty: shape {sizes} of {kind} has {nbytes} bytes; needs below 2^63")
-    nbytes = math.prod(sizes) * kind.itemsize
-    allocation: Allocation = pool().allocate(nbytes)
-    return Array(allocation.bytes.view(kind).reshape(sizes), allocation)
+    allocation = pool(place).allocate(math.prod(sizes) * kind.itemsize)
+    if place == CPU:
+        return Array(allocation.bytes.view(kind).reshape(sizes), allocation)
+    view = launch.device(place).view(allocation, sizes, dtypes.moved_as(kind))
+    return Array(view, allocation, place, kind)
 
 
 def zeros(
@@ -233,14 +281,21 @@ def on_place(device: Place | str | None) -> Place:
     """Return the place that a ``device`` argument means; the CPU where nothing is said."""
     if device is None:
         return CPU
-    place = parse_place(device) if isinstance(device, str) else device
-    if place != CPU:
-        raise CopyError(f"device: {place!r} is not a place of this build; it has 'cpu'")
-    return place
+    return parse_place(device) if isinstance(device, str) else device
 
 
-def store(view: np.ndarray, dtype: np.dtype | None = None) -> Array:
-    """Return a new array of the pool with the content of a NumPy view.
+def store(
+    view: Any, dtype: np.dtype | None = None, *, of: np.dtype | None = None, place: Place = CPU
+) -> Array:
+    """Return a new array of the pool with the content of a view.
+
+    Parameters
+    ----------
+    view : of any strides, on that place
+    dtype : optional
+        Of the new array; that of the elements if None.
+    of : optional
+        Of the view's elements; None where the view has them as they are.
 
     Notes
     -----
@@ -248,24 +303,25 @@ def store(view: np.ndarray, dtype: np.dtype | None = None) -> Array:
     rounding to nearest even; integers to 16 bits by way of float64; floats to integers cut
     towards 0, held at the ends of the range, NaN becomes 0. What is not 0 becomes True.
     """
-    new = empty(view.shape, view.dtype if dtype is None else dtype)
-    convert_into(view, new._view)
+    source = view.dtype if of is None else of
+    new = empty(view.shape, source if dtype is None else dtype, place)
+    convert_into(view, new, of=source)
     return new
 
 
-def convert_into(view: np.ndarray, out: np.ndarray) -> None:
-    """Copy a NumPy view into contiguous memory of the same shape, in that memory's type."""
-    from majelpy.array import launch
-
+def convert_into(view: Any, out: Array, *, of: np.dtype | None = None) -> None:
+    """Copy a view into an array of the same shape and place, in that array's type."""
+    source = view.dtype if of is None else of
     exact = (*dtypes.INTEGERS, dtypes.bool)
-    if view.dtype == out.dtype:
-        out[...] = view
-    elif view.dtype in exact and out.dtype in exact:
-        out[...] = view.astype(out.dtype)
+    if source == out.dtype:
+        out._view[...] = view
+    elif source in exact and out.dtype in exact:
+        out._view[...] = view.astype(out.dtype)
     elif out.dtype == dtypes.bool:
-        wide = np.empty(view.shape, dtypes.float64)
-        convert_into(view, wide)
-        np.not_equal(wide, 0, out=out)
+        word = dtypes.word_of(source)
+        out._view[...] = (view.view(word) << word.type(1)) != 0  # all but the sign
     else:
-        source = view.astype(np.uint8) if view.dtype == dtypes.bool else view
-        launch.cast(np.asarray(source, order="C"), out)
+        plain = view.astype(np.uint8) if source == dtypes.bool else view
+        kind = plain.dtype if source == dtypes.bool else source
+        whole = launch.mover(out.place).ascontiguousarray(plain).reshape(view.shape)
+        launch.cast(Array(whole, whole, out.place, kind), out)

@@ -60,7 +60,7 @@ def number(operation: str, value: Numbers, dtype: np.dtype) -> Array:
             wide = np.asarray(float(value))
         except OverflowError:
             raise RangeError(f"{operation}: {value} is too large for {dtype}") from None
-        convert_into(wide, new._view)
+        convert_into(wide, new)
     else:
         new._view[...] = value
     return new

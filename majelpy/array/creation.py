@@ -88,7 +88,7 @@ def _from_python(data: Any, kind: np.dtype | None) -> np.ndarray:
     if pure and host.dtype in (dtypes.uint64, np.dtype(object)) and not exact:
         raise RangeError("asarray: an integer outside int64; name a type that holds it")
     if pure and kind is None and (host.dtype == dtypes.float64 or host.size == 0):
-        return store(host, dtypes.float32)._view
+        return store(host, dtypes.float32).numpy()
     return host
 
 
@@ -228,10 +228,10 @@ def linspace(
 
 def _line(start: float, step: float, count: int, kind: np.dtype) -> Array:
     """start + i * step for i below count: one product, one sum, one conversion, each rounded."""
-    values = np.arange(count, dtype=np.float64)
-    launch.binary("multiply", values, np.asarray(float(step)), values)
-    launch.binary("add", values, np.asarray(float(start)), values)
-    return store(values, kind)
+    values = store(np.arange(count, dtype=np.float64))
+    for name, operand in (("multiply", step), ("add", start)):
+        launch.binary(name, values, store(np.asarray(float(operand))), values)
+    return store(values._view, kind)
 
 
 def eye(

@@ -43,6 +43,16 @@ KINDS: dict[str, tuple[np.dtype, ...]] = {
 """The standard's kinds; storage types belong to none."""
 
 
+def word_of(dtype: np.dtype) -> np.dtype:
+    """Return the unsigned integer of that size."""
+    return np.dtype(f"u{dtype.itemsize}")
+
+
+def moved_as(dtype: np.dtype) -> np.dtype:
+    """Return the type as which CuPy moves such elements: no float."""
+    return word_of(dtype) if dtype in FLOATS + STORAGE else dtype
+
+
 def name_of(dtype: np.dtype) -> str:
     """Return ``float32``, ``bool``, ``bfloat16`` and so on."""
     return "bfloat16" if dtype == bfloat16 else dtype.name

@@ -20,9 +20,9 @@ NUMERIC = dtypes.INTEGERS + dtypes.FLOATS
 
 def unary(name: str, x: Any, kinds: tuple[np.dtype, ...] = dtypes.FLOATS) -> Array:
     a = of_kind(name, x, kinds)
-    out = empty(a.shape, a.dtype)
+    out = empty(a.shape, a.dtype, a.place)
     if a.dtype in dtypes.FLOATS:
-        launch.unary(name, a._view, out._view)
+        launch.unary(name, a, out)
     elif name == "square":
         np.multiply(a._view, a._view, out=out._view)
     else:
@@ -32,26 +32,26 @@ def unary(name: str, x: Any, kinds: tuple[np.dtype, ...] = dtypes.FLOATS) -> Arr
 
 def binary(name: str, x1: Any, x2: Any, kinds: tuple[np.dtype, ...] = NUMERIC) -> Array:
     a, b = operands(name, kinds, x1, x2)
-    out = empty(broadcast(name, a.shape, b.shape), a.dtype)
+    out = empty(broadcast(name, a.shape, b.shape), a.dtype, a.place)
     if a.dtype in dtypes.FLOATS:
-        launch.binary(name, _spread(a, out), _spread(b, out), out._view)
+        launch.binary(name, _spread(a, out), _spread(b, out), out)
     else:
         with numpy_errors(name, a, b):
             getattr(np, "power" if name == "pow" else name)(a._view, b._view, out=out._view)
     return out
 
 
-def _spread(x: Array, out: Array) -> np.ndarray:
+def _spread(x: Array, out: Array) -> Array:
     """The elements of x for those of out; a single element stays one."""
     if x.shape == out.shape or x.size == 1:
-        return x._view
-    return np.ascontiguousarray(np.broadcast_to(x._view, out.shape))
+        return x
+    return x._moved(launch.mover(x.place).broadcast_to(x._view, out.shape))
 
 
 def moved(name: str, x: Any, kinds: tuple[np.dtype, ...] = NUMERIC) -> Array:
     """A function that has no rounding: NumPy's."""
     a = of_kind(name, x, kinds)
-    out = empty(a.shape, a.dtype)
+    out = empty(a.shape, a.dtype, a.place)
     with numpy_errors(name, a):
         getattr(np, name)(a._view, out=out._view)
     return out

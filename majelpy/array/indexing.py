@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from majelpy.array import dtypes
-from majelpy.array.array import Array, convert_into, store
+from majelpy.array.array import Array, store
 from majelpy.array.checks import array_of, axis_of, number, numpy_errors
 from majelpy.errors import DTypeError, ShapeError
 
@@ -63,8 +63,8 @@ def get(x: Array, key: Any) -> Array:
     with numpy_errors("index", x):
         found = x._view[parts]
     if basic and found.flags.c_contiguous:
-        return Array(found, x._owner, x.place)
-    return store(np.asarray(found))
+        return x._part(found)
+    return x._moved(found)
 
 
 def put(x: Array, key: Any, value: Any) -> None:
@@ -83,8 +83,7 @@ def put(x: Array, key: Any, value: Any) -> None:
         if array.dtype != x.dtype and not dtypes.can_cast(array.dtype, x.dtype):
             names = dtypes.name_of(array.dtype), dtypes.name_of(x.dtype)
             raise DTypeError(f"setitem: {names[0]} into {names[1]}; convert it with astype")
-        source = np.empty(array.shape, x.dtype)
-        convert_into(array._view, source)
+        source = store(array._view, x.dtype)._view
     with numpy_errors("setitem", x):
         x._view[parts] = source
 

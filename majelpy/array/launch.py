@@ -1,16 +1,21 @@
-"""Kernels of the array library: which number stands for which function and type.
+"""Kernels of the array library, and what runs and moves on a place.
 
 Policy. The order of names is that of the tables in kernels/cpu/standard.cpp. Operands and results
-are contiguous NumPy views; this module is the only one of the array library that passes
-addresses on. Bodies: kernels/standard*.h.
+are arrays on one place; kernels get their addresses. Bodies: kernels/standard*.h.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+from majelpy import native
 from majelpy.array import dtypes
-from majelpy.native import library
+from majelpy.array.place import CPU, Place
+
+if TYPE_CHECKING:
+    from majelpy.array.array import Array
 
 UNARY = (
     *("acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "exp"),
@@ -29,59 +34,78 @@ TYPES = (
 )
 
 
-def _address(x: np.ndarray) -> int:
-    return int(x.ctypes.data)
+def device(place: Place) -> Any:
+    """Return the launcher of a GPU (majelpy.gpu.device.Device), started at the first call."""
+    from majelpy.gpu import device as gpu
+
+    return gpu.device(place)
 
 
-def unary(name: str, x: np.ndarray, out: np.ndarray) -> None:
+def library(place: Place) -> Any:
+    """Return the entry points of a place: kernels/entry_points.h."""
+    if place == CPU:
+        return native.library()
+    from majelpy.gpu import device as gpu
+
+    return gpu.library(place)
+
+
+def mover(place: Place) -> Any:
+    """Return the module that moves elements on a place: NumPy, or a GPU's CuPy."""
+    return np if place == CPU else device(place).mover
+
+
+def unary(name: str, x: Array, out: Array) -> None:
     """Let out = name(x)."""
-    kernel = library().mj_unary
-    kernel(UNARY.index(name), TYPES.index(x.dtype), x.size, _address(x), _address(out))
+    kernel = library(out.place).mj_unary
+    kernel(UNARY.index(name), TYPES.index(x.dtype), x.size, x.pointer, out.pointer)
 
 
-def binary(name: str, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+def binary(name: str, a: Array, b: Array, out: Array) -> None:
     """Let out = name(a, b); a and b have as many elements as out, or one."""
     function, kind = BINARY.index(name), TYPES.index(out.dtype)
     a_step, b_step = int(a.size == out.size), int(b.size == out.size)
-    library().mj_binary(
-        function, kind, out.size, _address(a), a_step, _address(b), b_step, _address(out)
+    library(out.place).mj_binary(
+        function, kind, out.size, a.pointer, a_step, b.pointer, b_step, out.pointer
     )
 
 
-def cast(x: np.ndarray, out: np.ndarray) -> None:
+def cast(x: Array, out: Array) -> None:
     """Let out = x in the other type; neither is bool."""
     source, target = TYPES.index(x.dtype), TYPES.index(out.dtype)
-    library().mj_cast(source, target, x.size, _address(x), _address(out))
+    library(out.place).mj_cast(source, target, x.size, x.pointer, out.pointer)
 
 
-def reduce(name: str, x: np.ndarray, out: np.ndarray) -> None:
+def reduce(name: str, x: Array, out: Array) -> None:
     """Reduce the middle axis of x, (outer, n, inner), to out, (outer, inner)."""
     function, kind = REDUCTIONS.index(name), TYPES.index(x.dtype)
-    library().mj_reduce(function, kind, *x.shape, _address(x), _address(out))
+    library(out.place).mj_reduce(function, kind, *x.shape, x.pointer, out.pointer)
 
 
-def reduce_squares(x: np.ndarray, means: np.ndarray, out: np.ndarray) -> None:
+def reduce_squares(x: Array, means: Array, out: Array) -> None:
     """Sum the squares of x - means over the middle axis of x."""
     kind = TYPES.index(x.dtype)
-    library().mj_reduce_squares(kind, *x.shape, _address(x), _address(means), _address(out))
+    kernel = library(out.place).mj_reduce_squares
+    kernel(kind, *x.shape, x.pointer, means.pointer, out.pointer)
 
 
-def cumulate(name: str, x: np.ndarray, out: np.ndarray) -> None:
+def cumulate(name: str, x: Array, out: Array) -> None:
     """Let out = running sum or product along the middle axis of x, (outer, n, inner)."""
     function, kind = REDUCTIONS.index(name), TYPES.index(x.dtype)
-    library().mj_cumulate(function, kind, *x.shape, _address(x), _address(out))
+    library(out.place).mj_cumulate(function, kind, *x.shape, x.pointer, out.pointer)
 
 
-def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+def matmul(a: Array, b: Array, out: Array) -> None:
     """Let out = a b for matrices of one floating type."""
     (m, k), n = a.shape, b.shape[1]
+    on = library(out.place)
     if out.dtype == dtypes.float32:
-        library().mj_gemm(m, n, k, _address(a), k, 1, _address(b), n, 1, _address(out), n)
+        on.mj_gemm(m, n, k, a.pointer, k, 1, b.pointer, n, 1, out.pointer, n)
     else:
-        library().mj_gemm_double(m, n, k, _address(a), _address(b), _address(out))
+        on.mj_gemm_double(m, n, k, a.pointer, b.pointer, out.pointer)
 
 
-def dot_rows(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+def dot_rows(a: Array, b: Array, out: Array) -> None:
     """Let out_i = the sum over j of a_ij b_ij."""
     kind = TYPES.index(a.dtype)
-    library().mj_dot_rows(kind, *a.shape, _address(a), _address(b), _address(out))
+    library(out.place).mj_dot_rows(kind, *a.shape, a.pointer, b.pointer, out.pointer)

@@ -39,25 +39,32 @@ def matmul(x1: Any, x2: Any, /) -> Array:
             f"matmul: shapes {a.shape} and {b.shape}; inner sizes {k} and {inner} differ"
         )
     batch = broadcast("matmul", left.shape[:-2], right.shape[:-2])
-    out = empty((*batch, m, n), a.dtype)
+    out = empty((*batch, m, n), a.dtype, a.place)
     if a.dtype in dtypes.FLOATS:
-        _products(left._view, right._view, out._view)
+        _products(left, right, out)
     else:
         np.matmul(left._view, right._view, out=out._view)
     dropped = (*(() if a.ndim == 1 else (m,)), *(() if b.ndim == 1 else (n,)))
     return out.reshape(*batch, *dropped)
 
 
-def _products(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+def _products(a: Array, b: Array, out: Array) -> None:
     """All matrix products of a batch; one product where only the left side has a batch."""
     if b.ndim == 2:
         rows = math.prod(a.shape[:-1])
         launch.matmul(a.reshape(rows, a.shape[-1]), b, out.reshape(rows, out.shape[-1]))
         return
-    left = np.broadcast_to(a, (*out.shape[:-2], *a.shape[-2:]))
-    right = np.broadcast_to(b, (*out.shape[:-2], *b.shape[-2:]))
-    for index in np.ndindex(out.shape[:-2]):
-        launch.matmul(left[index], right[index], out[index])
+    batch = out.shape[:-2]
+    for index in np.ndindex(batch):
+        launch.matmul(a[_of_batch(a, index)], b[_of_batch(b, index)], out[index])
+
+
+def _of_batch(x: Array, index: tuple[int, ...]) -> tuple[int, ...]:
+    """Where x, whose leading axes broadcast to the batch, has the matrix of an index."""
+    sizes = x.shape[:-2]
+    return tuple(
+        i if n > 1 else 0 for i, n in zip(index[len(index) - len(sizes) :], sizes, strict=True)
+    )
 
 
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
@@ -78,15 +85,16 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
         )
     if a.shape[axis] != b.shape[axis]:
         raise ShapeError(f"vecdot: shapes {a.shape} and {b.shape} differ along axis {axis}")
-    x, y = np.moveaxis(a._view, axis, -1), np.moveaxis(b._view, axis, -1)
-    shape = broadcast("vecdot", x.shape, y.shape)
-    x, y = (np.ascontiguousarray(np.broadcast_to(v, shape)) for v in (x, y))
-    out = empty(shape[:-1], a.dtype)
+    on = launch.mover(a.place)
+    views = [on.moveaxis(v._view, axis, -1) for v in (a, b)]
+    shape = broadcast("vecdot", *(view.shape for view in views))
+    x, y = (v._moved(on.broadcast_to(view, shape)) for v, view in zip((a, b), views, strict=True))
+    out = empty(shape[:-1], a.dtype, a.place)
     if a.dtype in dtypes.FLOATS:
         rows = math.prod(shape[:-1]), shape[-1]
-        launch.dot_rows(x.reshape(rows), y.reshape(rows), out._view)
+        launch.dot_rows(x.reshape(*rows), y.reshape(*rows), out)
     else:
-        np.sum(x * y, axis=-1, dtype=a.dtype, out=out._view)
+        on.sum(x._view * y._view, axis=-1, dtype=a.dtype, out=out._view)
     return out
 
 

@@ -27,22 +27,22 @@ from majelpy.array.checks import (
     of_kind,
 )
 from majelpy.array.elementary import NUMERIC, sqrt
-from majelpy.array.manipulation import concat
+from majelpy.array.manipulation import concat, permute_dims
 from majelpy.errors import DTypeError, ShapeError
 
 Axis = int | tuple[int, ...] | None
 
 
-def _middle(host: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+def _middle(x: Array, axes: tuple[int, ...]) -> Array:
     """The array as (outer, n, inner), the reduced axes joined in the middle one."""
     if axes and axes[-1] - axes[0] + 1 != len(axes):
-        kept = [a for a in range(host.ndim) if a not in axes]
-        host = np.ascontiguousarray(np.transpose(host, (*kept, *axes)))
-        axes = tuple(range(len(kept), host.ndim))
-    first, last = (axes[0], axes[-1] + 1) if axes else (host.ndim, host.ndim)
-    sizes = host.shape
+        kept = [axis for axis in range(x.ndim) if axis not in axes]
+        x = permute_dims(x, (*kept, *axes))
+        axes = tuple(range(len(kept), x.ndim))
+    first, last = (axes[0], axes[-1] + 1) if axes else (x.ndim, x.ndim)
+    sizes = x.shape
     outer, n, inner = (math.prod(part) for part in (sizes[:first], sizes[first:last], sizes[last:]))
-    return host.reshape(outer, n, inner)
+    return x.reshape(outer, n, inner)
 
 
 def _remaining(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
@@ -52,8 +52,8 @@ def _remaining(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) ->
 
 
 def _by_kernel(name: str, a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
-    out = empty(_remaining(a.shape, axes, keepdims), a.dtype)
-    launch.reduce(name, _middle(a._view, axes), out._view)
+    out = empty(_remaining(a.shape, axes, keepdims), a.dtype, a.place)
+    launch.reduce(name, _middle(a, axes), out)
     return out
 
 
@@ -142,8 +142,8 @@ def var(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
     a = of_kind("var", x, dtypes.FLOATS)
     axes = axes_of("var", axis, a.ndim)
     means = mean(a, axis=axes)
-    out = empty(_remaining(a.shape, axes, keepdims), a.dtype)
-    launch.reduce_squares(_middle(a._view, axes), means._view, out._view)
+    out = empty(_remaining(a.shape, axes, keepdims), a.dtype, a.place)
+    launch.reduce_squares(_middle(a, axes), means, out)
     freedom = math.prod(a.shape[i] for i in axes) - correction
     return divide(out, number("var", float(freedom) if freedom > 0 else 0.0, a.dtype))
 
@@ -183,7 +183,7 @@ def _cumulated(
     out = empty(a.shape, a.dtype)
     if a.dtype in dtypes.FLOATS:
         kind = "sum" if name == "cumulative_sum" else "prod"
-        launch.cumulate(kind, _middle(a._view, (at,)), out._view)
+        launch.cumulate(kind, _middle(a, (at,)), out)
     else:
         with numpy_errors(name, a):
             plain(a._view, axis=at, dtype=a.dtype, out=out._view)

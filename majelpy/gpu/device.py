@@ -62,15 +62,30 @@ class Device:
     def upload(self, array: np.ndarray) -> Allocation:
         host = np.ascontiguousarray(array)
         memory = self._pool.allocate(host.nbytes)
+        self.copy_in(host, memory.pointer)
+        return memory
+
+    def copy_in(self, host: np.ndarray, pointer: int) -> None:
+        """Copy a contiguous host array to an address of the GPU."""
         if host.nbytes:
             with self._device:
                 runtime = self._cupy.cuda.runtime
                 # Pageable memory: the call returns when the host's memory has been read.
                 runtime.memcpyAsync(
-                    *(memory.pointer, host.ctypes.data, host.nbytes),
-                    *(runtime.memcpyHostToDevice, self._stream()),
+                    *(pointer, host.ctypes.data, host.nbytes),
+                    *(runtime.memcpyHostToDevice, self.stream),
                 )
-        return memory
+
+    @property
+    def mover(self) -> Any:
+        """The module that moves elements of arrays on this GPU."""
+        return self._cupy
+
+    def view(self, memory: Allocation, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+        """Return memory as a CuPy array, which keeps it alive."""
+        cuda = self._cupy.cuda
+        whole = cuda.UnownedMemory(memory.pointer, memory.nbytes, memory, self.place.number)
+        return self._cupy.ndarray(shape, dtype, cuda.MemoryPointer(whole, 0))
 
     def download(self, pointer: int, out: np.ndarray) -> None:
         if out.nbytes:
@@ -78,9 +93,9 @@ class Device:
                 runtime = self._cupy.cuda.runtime
                 runtime.memcpyAsync(
                     *(out.ctypes.data, pointer, out.nbytes),
-                    *(runtime.memcpyDeviceToHost, self._stream()),
+                    *(runtime.memcpyDeviceToHost, self.stream),
                 )
-                runtime.streamSynchronize(self._stream())
+                runtime.streamSynchronize(self.stream)
 
     def launch(
         self,
@@ -102,9 +117,11 @@ class Device:
     def synchronize(self) -> None:
         """Wait until all work is done."""
         with self._device:
-            self._cupy.cuda.runtime.streamSynchronize(self._stream())
+            self._cupy.cuda.runtime.streamSynchronize(self.stream)
 
-    def _stream(self) -> int:
+    @property
+    def stream(self) -> int:
+        """CuPy's current stream: where launches and copies go."""
         return int(self._cupy.cuda.get_current_stream().ptr)
 
     def _kernel(self, name: str, together: bool) -> Any:
@@ -118,17 +135,33 @@ class Device:
         return self._cupy.RawModule(path=self._cubin, enable_cooperative_groups=together)
 
 
-@functools.cache
-def device(place: Place) -> Device:
+_devices: dict[Place, Any] = {}
+_libraries: dict[Place, Any] = {}
+
+
+def device(place: Place) -> Any:
     """Return the launcher of a GPU, started at the first call."""
-    return Device(place)
+    if place not in _devices:
+        _devices[place] = Device(place)
+    return _devices[place]
 
 
-@functools.cache
+def set_device(place: Place, new: Any) -> None:
+    """Let a place be served by that launcher; None forgets the one it has."""
+    _libraries.pop(place, None)
+    if new is None:
+        _devices.pop(place, None)
+    else:
+        _devices[place] = new
+
+
 def library(place: Place) -> Any:
     """Return the GPU's entry points: the names and arguments of `native.library`.
 
     Pointers to floats are addresses on the GPU, those to integers host memory.
     """
-    on = device(place)
-    return SimpleNamespace(**{n: functools.partial(plan, on) for n, plan in PLANS.items()})
+    if place not in _libraries:
+        on = device(place)
+        bound = {name: functools.partial(plan, on) for name, plan in PLANS.items()}
+        _libraries[place] = SimpleNamespace(**bound)
+    return _libraries[place]

@@ -80,7 +80,9 @@ def conv_backward(
         )
     rows = np.ascontiguousarray(np.moveaxis(d, 1, 0).reshape(len(w), -1))
     by_weight = empty(w.shape, a.dtype)
-    launch.matmul(rows, patches, by_weight.numpy().reshape(len(w), -1))
+    launch.matmul(
+        asarray(rows), asarray(patches), by_weight.reshape(len(w), by_weight.size // len(w))
+    )
     # The gradient by x is a convolution of dy, spread out by the stride, with the reversed kernel.
     spread = np.zeros(
         (*d.shape[:2], *((p - 1) * s + 1 for p, s in zip(places, steps, strict=True))), d.dtype
@@ -157,7 +159,7 @@ def _patches(
 def _product(patches: np.ndarray, weights: np.ndarray, shape: tuple[int, ...]) -> Array:
     """Patches times weights, the channels moved to the second axis."""
     sums = np.empty((len(patches), len(weights)), patches.dtype)
-    launch.matmul(patches, np.ascontiguousarray(weights.T), sums)
+    launch.matmul(asarray(patches), asarray(np.ascontiguousarray(weights.T)), asarray(sums))
     out = empty((shape[0], len(weights), *shape[1:]), patches.dtype)
     out.numpy()[...] = np.moveaxis(sums.reshape(*shape, len(weights)), -1, 1)
     return out

@@ -1,0 +1,218 @@
+"""A GPU place without a GPU: the emulation's kernels, a pool, and a stand-in for CuPy.
+
+Policy. The stand-in moves elements as CuPy does, and refuses what CuPy refuses (NumPy arrays as
+operands, silent copies to the host) and what majelpy forbids itself: arrays of floats, since
+CuPy's kernels flush denormals. Functions that CuPy lacks are refused by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from emulation import Emulation, Memory
+
+from majelpy.array.memory import Pool, set_pool
+from majelpy.array.place import Place
+from majelpy.array.system import Piece
+from majelpy.gpu import device as gpu
+
+GPU = Place("gpu", 0)
+
+LACKING = {"pad_width", "copyto_masked", "from_dlpack", "ndindex", "broadcast_shapes"}
+"""Functions of NumPy that CuPy has not, or that take host arrays there."""
+
+
+class Moved:
+    """Array of the stand-in: integers and booleans in the emulated GPU's memory."""
+
+    __array_ufunc__ = None
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, host: np.ndarray, owner: Any = None):
+        if host.dtype.kind not in "iub":
+            raise AssertionError(f"CuPy would see {host.dtype}; only integers may move")
+        self._host, self._owner = host, owner
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed")
+
+    @property
+    def data(self) -> Any:
+        """What CuPy calls `data`: has the address as `ptr`."""
+        return type("Data", (), {"ptr": self._host.ctypes.data})
+
+    def __dlpack__(self, **options: Any) -> Any:
+        options.pop("stream", None)
+        return self._host.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0  # kDLCUDA
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        found = getattr(self._host, name)
+        return _wrapped(found, self._owner) if callable(found) else _outward(found, self._owner)
+
+    def __getitem__(self, key: Any) -> Any:
+        found = self._host[_key(key)]
+        # CuPy gives arrays without axes where NumPy gives numbers.
+        return Moved(np.asarray(found), self._owner)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._host[_key(key)] = _inward(value)
+
+    def __len__(self) -> int:
+        return len(self._host)
+
+    def __bool__(self) -> bool:
+        return bool(self._host)
+
+    def __int__(self) -> int:
+        return int(self._host)
+
+    def __index__(self) -> int:
+        return int(self._host)
+
+
+def _operator(name: str) -> Any:
+    def apply(self: Moved, other: Any) -> Any:
+        return _outward(getattr(self._host, name)(_inward(other)), self._owner)
+
+    return apply
+
+
+OPERATORS = (
+    "add radd sub rsub mul rmul and or xor lshift rshift floordiv mod "
+    "eq ne lt le gt ge iadd isub imul iand ior ixor"
+)
+for _name in OPERATORS.split():
+    setattr(Moved, f"__{_name}__", _operator(f"__{_name}__"))
+Moved.__invert__ = lambda self: Moved(~self._host)  # type: ignore[attr-defined]
+
+
+def _key(key: Any) -> Any:
+    parts = key if isinstance(key, tuple) else (key,)
+    return tuple(_inward(part) for part in parts)
+
+
+def _inward(value: Any) -> Any:
+    """An operand as NumPy takes it, refused where CuPy would refuse it."""
+    if isinstance(value, Moved):
+        return value._host
+    if isinstance(value, np.ndarray) and value.ndim:
+        raise TypeError(f"Unsupported type {type(value)}")
+    if isinstance(value, float):
+        raise AssertionError("CuPy would see a float; only integers may move")
+    if isinstance(value, list | tuple):
+        return type(value)(_inward(part) for part in value)
+    return value
+
+
+def _outward(value: Any, owner: Any = None) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return Moved(np.asarray(value), owner)
+    if isinstance(value, list | tuple):
+        return type(value)(_outward(part, owner) for part in value)
+    return value
+
+
+def _wrapped(function: Any, owner: Any = None) -> Any:
+    def call(*arguments: Any, **options: Any) -> Any:
+        options = {name: _inward(value) for name, value in options.items()}
+        result = function(*(_inward(a) for a in arguments), **options)
+        return _outward(result, owner)
+
+    return call
+
+
+class Mover:
+    """The stand-in for the module `cupy`."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in LACKING:
+            raise AttributeError(f"cupy has no {name}")
+        found = getattr(np, name)
+        return found if isinstance(found, type) or not callable(found) else _wrapped(found)
+
+
+class EmulatedSystem:
+    """System allocator of the emulated place."""
+
+    place = GPU
+    fallback_name = "pinned host memory"
+
+    def region(self, nbytes: int) -> Piece:
+        memory = Memory(nbytes)
+        return Piece(memory.pointer, memory)
+
+    fallback = region
+
+    def fill(self, piece: Piece, nbytes: int, value: int) -> None:
+        raw = np.empty(nbytes, np.uint8)
+        raw[...] = value
+        EmulatedDevice.copy(piece.pointer, raw)
+
+
+class EmulatedDevice(Emulation):
+    """What majelpy.gpu.device.Device is, on the emulation."""
+
+    stream = 0
+
+    def __init__(self, memory: Pool):
+        super().__init__()
+        self.mover = Mover()
+        self._pool = memory
+
+    def scratch(self, nbytes: int) -> Any:
+        return self._pool.allocate(nbytes)
+
+    def upload(self, array: np.ndarray) -> Any:
+        host = np.ascontiguousarray(array)
+        memory = self._pool.allocate(host.nbytes)
+        self.copy_in(host, memory.pointer)
+        return memory
+
+    @staticmethod
+    def copy(pointer: int, host: np.ndarray) -> None:
+        gpu_bytes(pointer, host.nbytes)[...] = host.reshape(-1).view(np.uint8)
+
+    def copy_in(self, host: np.ndarray, pointer: int) -> None:
+        self.copy(pointer, np.ascontiguousarray(host))
+
+    def view(self, memory: Any, shape: tuple[int, ...], dtype: np.dtype) -> Moved:
+        count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        return Moved(gpu_bytes(memory.pointer, count).view(dtype).reshape(shape), memory)
+
+    def synchronize(self) -> None:
+        pass
+
+
+def gpu_bytes(pointer: int, nbytes: int) -> np.ndarray:
+    """View memory of the emulated GPU."""
+    from majelpy.gpu.launch import host
+
+    return host(pointer, nbytes, np.uint8)
+
+
+@contextlib.contextmanager
+def emulated_gpu(nbytes: int = 1 << 26) -> Iterator[EmulatedDevice]:
+    """Let `gpu:0` be the emulation, with a pool of that size."""
+    memory = Pool(nbytes, GPU, system=EmulatedSystem())
+    from majelpy.array import memory as pools
+
+    before = pools._pools.get(GPU)
+    set_pool(memory) if before else pools._pools.__setitem__(GPU, memory)
+    on = EmulatedDevice(memory)
+    gpu.set_device(GPU, on)
+    try:
+        yield on
+    finally:
+        gpu.set_device(GPU, None)
+        if before:
+            set_pool(before)
+        else:
+            pools._pools.pop(GPU)
