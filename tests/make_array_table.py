@@ -15,6 +15,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import MemberDescriptorType
 from typing import Any
 
 import pytest
@@ -111,9 +112,14 @@ class Recorder:
 
         def note(name: str) -> Any:
             self._used.add(name)
-            return find(name)
+            found = find(name)
+            vars(mj).pop(name)  # so that the next use is noted too
+            return found
 
         mj.__getattr__ = note  # type: ignore[assignment]
+        for name in mj.__all__:
+            if name not in STANDARD["constants"] and name != "__array_api_version__":
+                vars(mj).pop(name, None)
         for section, name, there in names():
             if section == "Array" and there:
                 setattr(mj.Array, name, self._noted(name, getattr(mj.Array, name)))
@@ -122,6 +128,8 @@ class Recorder:
         key = f"Array.{name}"
         if isinstance(member, property):
             return property(self._call(key, member.fget))
+        if isinstance(member, MemberDescriptorType):
+            return property(self._call(key, member.__get__), member.__set__)
         return self._call(key, member)
 
     def _call(self, key: str, function: Any) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from majelpy.errors import DTypeError, ShapeError
 
 
 def _apply(name: str, a: Any, b: Any) -> Any:
-    if not all(isinstance(x, Operators | bool | int | float) for x in (a, b)):
+    if not (isinstance(a, _OPERANDS) and isinstance(b, _OPERANDS)):
         return NotImplemented
     return getattr(majelpy, name)(a, b)
 
@@ -181,3 +181,6 @@ class Operators:
 
     def __invert__(self) -> Any:
         return majelpy.bitwise_invert(self)
+
+
+_OPERANDS = (Operators, bool, int, float)
