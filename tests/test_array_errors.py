@@ -76,7 +76,7 @@ CASES: list[tuple[type[MajelError], str, Callable[[], Any]]] = [
     ),
     (RangeError, "repeat: repeats below 0", lambda: mj.repeat(F, -1)),
     (DTypeError, "add: float32 and int8 have no common type", lambda: F + I8),
-    (DTypeError, "add: bool found; needs one of int8", lambda: B + B),
+    (DTypeError, "add: bool found; needs one of float32", lambda: B + B),
     (DTypeError, "divide: int8 found; needs one of float32, float64", lambda: I8 / I8),
     (DTypeError, "exp: int8 found", lambda: mj.exp(I8)),
     (DTypeError, "bitwise_and: float32 found", lambda: F & F),

@@ -93,13 +93,14 @@ def operands(operation: str, kinds: Sequence[np.dtype] | None, x1: Any, x2: Any)
 
 def broadcast(operation: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape that these broadcast to."""
-    if shapes and shapes.count(shapes[0]) == len(shapes):
-        return tuple(shapes[0])
+    found = [shape for shape in shapes if shape]  # one without axes changes nothing
+    if found and found.count(found[0]) == len(found):
+        return tuple(found[0])
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError:
-        found = " and ".join(map(str, shapes))
-        raise ShapeError(f"{operation}: shapes {found} do not broadcast") from None
+        names = " and ".join(map(str, shapes))
+        raise ShapeError(f"{operation}: shapes {names} do not broadcast") from None
 
 
 def axis_of(operation: str, axis: Any, ndim: int) -> int:
