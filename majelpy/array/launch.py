@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 UNARY = (
     *("acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "exp"),
     *("expm1", "floor", "log", "log1p", "log2", "log10", "round", "sin", "sinh", "tan"),
-    *("tanh", "trunc", "sqrt", "square", "reciprocal"),
+    *("tanh", "trunc", "sqrt", "square", "reciprocal", "negative", "abs", "sign"),
 )
 BINARY = (
     *("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "maximum", "minimum"),
-    *("atan2", "hypot", "logaddexp", "pow"),
+    *("atan2", "hypot", "logaddexp", "pow", "copysign", "nextafter"),
 )
+COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+CLASSES = ("isnan", "isinf", "isfinite", "signbit")
 REDUCTIONS = ("sum", "prod", "max", "min")
 TYPES = (
     *(dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16),
@@ -55,6 +57,13 @@ def mover(place: Place) -> Any:
     return np if place == CPU else device(place).mover
 
 
+def gpus() -> tuple[Place, ...]:
+    """Return the GPUs of this machine; none where CuPy is missing or finds none."""
+    from majelpy.gpu import device as gpu
+
+    return gpu.places()
+
+
 def unary(name: str, x: Array, out: Array) -> None:
     """Let out = name(x)."""
     kernel = library(out.place).mj_unary
@@ -68,6 +77,26 @@ def binary(name: str, a: Array, b: Array, out: Array) -> None:
     library(out.place).mj_binary(
         function, kind, out.size, a.pointer, a_step, b.pointer, b_step, out.pointer
     )
+
+
+def compare(name: str, a: Array, b: Array, out: Array) -> None:
+    """Let out = name(a, b), of bool; a and b have as many elements as out, or one."""
+    function, kind = COMPARISONS.index(name), TYPES.index(a.dtype)
+    a_step, b_step = int(a.size == out.size), int(b.size == out.size)
+    library(out.place).mj_compare(
+        function, kind, out.size, a.pointer, a_step, b.pointer, b_step, out.pointer
+    )
+
+
+def classify(name: str, x: Array, out: Array) -> None:
+    """Let out = name(x), of bool."""
+    function, kind = CLASSES.index(name), TYPES.index(x.dtype)
+    library(out.place).mj_classify(function, kind, x.size, x.pointer, out.pointer)
+
+
+def order_key(x: Array, out: Array) -> None:
+    """Let out = unsigned integers in whose order the elements of x are sorted, NaN last."""
+    library(out.place).mj_order_key(TYPES.index(x.dtype), x.size, x.pointer, out.pointer)
 
 
 def cast(x: Array, out: Array) -> None:

@@ -2,7 +2,8 @@
 
 Policy. CuPy loads the cubin, launches and copies; it does not calculate. Launches and copies of a
 place go to CuPy's current stream of that GPU, one after another, so memory that a plan gives back
-may be used by the next at once.
+may be used by the next at once. The GPU of the array made last is CuPy's current one, since CuPy
+moves elements nowhere else.
 """
 
 from __future__ import annotations
@@ -79,11 +80,12 @@ class Device:
     @property
     def mover(self) -> Any:
         """The module that moves elements of arrays on this GPU."""
+        self._device.use()
         return self._cupy
 
     def view(self, memory: Allocation, shape: tuple[int, ...], dtype: np.dtype) -> Any:
         """Return memory as a CuPy array, which keeps it alive."""
-        cuda = self._cupy.cuda
+        cuda = self.mover.cuda
         whole = cuda.UnownedMemory(memory.pointer, memory.nbytes, memory, self.place.number)
         return self._cupy.ndarray(shape, dtype, cuda.MemoryPointer(whole, 0))
 
@@ -144,6 +146,17 @@ def device(place: Place) -> Any:
     if place not in _devices:
         _devices[place] = Device(place)
     return _devices[place]
+
+
+def places() -> tuple[Place, ...]:
+    """Return the GPUs that CuPy finds, or else those that have a launcher."""
+    try:
+        import cupy
+
+        count = int(cupy.cuda.runtime.getDeviceCount())
+    except Exception:  # CuPy's own errors have no name where it cannot be imported
+        return tuple(sorted(_devices, key=str))
+    return tuple(Place("gpu", number) for number in range(count))
 
 
 def set_device(place: Place, new: Any) -> None:
