@@ -159,7 +159,7 @@ def unary() -> list[Any]:
         domains |= {"acosh": 1 + np.abs(x), "log1p": np.concatenate([within, np.abs(x)])}
         for name in launch.UNARY:
             found.append(np.empty_like(domains[name]))
-            launch.unary(name, domains[name], found[-1])
+            launch.unary(name, asarray(domains[name]), asarray(found[-1]))
     return found
 
 
@@ -173,7 +173,8 @@ def binary() -> list[Any]:
                 if name in ("divide", "floor_divide", "remainder"):
                     b = np.where(b == 0, b.dtype.type(1), b)
                 found.append(np.empty(max(a.size, b.size), kind))
-                launch.binary(name, np.abs(a) if name == "pow" else a, b, found[-1])
+                left = np.abs(a) if name == "pow" else a
+                launch.binary(name, *(asarray(v) for v in (left, b, found[-1])))
     return found
 
 
@@ -196,7 +197,7 @@ def cast() -> list[Any]:
         x = any_of(source)
         for target in launch.TYPES:
             out = np.empty(x.shape, target)
-            launch.cast(x, out)
+            launch.cast(asarray(x), asarray(out))
             found.append(out.view(np.uint16) if target == dtypes.bfloat16 else out)
     return found
 
@@ -215,7 +216,7 @@ def along(kernel: Callable[..., None], names: tuple[str, ...], *, whole: bool) -
             for name in names:
                 x = factors(kind, shape) if name == "prod" else TOUCHY[kind](shape, 51)
                 found.append(np.empty(shape if whole else (shape[0], shape[2]), kind))
-                kernel(name, x, found[-1])
+                kernel(name, asarray(x), asarray(found[-1]))
     return found
 
 
@@ -225,7 +226,8 @@ def reduce_squares() -> list[Any]:
         for outer, n, inner in SHAPES:
             means = TOUCHY[kind]((outer, inner), 52)
             found.append(np.empty((outer, inner), kind))
-            launch.reduce_squares(TOUCHY[kind]((outer, n, inner), 53), means, found[-1])
+            x = TOUCHY[kind]((outer, n, inner), 53)
+            launch.reduce_squares(*(asarray(v) for v in (x, means, found[-1])))
     return found
 
 
@@ -233,7 +235,8 @@ def gemm_double() -> list[Any]:
     found = []
     for m, n, k in ((37, 70, 600), (190, 33, 257), (3, 210, 40), (1, 1, 1000)):
         found.append(np.empty((m, n)))
-        launch.matmul(touchy_double((m, k), 54), touchy_double((k, n), 55), found[-1])
+        a, b = touchy_double((m, k), 54), touchy_double((k, n), 55)
+        launch.matmul(*(asarray(v) for v in (a, b, found[-1])))
     return found
 
 
@@ -242,7 +245,8 @@ def dot_rows() -> list[Any]:
     for kind in dtypes.FLOATS:
         for shape in ((37, 700), (9001, 3), (1, 5000)):
             found.append(np.empty(shape[0], kind))
-            launch.dot_rows(TOUCHY[kind](shape, 56), TOUCHY[kind](shape, 57), found[-1])
+            a, b = TOUCHY[kind](shape, 56), TOUCHY[kind](shape, 57)
+            launch.dot_rows(*(asarray(v) for v in (a, b, found[-1])))
     return found
 
 

@@ -4,16 +4,52 @@ from __future__ import annotations
 
 import gc
 import itertools
+import sys
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from makers import words
 
 from majelpy.array.memory import POISON, SMALLEST, Allocation, Pool
 from majelpy.array.place import CPU, Place
+from majelpy.array.system import CpuSystem, Piece, cupy_allocator
 from majelpy.errors import PoolError
 
 KIB = 1024
+
+
+class Streams(CpuSystem):
+    """A place with streams: ``now`` is the current one, ``log`` what was asked for.
+
+    Each stream has a clock of what it surely comes after: its own work and that of the streams it
+    waited for.
+    """
+
+    def __init__(self, now: str | None = None) -> None:
+        self.now, self.log = now, list[str]()
+        self.clocks: dict[str | None, Counter[str | None]] = defaultdict(Counter)
+
+    def work(self) -> int:
+        """Give work to the current stream and return its time there."""
+        self.clocks[self.now][self.now] += 1
+        return self.clocks[self.now][self.now]
+
+    def stream(self) -> Any:
+        return self.now
+
+    def wait(self, later: Any, earlier: Any) -> None:
+        self.log.append(f"{later} waits for {earlier}")
+        self.clocks[later] |= self.clocks[earlier]
+
+    def fill(self, piece: Piece, nbytes: int, value: int) -> None:
+        self.log.append("fill at home")
+        super().fill(piece, nbytes, value)
+
+    def finish(self) -> None:
+        self.log.append("finish")
 
 
 def gpu(nbytes: int) -> Pool:
@@ -30,6 +66,8 @@ MAKERS = {
     "small pool": lambda: Pool(4 * KIB),
     "limit": lambda: Pool(256 * KIB, limit=1 << 20),
     "poison": lambda: Pool(256 * KIB, poison=True),
+    "other streams": lambda: Pool(256 * KIB, system=Streams("a")),
+    "other streams, full": lambda: Pool(0, system=Streams("a")),
     "gpu": lambda: gpu(256 * KIB),
     "gpu, pinned": lambda: gpu(0),
 }
@@ -110,8 +148,8 @@ def test_the_limit_counts_pool_and_fallback() -> None:
     held = [pool.allocate(4 * KIB), pool.allocate(3 * KIB)]
     with pytest.raises(
         PoolError,
-        match=r"^pool on cpu: 2000 bytes asked, 0 free of 4096 \(largest block 0\), 7168 in use "
-        r"with a limit of 8192$",
+        match=r"^pool on cpu: 2000 bytes asked, 0 free of 4096 \(largest block 0\), limit 8192; "
+        r"7168 in use and 2000 more would pass the limit$",
     ):
         pool.allocate(2000)
     held.pop(0)
@@ -135,10 +173,246 @@ def test_a_region_that_cannot_be_had() -> None:
     pool = Pool(1 << 60)
     for _ in range(2):
         with pytest.raises(
-            PoolError, match=r"^pool on cpu: the region of \d+ bytes cannot be had .*lower --pool-"
+            PoolError,
+            match=rf"^pool on cpu: 1 bytes asked, {1 << 60} free of {1 << 60} \(largest block "
+            rf"{1 << 60}\), no limit; the region of {1 << 60} bytes cannot be had \(Cannot "
+            r"allocate memory\); lower --pool-bytes$",
         ):
             pool.allocate(1)
     assert pool.free == pool.largest_free == pool.capacity
+
+
+class Nothing(CpuSystem):
+    """A system that has no memory left."""
+
+    def region(self, nbytes: int) -> Piece:
+        raise MemoryError("no region")
+
+    def fallback(self, nbytes: int) -> Piece:
+        raise MemoryError("no piece")
+
+
+def test_each_refusal_says_asked_free_limit_and_largest_block() -> None:
+    head = r"^pool on cpu: 300 bytes asked, {} free of {} \(largest block {}\), {}; {}$"
+    full = Pool(1 * KIB, system=Nothing())
+    full._system = CpuSystem()  # gives the region
+    held = full.allocate(700)
+    full._system = Nothing()
+    cases = {
+        ("4096", "4096", "4096", "no limit", r"the region of 4096 .* \(no region\); lower --p.*"):
+            Pool(4 * KIB, system=Nothing()),
+        ("0", "0", "0", "no limit", "the system has none left"): Pool(0, system=Nothing()),
+        ("0", "1024", "0", "no limit", "the system has none left"): full,
+        ("4096", "4096", "4096", "limit 500", "0 in use and 512 more would pass the limit"):
+            Pool(4 * KIB, limit=500),
+        ("0", "0", "0", "limit 200", "0 in use and 300 more would pass the limit"):
+            Pool(0, limit=200),
+    }  # fmt: skip
+    for words_of, refusing in cases.items():
+        before = refusing.statistics.allocations
+        for _ in range(2):
+            with pytest.raises(PoolError, match=head.format(*words_of)):
+                refusing.allocate(300)
+        assert refusing.statistics.allocations == before
+    del held
+    assert full.leaks() == ""
+
+
+def test_work_at_home_waits_for_nothing() -> None:
+    streams = Streams()
+    pool = Pool(4 * KIB, system=streams)
+    held = pool.allocate(100)
+    held.record_use()
+    del held
+    assert streams.log == []
+
+
+def test_blocks_go_between_streams_by_way_of_home() -> None:
+    streams = Streams("a")
+    pool = Pool(4 * KIB, system=streams, poison=True)
+    held = pool.allocate(100)
+    assert streams.log == ["fill at home", "a waits for None"]
+    streams.now = "b"
+    held.record_use()
+    streams.log.clear()
+    del held
+    assert streams.log == ["None waits for a", "None waits for b", "fill at home"]
+
+
+def test_a_piece_of_the_fallback_goes_when_all_work_is_done() -> None:
+    streams = Streams("a")
+    pool = Pool(0, system=streams)
+    held = pool.allocate(100)
+    streams.log.clear()
+    del held
+    assert streams.log == ["finish"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_stream_writes_what_another_may_still_use(seed: int) -> None:
+    streams = Streams()
+    pool = Pool(8 * KIB, system=streams)
+    users: dict[int, dict[str | None, int]] = defaultdict(dict)  # of 256 bytes: stream and time
+    held: list[Allocation] = []
+    reused_elsewhere = 0
+
+    def use(allocation: Allocation) -> None:
+        time = streams.work()
+        for at in range(allocation.pointer, allocation.pointer + allocation.nbytes, SMALLEST):
+            users[at][streams.now] = time
+
+    for size, act, which in words((400, 3), seed).tolist():
+        streams.now = (None, "a", "b", "c")[which % 4]
+        if act % 3 == 0 and held:
+            held.pop(act % len(held))
+        elif act % 3 == 1 and held:
+            held[act % len(held)].record_use()
+            use(held[act % len(held)])
+        elif pool.largest_free > 0:
+            size = 1 + size % pool.largest_free
+            new = pool.allocate(size)
+            clock = streams.clocks[streams.now]
+            for at in range(new.pointer, new.pointer + size, SMALLEST):
+                for stream, time in users.pop(at, {}).items():
+                    assert clock[stream] >= time, f"{streams.now} may run before {stream}"
+                    reused_elsewhere += stream != streams.now
+            use(new)
+            held.append(new)
+            del new
+    assert pool.statistics.fallbacks == 0 and reused_elsewhere > 50
+
+
+def test_cupy_takes_its_memory_from_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    current = 0
+    cuda = SimpleNamespace(
+        runtime=SimpleNamespace(getDevice=lambda: current),
+        UnownedMemory=lambda pointer, size, owner, device: (pointer, size, owner, device),
+        MemoryPointer=lambda memory, offset: memory,
+    )
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
+    streams = Streams("a")
+    pool = Pool(4 * KIB, Place("gpu", 0), system=streams)
+    allocate = cupy_allocator(pool)
+    memory = allocate(1000)
+    assert memory[1] == 1000 and memory[3] == 0 and memory[0] == memory[2].pointer
+    assert pool.statistics.in_use == 1024
+    streams.now = "b"
+    del memory
+    assert pool.leaks() == "" and streams.log == ["a waits for None", "None waits for a"]
+    current = 1
+    with pytest.raises(PoolError, match=r"^pool on gpu:0: 10 bytes asked with gpu:1 current; "):
+        allocate(10)
+
+
+def test_a_gpu_asks_cuda_for_the_right_things(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy(log))
+    pool = Pool(4 * KIB, Place("gpu", 0), poison=True)
+    cuda = sys.modules["cupy"].cuda
+    held = pool.allocate(100)
+    assert log == ["malloc 4096", "memset 255 100 on 0"]
+    outside = pool.allocate(8 * KIB)
+    assert log[2:] == ["pinned 8192 flags 3", "memset 255 8192 on 0"]
+    log.clear()
+    del outside
+    assert log == ["synchronize", "free pinned"]
+    log.clear()
+    del held
+    cuda.current = cuda.Stream(7)
+    held = pool.allocate(100)
+    assert log[1:] == ["memset 255 100 on 0", "record 0", "7 waits for 0"]
+    log.clear()
+    cuda.current = cuda.Stream.null
+    del held
+    assert log == ["record 7", "0 waits for 7", "memset 255 100 on 0"]
+
+
+@pytest.mark.gpu
+def test_cupy_calculates_on_two_streams() -> None:
+    pool = gpu(32 << 20)
+    cupy = pytest.importorskip("cupy")
+    streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(2)]
+    kept: list[Any] = []
+    with cupy.cuda.using_allocator(cupy_allocator(pool)):
+        for turn in range(60):
+            with streams[turn % 2]:
+                x = cupy.arange(1 << 18, dtype=cupy.int64)
+                for _ in range(4):  # each leaves memory behind that the other stream may get
+                    x = x + turn
+                kept = [*kept[-1:], (turn, x)]
+                del x
+                for held, array in kept:
+                    if held % 2 == turn % 2:
+                        assert int(array.sum()) == (1 << 18) * ((1 << 18) - 1) // 2 + 4 * held * (
+                            1 << 18
+                        )
+    for stream in streams:
+        stream.synchronize()
+    kept.clear()
+    array = None
+    assert pool.leaks() == "" and pool.statistics.fallbacks == 0
+
+
+def fake_cupy(log: list[str]) -> Any:
+    """The part of CuPy that a pool uses, over host memory that nobody writes."""
+
+    class Device:
+        def __init__(self, number: int) -> None:
+            assert number == 0
+
+        __enter__ = __exit__ = lambda self, *_: None
+
+    class Stream:
+        null: Stream
+
+        def __init__(self, ptr: int) -> None:
+            self.ptr = ptr
+
+        def wait_event(self, event: Event) -> None:
+            log.append(f"{self.ptr} waits for {event.stream.ptr}")
+
+    class Event:
+        stream: Stream
+
+        def __init__(self, disable_timing: bool) -> None:
+            assert disable_timing
+
+        def record(self, stream: Stream) -> None:
+            self.stream = stream
+            log.append(f"record {stream.ptr}")
+
+    class Pinned:
+        ptr = 1 << 32
+
+        def __init__(self, nbytes: int, flags: int) -> None:
+            log.append(f"pinned {nbytes} flags {flags}")
+
+        def __del__(self) -> None:
+            log.append("free pinned")
+
+    def take(nbytes: int) -> Any:
+        log.append(f"malloc {nbytes}")
+        return SimpleNamespace(ptr=1 << 20)
+
+    class RuntimeFailed(RuntimeError):
+        pass
+
+    Stream.null = Stream(0)
+    runtime = SimpleNamespace(
+        CUDARuntimeError=RuntimeFailed,
+        hostAllocMapped=2,
+        hostAllocPortable=1,
+        getDeviceCount=lambda: 1,
+        deviceSynchronize=lambda: log.append("synchronize"),
+        memsetAsync=lambda p, v, n, stream: log.append(f"memset {v} {n} on {stream}"),
+    )
+    cuda = SimpleNamespace(
+        runtime=runtime, Device=Device, Stream=Stream, Event=Event, PinnedMemory=Pinned,
+        memory=SimpleNamespace(Memory=take, OutOfMemoryError=RuntimeFailed),
+        current=Stream.null,
+    )  # fmt: skip
+    cuda.get_current_stream = lambda number: cuda.current
+    return SimpleNamespace(cuda=cuda)
 
 
 def test_places_have_pools_of_their_own() -> None:

@@ -22,7 +22,7 @@ LAYERS = [
     {"majelpy.comm.tree", "majelpy.sink", "majelpy.train.settings"},
     {"majelpy.comm.bucket"},
     {"majelpy.native", "majelpy.array.place"},
-    {"majelpy.array.system"},
+    {"majelpy.array.buddy", "majelpy.array.system"},
     {"majelpy.array.memory"},
     {"majelpy.gpu"},
     {"majelpy.array"},

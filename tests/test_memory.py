@@ -5,14 +5,17 @@ from __future__ import annotations
 import gc
 import heapq
 import itertools
+import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from makers import digest, level_data, words
 
 from majelpy import ops
-from majelpy.array import memory
+from majelpy.array import memory, system
+from majelpy.array.buddy import Buddies
 from majelpy.array.memory import Allocation, Pool
 from majelpy.errors import PoolError
 
@@ -109,10 +112,27 @@ def test_a_full_pool_falls_back_and_says_so_once(capsys: pytest.CaptureFixture[s
     del again
 
 
+def test_the_cost_of_the_fallback_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    lines: list[str] = []
+    pool = Pool(4 * KIB, report=lines.append)
+    held = [pool.allocate(3 * KIB)]
+    assert pool.fallback_cost() == "" and lines == []
+    held += [pool.allocate(5000), pool.allocate(100)]
+    held.clear()
+    assert pool.fallback_cost() == (
+        "pool on cpu: 2 of 3 allocations came from ordinary memory, 5100 bytes at a time at most; "
+        "raise --pool-bytes above 4096"
+    )
+    assert len(lines) == 1 and lines[0].startswith("pool on cpu: 5000 bytes asked, 0 free of 4096")
+    assert capsys.readouterr().err == "", "a pool with a report prints nothing"
+    assert pool.statistics.system_allocations == 3  # the region and two pieces
+
+
 def test_a_pool_of_nothing_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     pool = Pool(0)
     held = pool.allocate(1000)
     assert pool.statistics.fallback_in_use == 1000 and capsys.readouterr().err == ""
+    assert pool.fallback_cost() == ""
     del held
 
 
@@ -136,7 +156,8 @@ def test_errors_of_the_pool() -> None:
     held = pool.allocate(600)
     with pytest.raises(
         PoolError,
-        match=r"^pool on cpu: \d+ bytes asked, 3072 free of 4096 \(largest block 2048\), and the ",
+        match=rf"^pool on cpu: {1 << 60} bytes asked, 3072 free of 4096 \(largest block 2048\), "
+        r"no limit; the system has none left$",
     ) as caught:
         pool.allocate(1 << 60)
     assert isinstance(caught.value, MemoryError)
@@ -180,7 +201,7 @@ def test_a_collection_within_allocate_may_free(monkeypatch: pytest.MonkeyPatch) 
         right.clear()
         return found
 
-    monkeypatch.setattr(memory.heapq, "heappop", pop_and_collect)
+    monkeypatch.setattr(heapq, "heappop", pop_and_collect)
     again = pool.allocate(KIB)
     monkeypatch.undo()
     assert pool.statistics.in_use == KIB
@@ -188,3 +209,41 @@ def test_a_collection_within_allocate_may_free(monkeypatch: pytest.MonkeyPatch) 
     whole = pool.allocate(4 * KIB)
     assert pool.statistics.fallbacks == 0
     del whole
+
+
+def test_the_lowest_block_of_a_size_is_taken() -> None:
+    blocks = Buddies(64 * KIB, 256)
+    taken = [blocks.take(256) for _ in range(64)]
+    assert taken == list(range(0, 64 * 256, 256))
+    for offset in (40 * 256, 2 * 256, 21 * 256):  # none is a buddy of another
+        blocks.put_back(256, offset)
+    assert [blocks.take(256) for _ in range(4)] == [512, 21 * 256, 40 * 256, 64 * 256]
+    # A block that went up into a larger one and was cut off again is found once.
+    for offset in (0, 256, 512, 768):
+        blocks.put_back(256, offset)
+    assert blocks.take(1024) == 0
+    blocks.put_back(1024, 0)
+    rest_of_a_larger_one = [65 * 256, 66 * 256, 67 * 256]
+    assert [blocks.take(256) for _ in range(7)] == [*rest_of_a_larger_one, 0, 256, 512, 768]
+
+
+@pytest.mark.parametrize("advice", ["granted", "refused", "unknown"])
+def test_the_region_lies_on_a_huge_page_and_costs_what_is_touched(
+    advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    if advice == "refused":
+        monkeypatch.setattr(system.mmap, "MADV_HUGEPAGE", 9999)
+    elif advice == "unknown":
+        monkeypatch.delattr(system.mmap, "MADV_HUGEPAGE")
+    before = resident()
+    pool = Pool(1 << 30)
+    held = pool.allocate(KIB)
+    held.bytes[...] = 1
+    assert held.pointer % system.HUGE_PAGE == 0
+    assert resident() - before < 16 << 20
+    del held
+    again = pool.allocate(1 << 30)
+    assert pool.statistics.fallbacks == 0 and again.pointer % system.HUGE_PAGE == 0

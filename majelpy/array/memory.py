@@ -1,29 +1,34 @@
 """Memory of arrays: a buddy pool over one region, with a fallback allocator.
 
 Policy. The region is taken once, at the first allocation. A request is rounded up to a power of
-two and cut from the smallest free block that holds it (Knuth, TAOCP 1, 2.5); of equal blocks the
-one at the lowest address, so that a training step finds the same blocks as the step before and
+two and cut from the smallest free block that holds it, the one at the lowest address
+(majelpy.array.buddy), so that a training step finds the same blocks as the step before and
 touches no new memory. When no block is large enough, the fallback (see majelpy.array.system)
-serves, counted in the statistics and said once on standard error. On a GPU, a block that comes
-back may be given out at once: work on a place has one order, that of its stream.
+serves, counted in the statistics and reported once.
+
+Streams. A free block is free in the place's home order (the null stream of a GPU). One that is
+taken on another stream first waits for the home order; when it comes back, the home order waits
+for the streams that used it. These waits are the GPU's own; the host goes on.
 """
 
 from __future__ import annotations
 
-import heapq
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from majelpy.array.buddy import Buddies
 from majelpy.array.place import CPU, Place
-from majelpy.array.system import Piece, System, system_of
+from majelpy.array.system import ALIGNMENT, Piece, System, system_of
 from majelpy.errors import PoolError
 
-SMALLEST = 256
-"""Smallest block in bytes; also the alignment of every allocation."""
+SMALLEST = ALIGNMENT
+"""Smallest block in bytes."""
 
 DEFAULT_POOL_BYTES = 1 << 30
 
@@ -33,7 +38,19 @@ POISON = 0xFF
 
 @dataclass
 class Statistics:
-    """Counters of a pool, in bytes where not said otherwise."""
+    """Counters of a pool.
+
+    Attributes
+    ----------
+    in_use, peak : int
+        Bytes of the region in blocks given out, now and at most.
+    fallback_in_use, fallback_peak : int
+        Bytes of the fallback given out, now and at most.
+    allocations, fallbacks : int
+        How many, and how many of these the fallback served.
+    regions : int
+        Regions taken: 0 or 1.
+    """
 
     in_use: int = 0
     peak: int = 0
@@ -41,6 +58,12 @@ class Statistics:
     fallback_peak: int = 0
     allocations: int = 0
     fallbacks: int = 0
+    regions: int = 0
+
+    @property
+    def system_allocations(self) -> int:
+        """Pieces of memory that the system was asked for."""
+        return self.regions + self.fallbacks
 
 
 class Allocation:
@@ -55,16 +78,32 @@ class Allocation:
         The memory, exactly as long as asked for; only where the host sees it.
     """
 
-    __slots__ = ("_block", "_piece", "_pool", "bytes", "nbytes", "pointer")
+    __slots__ = ("_block", "_piece", "_pool", "_streams", "bytes", "nbytes", "pointer")
 
-    def __init__(self, pool: Pool, block: tuple[int, int] | None, piece: Piece, nbytes: int):
-        self._pool, self._block, self._piece = pool, block, piece
-        self.nbytes, self.pointer = nbytes, piece.pointer
+    def __init__(
+        self, pool: Pool, block: Block | None, piece: Piece, nbytes: int, streams: tuple[Any, ...]
+    ):
+        self._pool, self._block, self._piece, self._streams = pool, block, piece, streams
         self.bytes: np.ndarray = piece.bytes  # type: ignore[assignment]
+        self.nbytes, self.pointer = nbytes, piece.pointer
+
+    def record_use(self) -> None:
+        """Note that work given to the current stream uses this memory.
+
+        Needed if that is neither the stream it was taken on nor made to wait for by that one.
+        """
+        self._streams += self._pool.streams_now()
 
     def __del__(self) -> None:
         if hasattr(self, "pointer"):
-            self._pool._release(self._block, self._piece, self.nbytes)
+            self._pool._release((self._block, self._piece, self.nbytes, self._streams))
+
+
+Block = tuple[int, int]
+"""Size and offset."""
+
+Returned = tuple[Block | None, Piece, int, tuple[Any, ...]]
+"""Block, piece, bytes asked for, streams other than home that used it."""
 
 
 class Pool:
@@ -79,6 +118,11 @@ class Pool:
         Most bytes in use, those of the fallback included.
     poison : bool
         Fill memory with `POISON` when it is given out and when it comes back.
+    report : callable, optional
+        Called with a line of text at the first fallback; by default it goes to standard error.
+        A pool of 0 bytes says nothing. It must not use the pool.
+    system : System, optional
+        By default that of the place.
     """
 
     def __init__(
@@ -88,6 +132,7 @@ class Pool:
         *,
         limit: int | None = None,
         poison: bool = False,
+        report: Callable[[str], object] | None = None,
         system: System | None = None,
     ):
         if nbytes < 0:
@@ -96,13 +141,12 @@ class Pool:
         self.place, self.limit, self.poison = place, limit, poison
         self.statistics = Statistics()
         self._system = system or system_of(place)
+        self._report = report or _say
         self._lock = threading.Lock()
-        self._returned: deque[tuple[tuple[int, int] | None, Piece, int]] = deque()
+        self._returned: deque[Returned] = deque()
         self._region: Piece | None = None
-        self._free: dict[int, list[int]] = {self.capacity: [0]} if self.capacity else {}
-        self._free_set = {(self.capacity, 0)} if self.capacity else set[tuple[int, int]]()
+        self._blocks = Buddies(self.capacity, SMALLEST)
         self._live = 0
-        self._warned = False
 
     @property
     def free(self) -> int:
@@ -112,12 +156,15 @@ class Pool:
     @property
     def largest_free(self) -> int:
         """Bytes of the largest block that is free."""
-        return max((size for size, offsets in self._free.items() if offsets), default=0)
+        return self._blocks.largest_free
 
     @property
     def fragmentation(self) -> float:
         """Share of the free bytes that are not in the largest free block."""
-        return 1 - self.largest_free / self.free if self.free else 0.0
+        free, largest = self.free, self.largest_free
+        return (
+            1 - largest / max(free, largest) if free else 0.0
+        )  # another thread may give some back
 
     def leaks(self) -> str:
         """Return a line on the allocations that somebody still holds; empty if nobody does."""
@@ -127,6 +174,17 @@ class Pool:
         return (
             f"pool on {self.place}: {self._live} allocations are still held, {stats.in_use} bytes "
             f"of the pool and {stats.fallback_in_use} of {self._system.fallback_name}"
+        )
+
+    def fallback_cost(self) -> str:
+        """Return a line on what the fallback served; empty if nothing, or if there is no pool."""
+        stats = self.statistics
+        if stats.fallbacks == 0 or self.capacity == 0:
+            return ""
+        return (
+            f"pool on {self.place}: {stats.fallbacks} of {stats.allocations} allocations came "
+            f"from {self._system.fallback_name}, {stats.fallback_peak} bytes at a time at most; "
+            f"raise --pool-bytes above {self.capacity}"
         )
 
     def allocate(self, nbytes: int) -> Allocation:
@@ -139,122 +197,116 @@ class Pool:
         """
         if nbytes < 0:
             raise PoolError(f"pool on {self.place}: {nbytes} bytes asked; needs 0 or more")
+        streams = self.streams_now()
         try:
             with self._lock:
-                block = self._take(max(SMALLEST, 1 << (max(nbytes, 1) - 1).bit_length()))
-                piece = self._fallback(nbytes) if block is None else self._cut(block, nbytes)
+                block, piece = self._give(nbytes)
                 self.statistics.allocations += 1
                 self._live += 1
+                held = Allocation(self, block, piece, nbytes, streams)
                 if self.poison:
                     self._system.fill(piece, nbytes, POISON)
-                return Allocation(self, block, piece, nbytes)
+                for stream in streams:
+                    self._system.wait(stream, None)
+                return held
         finally:
             self._merge_returned()
 
-    def _cut(self, block: tuple[int, int], nbytes: int) -> Piece:
-        size, offset = block
-        stats = self.statistics
+    def streams_now(self) -> tuple[Any, ...]:
+        """The place's current stream, or nothing if that is the home order."""
+        stream = self._system.stream()
+        return () if stream is None else (stream,)
+
+    def _give(self, nbytes: int) -> tuple[Block | None, Piece]:
+        size = self._blocks.size_of(nbytes)
+        offset = self._blocks.take(size)
         try:
-            self._within_limit(size, nbytes)
-            if self._region is None:
-                self._region = self._system.region(self.capacity)
-        except MemoryError as error:
-            self._join(size, offset)
-            if isinstance(error, PoolError):
-                raise
+            if offset is None:
+                return None, self._fallback(nbytes)
+            return (size, offset), self._cut(size, offset, nbytes)
+        except MemoryError as reason:
+            if offset is not None:
+                self._blocks.put_back(size, offset)
+            limit = "no limit" if self.limit is None else f"limit {self.limit}"
             raise PoolError(
-                f"pool on {self.place}: the region of {self.capacity} bytes cannot be had "
-                f"({error}); lower --pool-bytes"
+                f"pool on {self.place}: {nbytes} bytes asked, {self.free} free of {self.capacity} "
+                f"(largest block {self.largest_free}), {limit}; {reason}"
             ) from None
+
+    def _cut(self, size: int, offset: int, nbytes: int) -> Piece:
+        stats = self.statistics
+        self._check_limit(size)
+        if self._region is None:
+            try:
+                self._region = self._system.region(self.capacity)
+            except MemoryError as error:
+                raise MemoryError(
+                    f"the region of {self.capacity} bytes cannot be had ({error}); lower "
+                    "--pool-bytes"
+                ) from None
+            stats.regions += 1
         stats.in_use += size
         stats.peak = max(stats.peak, stats.in_use)
         return self._region.part(offset, nbytes)
 
-    def _within_limit(self, more: int, asked: int) -> None:
+    def _check_limit(self, more: int) -> None:
         used = self.statistics.in_use + self.statistics.fallback_in_use
         if self.limit is not None and used + more > self.limit:
-            raise PoolError(
-                f"pool on {self.place}: {asked} bytes asked, {self.free} free of {self.capacity} "
-                f"(largest block {self.largest_free}), {used} in use with a limit of {self.limit}"
-            )
+            raise MemoryError(f"{used} in use and {more} more would pass the limit")
 
-    def _take(self, size: int) -> tuple[int, int] | None:
-        """A free block of that size, made by halving a larger one if need be."""
-        larger = size
-        while larger <= self.capacity and not self._free.get(larger):
-            larger *= 2
-        if larger > self.capacity:
-            return None
-        offset = heapq.heappop(self._free[larger])
-        self._free_set.remove((larger, offset))
-        while larger > size:
-            larger //= 2
-            self._put(larger, offset + larger)
-        return size, offset
-
-    def _put(self, size: int, offset: int) -> None:
-        heapq.heappush(self._free.setdefault(size, []), offset)
-        self._free_set.add((size, offset))
-
-    def _release(self, block: tuple[int, int] | None, piece: Piece, nbytes: int) -> None:
+    def _release(self, returned: Returned) -> None:
         """Note a block that comes back, and merge it unless the pool is at work.
 
         The garbage collector calls this anywhere, within the pool's own functions too.
         """
-        self._returned.append((block, piece, nbytes))
+        self._returned.append(returned)
         self._merge_returned()
 
     def _merge_returned(self) -> None:
         # Whoever finds the lock taken leaves its block to the holder, who looks again at the end.
-        while self._returned and self._lock.acquire(blocking=False):
+        while self._returned and self._lock.acquire(False):
             try:
                 while self._returned:
                     self._take_back(*self._returned.popleft())
             finally:
                 self._lock.release()
 
-    def _take_back(self, block: tuple[int, int] | None, piece: Piece, nbytes: int) -> None:
+    def _take_back(
+        self, block: Block | None, piece: Piece, nbytes: int, streams: tuple[Any, ...]
+    ) -> None:
         self._live -= 1
         if block is None:
             self.statistics.fallback_in_use -= nbytes
+            self._system.finish()  # the piece goes back to the system now
             return
+        for stream in streams:
+            self._system.wait(None, stream)
         if self.poison:
             self._system.fill(piece, nbytes, POISON)
         self.statistics.in_use -= block[0]
-        self._join(*block)
-
-    def _join(self, size: int, offset: int) -> None:
-        """Put a block among the free ones, together with its buddy where that is free too."""
-        while size < self.capacity and (size, offset ^ size) in self._free_set:
-            buddy = offset ^ size
-            self._free_set.remove((size, buddy))
-            self._free[size].remove(buddy)
-            heapq.heapify(self._free[size])
-            offset, size = min(offset, buddy), size * 2
-        self._put(size, offset)
+        self._blocks.put_back(*block)
 
     def _fallback(self, nbytes: int) -> Piece:
         stats = self.statistics
-        self._within_limit(nbytes, nbytes)
+        self._check_limit(nbytes)
         try:
             piece = self._system.fallback(nbytes)
-        except (MemoryError, ValueError):  # NumPy says the second of a size beyond all bounds
-            raise PoolError(
-                f"pool on {self.place}: {nbytes} bytes asked, {self.free} free of "
-                f"{self.capacity} (largest block {self.largest_free}), and the system has none left"
-            ) from None
+        except MemoryError:
+            raise MemoryError("the system has none left") from None
         stats.fallbacks += 1
         stats.fallback_in_use += nbytes
         stats.fallback_peak = max(stats.fallback_peak, stats.fallback_in_use)
-        if not self._warned and self.capacity:
-            self._warned = True
-            print(
+        if stats.fallbacks == 1 and self.capacity:
+            self._report(
                 f"pool on {self.place}: {nbytes} bytes asked, {self.free} free of "
                 f"{self.capacity}; using {self._system.fallback_name}, which is slower "
-                "(raise --pool-bytes)",
-                file=sys.stderr,
+                "(raise --pool-bytes)"
             )
         return piece
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 _pools = {CPU: Pool()}

@@ -1,4 +1,4 @@
-"""`majel info`: versions, processor, kernels, MPI."""
+"""`majel info`: versions, processor, kernels, memory pool, MPI."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def add(commands: Any) -> None:
     """Add the command's parser."""
     commands.add_parser(
         "info",
-        help="show versions, processor, kernels and MPI",
+        help="show versions, processor, kernels, memory pool and MPI",
         description="Show what a report of a problem should contain.",
     )
 
@@ -23,9 +23,13 @@ def run(options: argparse.Namespace) -> int:
     import numpy
 
     from majelpy import ARITHMETIC, __version__, native
+    from majelpy.array.memory import pool
     from majelpy.comm.world import library_version
     from majelpy.train.launch import default_threads
 
+    memory = pool()
+    stats = memory.statistics
+    limit = "no limit" if memory.limit is None else f"limit {memory.limit}"
     cores = len(os.sched_getaffinity(0))
     lines = {
         "majelpy": f"{__version__}, arithmetic {ARITHMETIC}",
@@ -37,6 +41,12 @@ def run(options: argparse.Namespace) -> int:
         "kernel digest": native.kernel_digest(),
         "cores": f"{cores} usable; a rank uses {default_threads(1)} threads alone on a host, "
         f"else cores / ranks of the host",
+        "pool": f"{memory.capacity} bytes by default, {limit}; taken at the first use, and only "
+        "what is touched costs memory; majel train --pool-bytes N changes it",
+        "pool statistics": f"in use {stats.in_use} bytes, peak {stats.peak}, largest free block "
+        f"{memory.largest_free}, fragmentation {memory.fragmentation:.2f}, fallback "
+        f"{stats.fallback_in_use} bytes, {stats.allocations} allocations (of a training: a line "
+        "a step in timings.jsonl of its run)",
         "mpi": library_version(),
         "gpu": "not supported by this version",
     }

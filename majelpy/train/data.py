@@ -110,10 +110,10 @@ class Utterances:
         if cached is not None:
             return cached
         raw = self._corpus.frames(int(self._members[index]))
-        frames = ops.normalise(raw, self._mean, self._scale).numpy().copy()
+        frames = ops.normalise(raw, self._mean, self._scale).numpy()
         if frames.nbytes <= self._cache_room:
             self._cache_room -= frames.nbytes
-            self._cache[index] = frames
+            frames = self._cache[index] = frames.copy()  # the pool is for what a step needs
         return frames
 
     def batch(self, leaves: Sequence[np.ndarray], merges: np.ndarray) -> Batch:

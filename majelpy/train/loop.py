@@ -3,7 +3,8 @@
 Policy. Rank 0 alone writes. A checkpoint follows the ledger's sync, so the ledger always reaches
 as far as the newest checkpoint. A signal to end (SIGTERM, Ctrl-C, SIGUSR1 from
 slurm/train.sbatch) is honoured after the step at hand: rank 0 saves and ends the world; the other
-ranks wait for that.
+ranks wait for that. What pools say of their fallback is one line of the lowest rank concerned, told
+when ranks compare digests anyway.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import ExitStack, closing
 from types import FrameType
 from typing import Any
 
-from majelpy.array.memory import Pool, pool, set_pool
+from majelpy.array.memory import Pool, set_pool
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError, WorldError
 from majelpy.native import set_threads
@@ -55,7 +56,9 @@ class Run:
                 f"train: {world.size} ranks for {recipe.data.leaves} leaves; start at most "
                 f"{recipe.data.leaves} ranks or raise data.leaves in the recipe"
             )
-        set_pool(Pool(launch.pool_bytes))
+        self._warnings: list[str] = []
+        self._pool = Pool(launch.pool_bytes, report=self._warnings.append)
+        set_pool(self._pool)
         set_threads(launch.threads or default_threads(world.local_size))
         self._prepared: Prepared = prepare_run(recipe, launch)
         if self._writes:
@@ -94,6 +97,7 @@ class Run:
                 timings = files.enter_context(closing(Ledger(self._folder.timings, trainer.step)))
                 self._saved_at = time.monotonic()
             self._greet(progress, last)
+            warned, first = False, trainer.step + 1
             while trainer.step < last:
                 start = time.perf_counter()
                 result = trainer.advance()
@@ -109,6 +113,9 @@ class Run:
                     ledger.append(entry)
                     timings.append(self._timing(result, time.perf_counter() - start))
                     self._save_or_end(ledger, last)
+                if not warned and (trainer.step in (first, last) or compared(result)):
+                    warned = self._tell(progress, "".join(self._warnings))
+            self._tell(progress, self._pool.fallback_cost())
             fingerprint = trainer.digest()
             if self._writes and trainer.step == trainer.steps:
                 self._folder.write_fingerprint(fingerprint)
@@ -153,7 +160,7 @@ class Run:
             "norm_hex": hexadecimal(result.norm),
             "rate": number(result.rate),
         }
-        if result.step % DIGEST_STEPS == 0:
+        if compared(result):
             entry["digest"] = self._trainer.digest()
             self._trainer.check_ranks(entry["digest"])
         return entry
@@ -173,15 +180,31 @@ class Run:
         entry["dev_words"] = found.errors.words
         return found
 
+    def _tell(self, progress: Progress, text: str) -> bool:
+        """Say the text of the lowest rank that has one; return whether any has."""
+        texts = self._world.all_gather(text)
+        rank, found = next(((r, t) for r, t in enumerate(texts) if t), (0, ""))
+        if found:
+            progress.say(f"rank {rank}: {found}" if len(texts) > 1 else found)
+        return bool(found)
+
     def _timing(self, result: StepResult, seconds: float) -> dict[str, Any]:
-        stats = pool().statistics
+        """The timing log's line of a step; memory is this rank's, counts are since the start."""
+        stats = self._pool.statistics
         return {
             "step": result.step,
             "seconds": round(seconds, 6),
             "frames_per_second": round(result.frames / seconds),
             "ranks": self._world.size,
+            "pool_in_use_bytes": stats.in_use,
             "pool_peak_bytes": stats.peak,
+            "pool_largest_free_bytes": self._pool.largest_free,
+            "pool_fragmentation": round(self._pool.fragmentation, 4),
+            "fallback_in_use_bytes": stats.fallback_in_use,
             "fallback_peak_bytes": stats.fallback_peak,
+            "allocations": stats.allocations,
+            "fallbacks": stats.fallbacks,
+            "system_allocations": stats.system_allocations,
         }
 
     def _save_or_end(self, ledger: Ledger, last: int) -> None:
@@ -204,3 +227,8 @@ class Run:
 
         for wanted in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(wanted, note)
+
+
+def compared(result: StepResult) -> bool:
+    """Whether the ranks compare digests after this step."""
+    return result.step % DIGEST_STEPS == 0
