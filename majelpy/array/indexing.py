@@ -67,7 +67,7 @@ def _bounded(x: Array, parts: tuple[Any, ...]) -> tuple[Any, ...]:
     ]
     if sum(taken) > x.ndim:
         raise RangeError(f"index: {sum(taken)} indices of an array of shape {x.shape}")
-    axis, plain = 0, list[Any]()
+    on, axis, plain = launch.mover(x.place), 0, list[Any]()
     for part, count in zip(parts, taken, strict=True):
         if not hasattr(part, "dtype"):
             plain.append(part)
@@ -77,7 +77,7 @@ def _bounded(x: Array, parts: tuple[Any, ...]) -> tuple[Any, ...]:
         elif tuple(part.shape) != x.shape[axis : axis + count]:
             raise RangeError(f"index: mask of shape {tuple(part.shape)} of an array {x.shape}")
         else:
-            plain += launch.mover(x.place).nonzero(part)
+            plain += on.nonzero(part)
         axis += x.ndim - sum(taken) if part is Ellipsis else count
     return tuple(plain)
 
@@ -176,7 +176,8 @@ def _indices(operation: str, x: Array, indices: Array, axis: int) -> Any:
     if indices.dtype not in dtypes.INTEGERS:
         name = dtypes.name_of(indices.dtype)
         raise DTypeError(f"{operation}: indices of {name}; needs integers")
-    if one_place(operation, x, indices) != CPU:
+    launch.mover(one_place(operation, x, indices))
+    if x.place != CPU:
         _needs_range(operation, indices._view, x.shape[axis])
     return indices._view.astype(np.int64)
 
