@@ -83,6 +83,16 @@ def positive(x: Any, /) -> Array:
     return of_kind("positive", x, NUMERIC).copy()
 
 
+def conj(x: Any, /) -> Array:
+    """Return x, copied: no element is complex."""
+    return of_kind("conj", x, NUMERIC).copy()
+
+
+def real(x: Any, /) -> Array:
+    """Return x, copied: no element is complex."""
+    return of_kind("real", x, NUMERIC).copy()
+
+
 def abs(x: Any, /) -> Array:
     """Return the magnitude of x."""
     return unary("abs", x, NUMERIC)

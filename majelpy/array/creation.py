@@ -19,7 +19,7 @@ from majelpy.array.checks import Numbers, array_of, converted, number, one_place
 from majelpy.array.conversion import astype
 from majelpy.array.manipulation import broadcast_to
 from majelpy.array.place import CPU, Place
-from majelpy.errors import CopyError, DTypeError, RangeError, ShapeError
+from majelpy.errors import CopyError, DTypeError, ExchangeError, RangeError, ShapeError
 
 Device = Place | str | None
 Shape = int | Sequence[int]
@@ -123,6 +123,8 @@ def from_dlpack(x: Any, /, *, device: Device = None, copy: bool | None = None) -
     ------
     CopyError
         If the memory is not contiguous or not writable and ``copy`` is False.
+    ExchangeError
+        If the object is no DLPack producer or refuses.
     DTypeError
         If the producer has elements of an unsupported type.
     """
@@ -131,7 +133,7 @@ def from_dlpack(x: Any, /, *, device: Device = None, copy: bool | None = None) -
         place = Place("gpu", int(which)) if int(kind) == CUDA else CPU
         found = launch.mover(place).from_dlpack(x)
     except (BufferError, RuntimeError, TypeError, AttributeError) as error:
-        raise DTypeError(f"from_dlpack: {type(x).__name__}: {error}") from None
+        raise ExchangeError(f"from_dlpack: {type(x).__name__}: {error}") from None
     there = _over(found, x, place, "from_dlpack", copy)
     if device is None or on_place(device) == place:
         return there
