@@ -259,6 +259,15 @@ class EmulatedSystem:
         raw[...] = value
         EmulatedDevice.copy(piece.pointer, raw)
 
+    def stream(self) -> None:
+        return None
+
+    def wait(self, later: Any, earlier: Any) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
 
 class EmulatedDevice(Emulation):
     """What majelpy.gpu.device.Device is, on the emulation."""

@@ -352,20 +352,19 @@ def test_an_integer_has_no_negative_power(place: Place) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["bool", *NUMERIC, "float16"])
-def test_a_producer_on_the_gpu_is_not_copied(dtype: str) -> None:
-    with emulated_gpu():
-        kind = getattr(mj, dtype)
-        first = mj.astype(mj.asarray(np.arange(12).reshape(3, 4)), kind, device=GPU)
-        for second in (mj.from_dlpack(first), mj.asarray(CudaOnly(first))):
-            assert second.place == GPU and second.pointer == first.pointer
-            assert second.dtype == kind and second.shape == (3, 4)
-        assert mj.from_dlpack(first, copy=True).pointer != first.pointer
-        down = mj.from_dlpack(first, device="cpu")
-        assert down.place == CPU and same_bits(down, first.to_device(CPU))
-        with pytest.raises(CopyError, match="from_dlpack: memory on gpu:0; cpu needs a copy"):
-            mj.from_dlpack(first, device="cpu", copy=False)
-        with pytest.raises(CopyError, match="copy=False forbids it"):
-            mj.asarray(first, device="cpu", copy=False)
+def test_a_producer_on_the_gpu_is_not_copied(dtype: str, gpu: Place) -> None:
+    kind = getattr(mj, dtype)
+    first = mj.astype(mj.asarray(np.arange(12).reshape(3, 4)), kind, device=gpu)
+    for second in (mj.from_dlpack(first), mj.asarray(CudaOnly(first))):
+        assert second.place == gpu and second.pointer == first.pointer
+        assert second.dtype == kind and second.shape == (3, 4)
+    assert mj.from_dlpack(first, copy=True).pointer != first.pointer
+    down = mj.from_dlpack(first, device="cpu")
+    assert down.place == CPU and same_bits(down, first.to_device(CPU))
+    with pytest.raises(CopyError, match="from_dlpack: memory on gpu:0; cpu needs a copy"):
+        mj.from_dlpack(first, device="cpu", copy=False)
+    with pytest.raises(CopyError, match="copy=False forbids it"):
+        mj.asarray(first, device="cpu", copy=False)
 
 
 class CudaOnly:
