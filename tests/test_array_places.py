@@ -422,6 +422,8 @@ def test_the_namespace_tells_of_places(gpu: Place) -> None:
     info = mj.__array_namespace_info__()
     assert info.devices() == (CPU, gpu) and info.default_device() == CPU
     assert info.dtypes(device=gpu) == info.dtypes()
+    x = mj.empty(2, device="gpu:0")
+    assert x.device == gpu and x.__array_namespace__() is mj
 
 
 # --- CuPy --------------------------------------------------------------------------------------
