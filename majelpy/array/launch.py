@@ -1,6 +1,6 @@
 """Kernels of the array library: which number stands for which function and type.
 
-Policy. The order of names is that of the tables in kernels/cpu/standard.cpp. Operands and results
+Policy. The order of names is that of the tables in kernels/cpu/standard*.cpp. Operands and results
 are contiguous NumPy views; this module is the only one of the array library that passes
 addresses on. Bodies: kernels/standard*.h.
 """
@@ -15,12 +15,14 @@ from majelpy.native import library
 UNARY = (
     *("acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "exp"),
     *("expm1", "floor", "log", "log1p", "log2", "log10", "round", "sin", "sinh", "tan"),
-    *("tanh", "trunc", "sqrt", "square", "reciprocal"),
+    *("tanh", "trunc", "sqrt", "square", "reciprocal", "negative", "abs", "sign"),
 )
 BINARY = (
     *("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "maximum", "minimum"),
-    *("atan2", "hypot", "logaddexp", "pow"),
+    *("atan2", "hypot", "logaddexp", "pow", "copysign", "nextafter"),
 )
+COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+CLASSES = ("isnan", "isinf", "isfinite", "signbit")
 REDUCTIONS = ("sum", "prod", "max", "min")
 TYPES = (
     *(dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16),
@@ -46,6 +48,26 @@ def binary(name: str, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     library().mj_binary(
         function, kind, out.size, _address(a), a_step, _address(b), b_step, _address(out)
     )
+
+
+def compare(name: str, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """Let out = name(a, b), of bool; a and b have as many elements as out, or one."""
+    function, kind = COMPARISONS.index(name), TYPES.index(a.dtype)
+    a_step, b_step = int(a.size == out.size), int(b.size == out.size)
+    library().mj_compare(
+        function, kind, out.size, _address(a), a_step, _address(b), b_step, _address(out)
+    )
+
+
+def classify(name: str, x: np.ndarray, out: np.ndarray) -> None:
+    """Let out = name(x), of bool."""
+    function, kind = CLASSES.index(name), TYPES.index(x.dtype)
+    library().mj_classify(function, kind, x.size, _address(x), _address(out))
+
+
+def order_key(x: np.ndarray, out: np.ndarray) -> None:
+    """Let out = unsigned integers in whose order the elements of x are sorted, NaN last."""
+    library().mj_order_key(TYPES.index(x.dtype), x.size, _address(x), _address(out))
 
 
 def cast(x: np.ndarray, out: np.ndarray) -> None:
