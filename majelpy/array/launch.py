@@ -1,7 +1,7 @@
 """Kernels of the array library, and what runs and moves on a place.
 
-Policy. The order of names is that of the tables in kernels/cpu/standard.cpp. Operands and results
-are arrays on one place; kernels get their addresses. Bodies: kernels/standard*.h.
+Policy. The order of names is that of the tables in kernels/cpu/standard*.cpp. Operands and
+results are arrays on one place; kernels get their addresses. Bodies: kernels/standard*.h.
 """
 
 from __future__ import annotations

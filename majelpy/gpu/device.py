@@ -18,11 +18,11 @@ import numpy as np
 from majelpy.array.memory import Allocation, pool
 from majelpy.array.place import Place
 from majelpy.errors import BuildError
-from majelpy.gpu import build, dense, sequences, sums
+from majelpy.gpu import build, dense, sequences, standard, sums
 
 PLANS = {
     name: plan
-    for module in (dense, sums, sequences)
+    for module in (dense, sums, sequences, standard)
     for name, plan in vars(module).items()
     if name.startswith("mj_")
 }
@@ -38,7 +38,7 @@ class Device:
     Raises
     ------
     BuildError
-        If CuPy is not installed, or the kernels cannot be compiled.
+        If CuPy is not installed; from `launch`, if the kernels cannot be compiled.
     PoolError
         If there is no such GPU.
     """
@@ -54,7 +54,7 @@ class Device:
         attributes = self._device.attributes
         self.multiprocessors = int(attributes["MultiProcessorCount"])
         self.shared_bytes = int(attributes["MaxSharedMemoryPerBlockOptin"])
-        self._cubin = str(build.cubin(int(self._device.compute_capability)))
+        self._architecture = int(self._device.compute_capability)
         self._kernels: dict[tuple[str, bool], Any] = {}
 
     def scratch(self, nbytes: int) -> Allocation:
@@ -128,13 +128,14 @@ class Device:
 
     def _kernel(self, name: str, together: bool) -> Any:
         if (name, together) not in self._kernels:
-            module = self._module(together)
+            module = self._module(build.programs()[name], together)
             self._kernels[name, together] = module.get_function(name)
         return self._kernels[name, together]
 
     @functools.cache  # noqa: B019  devices live as long as the process
-    def _module(self, together: bool) -> Any:
-        return self._cupy.RawModule(path=self._cubin, enable_cooperative_groups=together)
+    def _module(self, program: str, together: bool) -> Any:
+        path = build.cubin(program, self._architecture)
+        return self._cupy.RawModule(path=str(path), enable_cooperative_groups=together)
 
 
 _devices: dict[Place, Any] = {}
@@ -171,7 +172,7 @@ def set_device(place: Place, new: Any) -> None:
 def library(place: Place) -> Any:
     """Return the GPU's entry points: the names and arguments of `native.library`.
 
-    Pointers to floats are addresses on the GPU, those to integers host memory.
+    Which pointers are addresses on the GPU says majelpy.gpu.launch.
     """
     if place not in _libraries:
         on = device(place)
