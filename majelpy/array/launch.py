@@ -1,7 +1,7 @@
 """Kernels of the array library, and what runs and moves on a place.
 
-Policy. The order of names is that of the tables in kernels/cpu/standard*.cpp. Operands and
-results are arrays on one place; kernels get their addresses. Bodies: kernels/standard*.h.
+Policy. Operands and results are arrays on one place; kernels get their addresses, and the numbers
+of functions and types (majelpy.array.numbering). Bodies: kernels/standard*.h.
 """
 
 from __future__ import annotations
@@ -12,28 +12,11 @@ import numpy as np
 
 from majelpy import native
 from majelpy.array import dtypes
+from majelpy.array.numbering import BINARY, CLASSES, COMPARISONS, REDUCTIONS, TYPES, UNARY
 from majelpy.array.place import CPU, Place
 
 if TYPE_CHECKING:
     from majelpy.array.array import Array
-
-UNARY = (
-    *("acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "exp"),
-    *("expm1", "floor", "log", "log1p", "log2", "log10", "round", "sin", "sinh", "tan"),
-    *("tanh", "trunc", "sqrt", "square", "reciprocal", "negative", "abs", "sign"),
-)
-BINARY = (
-    *("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "maximum", "minimum"),
-    *("atan2", "hypot", "logaddexp", "pow", "copysign", "nextafter"),
-)
-COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
-CLASSES = ("isnan", "isinf", "isfinite", "signbit")
-REDUCTIONS = ("sum", "prod", "max", "min")
-TYPES = (
-    *(dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16),
-    *(dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64),
-    *(dtypes.uint8, dtypes.uint16, dtypes.uint32, dtypes.uint64),
-)
 
 
 def device(place: Place) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from majelpy.array.launch import BINARY, CLASSES, COMPARISONS, REDUCTIONS, TYPES, UNARY
+from majelpy.array.numbering import BINARY, CLASSES, COMPARISONS, REDUCTIONS, TYPES, UNARY
 from majelpy.gpu.launch import THREADS, Buffer, Launcher, ceil_div, elements
 from majelpy.gpu.sums import CHUNK
 
