@@ -15,7 +15,7 @@ import pytest
 from majelpy import native
 from majelpy.array import memory
 
-_WORDS = ("mpi", "gpu", "slurm")
+_WORDS = ("mpi", "gpu", "slurm", "hosts")
 
 
 def _required() -> list[str]:
