@@ -6,14 +6,16 @@ Arguments: JSON of ``{"leaves", "size", "bucket_bytes", "rounds"}``.
 from __future__ import annotations
 
 import json
-import os
 import sys
+from pathlib import Path
 
 from reduce_program import fill
 from touchy import digest
 
 from majelpy.comm.reduce import TreeReducer
 from majelpy.comm.world import World
+
+SHARED = Path("/dev/shm")
 
 
 def main() -> None:
@@ -25,10 +27,12 @@ def main() -> None:
     for _ in range(task["rounds"]):
         fill(reducer, task["size"])
         digests.add(digest(reducer.reduce()))
+    (SHARED / f"rank-{world.rank}").touch()
+    world.barrier()
     seen = {
         "hosts": world.hosts,
         "names": world.all_gather(world.host),
-        "files": world.all_gather(sorted(os.listdir("/dev/shm"))),
+        "files": world.all_gather(sorted(path.name for path in SHARED.glob("rank-*"))),
         "digests": sorted({one for found in world.all_gather(sorted(digests)) for one in found}),
         "sent_bytes": world.all_gather(reducer.sent_bytes),
     }
