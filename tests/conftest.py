@@ -17,7 +17,7 @@ from gpu_place import GPU, emulated_gpu
 from majelpy import native
 from majelpy.array import CPU, Place, launch, memory
 
-_WORDS = ("mpi", "gpu", "slurm")
+_WORDS = ("mpi", "gpu", "slurm", "hosts")
 
 
 def _required() -> list[str]:
