@@ -55,7 +55,7 @@ def save(path: str | Path, x: DistArray) -> None:
         error = _cannot_write(target, failed)
     world.agree(error)
     try:
-        for box in tiles(x.shape, x.dtype.itemsize):
+        for box in tiles(x.shape, x.dtype.itemsize, TILE_BYTES):
             tile = x.collect(box, 0)
             if writer is not None and tile is not None:
                 writer.put(box, tile)
@@ -97,8 +97,8 @@ def load(
     return found[0].to_device(place_of(device))
 
 
-def tiles(shape: tuple[int, ...], itemsize: int, most: int = TILE_BYTES) -> Iterator[Box]:
-    """Yield the boxes of the tiles in row-major order; none of an array without elements."""
+def tiles(shape: tuple[int, ...], itemsize: int, most: int) -> Iterator[Box]:
+    """Yield the boxes of tiles of at most so many bytes, in row-major order; none if empty."""
     sizes = list(shape)
     if 0 in sizes:
         return
@@ -180,7 +180,7 @@ def _read(path: Path, mesh: Mesh, placements: Placements) -> tuple[DistArray, st
             box = target.box(mesh.world.rank)
             local = empty(target.local_shape(mesh.world.rank), dtype)
             words = local.numpy().view(_stored(dtype))
-            for number, tile in enumerate(tiles(data.shape, dtype.itemsize)):
+            for number, tile in enumerate(tiles(data.shape, dtype.itemsize, TILE_BYTES)):
                 overlap = common(tile, box)
                 if overlap is None:
                     continue
