@@ -100,7 +100,7 @@ def exchange(
         found: np.ndarray = target[within(move.box, need)]
         return found
 
-    _deliver(world, plan.moves, source, place, _BOX_TAG)
+    _deliver(world, plan.moves_of.get(world.rank, []), source, place, _BOX_TAG)
     return None if result is None else result.to_device(local.place)
 
 
@@ -117,7 +117,7 @@ def _joined(
             stacks[move.source, move.box] = empty(shape, host.dtype)
     _deliver(
         world,
-        [move for total in plan.sums for move in total.arrivals],
+        plan.arrivals_of.get(world.rank, []),
         lambda move: host[within(move.box, origin)],
         lambda move: stacks[move.source, move.box].numpy(),
         _NODE_TAG,

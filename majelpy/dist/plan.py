@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from majelpy.comm import tree
@@ -61,6 +61,16 @@ class Plan:
     hosts: Hosts
     sums: tuple[Sum, ...]
     moves: tuple[Move, ...]
+
+    @functools.cached_property
+    def moves_of(self) -> dict[int, list[Move]]:
+        """The moves by the ranks that take part in them, in their order."""
+        return _by_rank(self.moves)
+
+    @functools.cached_property
+    def arrivals_of(self) -> dict[int, list[Move]]:
+        """The arrivals of all sums by the ranks that take part in them, in their order."""
+        return _by_rank(move for total in self.sums for move in total.arrivals)
 
     def steps(self) -> Iterator[Move]:
         """Yield every message and local copy."""
@@ -246,6 +256,14 @@ class _Choice:
         found = min(holders, key=lambda r: (self._home[r] != home, self._load[r], r))
         self._load[found] += nbytes
         return found
+
+
+def _by_rank(moves: Iterable[Move]) -> dict[int, list[Move]]:
+    found: dict[int, list[Move]] = {}
+    for move in moves:
+        for rank in {move.source, move.target}:
+            found.setdefault(rank, []).append(move)
+    return found
 
 
 def _homes(hosts: Hosts) -> dict[int, int]:
