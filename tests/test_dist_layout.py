@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from dist_worlds import said_mesh
+from dist_worlds import SaidWorld, said_mesh
 
 from majelpy.comm import tree
 from majelpy.dist import Layout, Mesh, Partial, Replicate, Shard, layout
@@ -213,7 +213,7 @@ def test_partial_nodes_stay_where_the_same_mesh_axes_are_partial() -> None:
 
 
 def test_neighbours_give_first_and_share_the_work() -> None:
-    mesh = said_mesh(hosts=2, x=2, y=2)
+    mesh = Mesh(SaidWorld(4, 0, ((0, 3), (1, 2))), {"x": 2, "y": 2})  # type: ignore[arg-type]
     rows = layout("t", (8, 8), mesh, [Replicate(), Shard(0)])
     plan = redistribution(rows, layout("t", (8, 8), mesh, [Replicate()] * 2), 4)
     assert plan.between_hosts == 0 and {plan.sent(r) for r in range(4)} == {4 * 32}
