@@ -22,7 +22,7 @@ from training import (
     LEAVES,
     STEPS,
     SYMBOLS,
-    Place,
+    Ground,
     assert_same,
     done,
     processes_with,
@@ -125,11 +125,11 @@ def test_hosts_leave_nothing(make_hosts: Maker) -> None:
 
 
 def test_trains_to_the_one_answer_by_the_ideal_bytes(
-    make_hosts: Maker, place: Place, tmp_path: Path
+    make_hosts: Maker, ground: Ground, tmp_path: Path
 ) -> None:
     width = 64
     recipe = write_recipe(
-        tmp_path / "wide.toml", place.corpus,
+        tmp_path / "wide.toml", ground.corpus,
         model__dense=[width] * 3, model__recurrent=width, model__output_dense=width,
     )  # fmt: skip
     sizes = Sizes(FEATURES, len(SYMBOLS) + 1, 1, (width,) * 3, width, width, 1.0)
@@ -160,8 +160,8 @@ def test_trains_to_the_one_answer_by_the_ideal_bytes(
 class Training:
     """Training that would take long, over two hosts of two ranks, after its first steps."""
 
-    def __init__(self, hosts: Hosts, folder: Path, place: Place, **variables: str) -> None:
-        recipe = write_recipe(folder / "long.toml", place.corpus, schedule__epochs=2000)
+    def __init__(self, hosts: Hosts, folder: Path, ground: Ground, **variables: str) -> None:
+        recipe = write_recipe(folder / "long.toml", ground.corpus, schedule__epochs=2000)
         self.out = folder / "run"
         self._stderr = folder / "stderr"
         with self._stderr.open("w") as stderr:
@@ -198,10 +198,10 @@ class Training:
 
 @pytest.mark.parametrize("which", [0, 3], ids=["of mpirun's host", "of the other host"])
 def test_a_killed_rank_ends_all_hosts(
-    make_hosts: Maker, place: Place, tmp_path: Path, which: int
+    make_hosts: Maker, ground: Ground, tmp_path: Path, which: int
 ) -> None:
     with make_hosts((2, 2)) as hosts:
-        training = Training(hosts, tmp_path, place)
+        training = Training(hosts, tmp_path, ground)
         ranks = training.ranks()
         assert len(ranks) == 4
         os.kill(ranks[which], signal.SIGKILL)
@@ -213,13 +213,13 @@ def test_a_killed_rank_ends_all_hosts(
 
 
 def test_a_host_that_falls_silent_ends_all_hosts(
-    make_hosts: Maker, place: Place, tmp_path: Path
+    make_hosts: Maker, ground: Ground, tmp_path: Path
 ) -> None:
     # Open MPI's own numbers, 300, 20 and 9, would let the ranks wait for 8 minutes.
     keepalive = {"time": "1", "intvl": "1", "probes": "3"}
     variables = {f"PRTE_MCA_oob_tcp_keepalive_{name}": n for name, n in keepalive.items()}
     with make_hosts((2, 2)) as hosts:
-        training = Training(hosts, tmp_path, place, **variables)
+        training = Training(hosts, tmp_path, ground, **variables)
         hosts.cut(2)
         _, said = training.end(20)
     # The exit code is 0: PRRTE 3.0 loses it, so scripts should look for the fingerprint.
