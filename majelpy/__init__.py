@@ -23,8 +23,8 @@ newaxis = None
 
 _NAMES = {
     "arithmetic": (
-        "abs add atan2 clip copysign divide floor_divide hypot logaddexp maximum minimum "
-        "multiply negative nextafter positive pow remainder sign subtract"
+        "abs add atan2 clip conj copysign divide floor_divide hypot logaddexp maximum minimum "
+        "multiply negative nextafter positive pow real remainder sign subtract"
     ),
     "array": ("Array empty zeros"),
     "conversion": ("__array_namespace_info__ astype"),
@@ -68,7 +68,9 @@ _HOME = {name: module for module, names in _NAMES.items() for name in names.spli
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'majelpy' has no attribute {name!r}")
-    return getattr(import_module(f"majelpy.array.{_HOME[name]}"), name)
+    found = getattr(import_module(f"majelpy.array.{_HOME[name]}"), name)
+    globals()[name] = found  # so that this function is asked once for each name
+    return found
 
 
 def __dir__() -> list[str]:

@@ -25,7 +25,11 @@ class RangeError(MajelError, IndexError, ValueError):
     """An axis, an index or a number lies outside its range."""
 
 
-class CopyError(MajelError, ValueError):
+class ExchangeError(DTypeError, BufferError, AttributeError):
+    """An object gives no DLPack capsule that arrays can be made of."""
+
+
+class CopyError(MajelError, ValueError, BufferError):
     """Memory would have to be copied or moved, and the caller forbade it."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import majelpy as mj
-from majelpy.errors import CopyError, DTypeError, MajelError, RangeError, ShapeError
+from majelpy.errors import CopyError, DTypeError, ExchangeError, MajelError, RangeError, ShapeError
 
 F = mj.ones((2, 3))
 I8 = mj.ones((2, 3), dtype=mj.int8)
@@ -76,7 +76,7 @@ CASES: list[tuple[type[MajelError], str, Callable[[], Any]]] = [
     ),
     (RangeError, "repeat: repeats below 0", lambda: mj.repeat(F, -1)),
     (DTypeError, "add: float32 and int8 have no common type", lambda: F + I8),
-    (DTypeError, "add: bool found; needs one of int8", lambda: B + B),
+    (DTypeError, "add: bool found; needs one of float32", lambda: B + B),
     (DTypeError, "divide: int8 found; needs one of float32, float64", lambda: I8 / I8),
     (DTypeError, "exp: int8 found", lambda: mj.exp(I8)),
     (DTypeError, "bitwise_and: float32 found", lambda: F & F),
@@ -113,9 +113,10 @@ CASES: list[tuple[type[MajelError], str, Callable[[], Any]]] = [
     (DTypeError, "iinfo: float32 is no integer type", lambda: mj.iinfo(mj.float32)),
     (DTypeError, "finfo: int8 is no floating type", lambda: mj.finfo(mj.int8)),
     (DTypeError, "len: an array without axes", lambda: len(mj.ones(()))),
+    (DTypeError, "index: shape (2, 3); needs an array without axes", lambda: I8.__index__()),
     (DTypeError, "only Python numbers found", lambda: mj.add(1, 2)),
     (DTypeError, "axis 0.5; needs an integer", lambda: mj.sum(F, axis=0.5)),
-    (DTypeError, "from_dlpack: list", lambda: mj.from_dlpack([1])),
+    (ExchangeError, "from_dlpack: list", lambda: mj.from_dlpack([1])),
     (CopyError, "copy=False forbids it", lambda: mj.asarray([1.0], copy=False)),
     (CopyError, "copy=False forbids it", lambda: mj.asarray(F, mj.float64, copy=False)),
 ]
@@ -132,7 +133,13 @@ def test_refusals(kind: type[MajelError], message: str, call: Callable[[], Any])
 
 def test_errors_are_the_builtin_ones_too() -> None:
     assert issubclass(RangeError, IndexError) and issubclass(RangeError, ValueError)
-    assert issubclass(CopyError, ValueError)
+    assert issubclass(CopyError, ValueError) and issubclass(CopyError, BufferError)
+    with pytest.raises(AttributeError):
+        mj.from_dlpack(object())
+    with pytest.raises(BufferError, match="ndarray: "):
+        mj.from_dlpack(np.zeros(2, "S3"))
+    with pytest.raises(TypeError):
+        (1, 2) * I8
     with pytest.raises(IndexError):
         F[0, 5]
     with pytest.raises(TypeError):

@@ -10,6 +10,7 @@ infinities, NaN and sizes of 0.
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -80,6 +81,7 @@ def check(call: Callable[..., Any], *arrays: np.ndarray, ulps: int = 0) -> None:
 
 UNARY = {
     **dict.fromkeys(("abs", "negative", "positive", "sign", "square"), (NUMERIC, 0)),
+    **dict.fromkeys(("conj", "real"), (NUMERIC, 0)),
     **dict.fromkeys(("ceil", "floor", "round", "trunc"), (NUMERIC, 0)),
     **dict.fromkeys(("isfinite", "isinf", "isnan"), (NUMERIC, 0)),
     **dict.fromkeys(("reciprocal", "sqrt", "signbit"), (FLOATS, 0)),
@@ -317,6 +319,7 @@ def test_moving() -> None:
         check(lambda n, x: (n.tril(x), n.triu(x, k=1), n.tril(x, k=-1), x[0, :, :].T), x)
         check(lambda n, x: n.meshgrid(x[0, 0, :], x[1, :, 0], indexing="ij"), x)
         check(lambda n, x: n.meshgrid(x[0, 0, :], x[1, :, 0]), x)
+        assert type(mj.meshgrid(x[0, 0, :])) is tuple
     assert mj.broadcast_shapes((3, 1), (4,)) == (3, 4)
 
 
@@ -467,6 +470,14 @@ def test_operators_reflected_and_in_place(name: str) -> None:
     address = array.pointer
     assert getattr(array, f"__i{name}__")(mj.asarray(y)) is array and array.pointer == address
     same(array, getattr(xp.asarray(x), forms[0])(xp.asarray(y)), ulps=8)
+
+
+@pytest.mark.parametrize("name", ["eq", "ne", "lt", "le", "gt", "ge", *OPERATORS, *BITS])
+def test_operands_have_no_names(name: str) -> None:
+    forms = ("", "r", "i") if name in OPERATORS + BITS else ("",)
+    for form in forms:
+        signature = inspect.signature(getattr(mj.Array, f"__{form}{name}__"))
+        assert all(p.kind is p.POSITIONAL_ONLY for p in signature.parameters.values())
 
 
 def test_operators_of_one_array_and_comparisons() -> None:

@@ -85,6 +85,16 @@ def positive(x: Any, /) -> Array:
     return moved("positive", x)
 
 
+def conj(x: Any, /) -> Array:
+    """Return x, copied: no element is complex."""
+    return of_kind("conj", x, NUMERIC).copy()
+
+
+def real(x: Any, /) -> Array:
+    """Return x, copied: no element is complex."""
+    return of_kind("real", x, NUMERIC).copy()
+
+
 def abs(x: Any, /) -> Array:
     """Return the magnitude of x."""
     return moved("abs", x)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from majelpy import native
 from majelpy.array import dtypes, launch
 from majelpy.array.memory import pool
 from majelpy.array.operators import Operators
@@ -82,7 +83,9 @@ class Array(Operators):
     @property
     def pointer(self) -> int:
         """Address of the first element, on its place."""
-        return int(self._view.ctypes.data if self.place == CPU else self._view.data.ptr)
+        if self.place != CPU:
+            return int(self._view.data.ptr)
+        return native.address_of(self._view)
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
@@ -157,13 +160,13 @@ class Array(Operators):
     def __iter__(self) -> Iterator[Array]:
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, key: Any) -> Array:
+    def __getitem__(self, key: Any, /) -> Array:
         """Elements by integers, slices, None, Ellipsis, integer arrays or a boolean mask."""
         from majelpy.array.indexing import get
 
         return get(self, key)
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: Any, value: Any, /) -> None:
         from majelpy.array.indexing import put
 
         put(self, key, value)
@@ -192,6 +195,8 @@ class Array(Operators):
     def __index__(self) -> int:
         if self.dtype not in dtypes.INTEGERS:
             raise DTypeError(f"index: {dtypes.name_of(self.dtype)}; needs an integer type")
+        if self.shape:  # a TypeError, as Python's sequences expect
+            raise DTypeError(f"index: shape {self.shape}; needs an array without axes")
         return int(self._single("index"))
 
     def reshape(self, *shape: int) -> Array:
@@ -251,17 +256,18 @@ def empty(
     PoolError
         If there is no memory.
     """
-    sizes = (int(shape),) if hasattr(shape, "__index__") else tuple(int(size) for size in shape)
-    if any(size < 0 for size in sizes):
+    sizes = (int(shape),) if hasattr(shape, "__index__") else tuple(map(int, shape))
+    if min(sizes, default=0) < 0:
         raise ShapeError(f"empty: shape {sizes}; sizes must not be negative")
     kind = dtypes.float32 if dtype is None else dtypes.dtype_of("empty", dtype)
     place = on_place(device)
-    nbytes = math.prod(size for size in sizes if size) * kind.itemsize
+    count = math.prod(sizes)
+    nbytes = (count or math.prod(size for size in sizes if size)) * kind.itemsize
     if nbytes >= 1 << 63 or len(sizes) > 64:
         raise ShapeError(f"empty: shape {sizes} of {kind} has {nbytes} bytes; needs below 2^63")
-    allocation = pool(place).allocate(math.prod(sizes) * kind.itemsize)
+    allocation = pool(place).allocate(count * kind.itemsize)
     if place == CPU:
-        return Array(allocation.bytes.view(kind).reshape(sizes), allocation)
+        return Array(np.ndarray(sizes, kind, allocation.bytes), allocation)
     view = launch.device(place).view(allocation, sizes, dtypes.moved_as(kind))
     return Array(view, allocation, place, kind)
 

@@ -8,8 +8,7 @@ integers; what it refuses becomes an error of majelpy.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,9 @@ from majelpy.array.array import Array, convert_into, empty, store
 from majelpy.errors import DTypeError, RangeError, ShapeError
 
 Numbers = bool | int | float
+
+ERRORS = {IndexError: RangeError, ValueError: ShapeError, TypeError: DTypeError}
+"""What NumPy raises, and what it becomes."""
 
 
 def array_of(operation: str, x: Any) -> Array:
@@ -66,8 +68,13 @@ def number(operation: str, value: Numbers, dtype: np.dtype) -> Array:
     return new
 
 
-def operands(operation: str, kinds: Sequence[np.dtype] | None, *values: Any) -> list[Array]:
-    """Return all values as arrays of their common type, which must be one of ``kinds``."""
+def operands(operation: str, kinds: Sequence[np.dtype] | None, x1: Any, x2: Any) -> list[Array]:
+    """Return both as arrays of their common type, which must be one of ``kinds``."""
+    both = type(x1) is type(x2) is Array
+    if both and x1.dtype == x2.dtype and x1.place == x2.place:
+        needs_kind(operation, x1.dtype, kinds or (x1.dtype,))
+        return [x1, x2]
+    values = x1, x2
     arrays = [None if type(v) in (bool, int, float) else array_of(operation, v) for v in values]
     found = [a.dtype for a in arrays if a is not None]
     if not found:
@@ -86,11 +93,14 @@ def operands(operation: str, kinds: Sequence[np.dtype] | None, *values: Any) -> 
 
 def broadcast(operation: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape that these broadcast to."""
+    found = [shape for shape in shapes if shape]  # one without axes changes nothing
+    if found and found.count(found[0]) == len(found):
+        return tuple(found[0])
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError:
-        found = " and ".join(map(str, shapes))
-        raise ShapeError(f"{operation}: shapes {found} do not broadcast") from None
+        names = " and ".join(map(str, shapes))
+        raise ShapeError(f"{operation}: shapes {names} do not broadcast") from None
 
 
 def axis_of(operation: str, axis: Any, ndim: int) -> int:
@@ -115,16 +125,16 @@ def axes_of(operation: str, axis: Any, ndim: int) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-@contextmanager
-def numpy_errors(operation: str, *arrays: Array) -> Iterator[None]:
-    """Turn NumPy's complaints about arguments into majelpy's."""
-    shapes = ", ".join(str(a.shape) for a in arrays)
-    try:
-        with np.errstate(all="ignore"):
-            yield
-    except IndexError as error:
-        raise RangeError(f"{operation}: {error} (shapes {shapes})") from None
-    except ValueError as error:
-        raise ShapeError(f"{operation}: {error} (shapes {shapes})") from None
-    except TypeError as error:
-        raise DTypeError(f"{operation}: {error} (shapes {shapes})") from None
+class numpy_errors(np.errstate):
+    """Context that turns NumPy's complaints about arguments into majelpy's, and has no warnings."""
+
+    def __init__(self, operation: str, *arrays: Array):
+        super().__init__(all="ignore")
+        self._operation, self._arrays = operation, arrays
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        super().__exit__(kind, error, trace)
+        for theirs, ours in ERRORS.items() if error is not None else ():
+            if isinstance(error, theirs):
+                shapes = ", ".join(str(a.shape) for a in self._arrays)
+                raise ours(f"{self._operation}: {error} (shapes {shapes})") from None

@@ -17,7 +17,7 @@ from majelpy.array import dtypes, launch
 from majelpy.array.array import Array, empty, on_place, store, zeros
 from majelpy.array.checks import Numbers, array_of, number, numpy_errors
 from majelpy.array.place import Place
-from majelpy.errors import CopyError, DTypeError, RangeError, ShapeError
+from majelpy.errors import CopyError, DTypeError, ExchangeError, RangeError, ShapeError
 
 Device = Place | str | None
 Shape = int | Sequence[int]
@@ -111,6 +111,8 @@ def from_dlpack(x: Any, /, *, device: Device = None, copy: bool | None = None) -
     ------
     CopyError
         If the memory is not contiguous or not writable and ``copy`` is False.
+    ExchangeError
+        If the object is no DLPack producer or refuses.
     DTypeError
         If the producer has elements of an unsupported type.
     """
@@ -118,7 +120,7 @@ def from_dlpack(x: Any, /, *, device: Device = None, copy: bool | None = None) -
     try:
         host = np.from_dlpack(x)
     except (BufferError, RuntimeError, TypeError, AttributeError) as error:
-        raise DTypeError(f"from_dlpack: {type(x).__name__}: {error}") from None
+        raise ExchangeError(f"from_dlpack: {type(x).__name__}: {error}") from None
     dtypes.dtype_of("from_dlpack", host.dtype)
     fits = host.flags.c_contiguous and host.flags.writeable
     if not fits and copy is False:
@@ -270,7 +272,7 @@ def _triangle(name: str, x: Any, k: int) -> Array:
     return new
 
 
-def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Array]:
+def meshgrid(*arrays: Any, indexing: str = "xy") -> tuple[Array, ...]:
     """Return coordinate matrices of vectors; 'ij' keeps their order of axes, 'xy' swaps two."""
     vectors = [array_of("meshgrid", a) for a in arrays]
     if indexing not in ("xy", "ij"):
@@ -279,4 +281,4 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Array]:
         raise DTypeError(f"meshgrid: types {', '.join(str(v.dtype) for v in vectors)} differ")
     with numpy_errors("meshgrid", *vectors):
         found = np.meshgrid(*(v._view for v in vectors), indexing=indexing)  # type: ignore[call-overload]
-    return [store(grid) for grid in found]
+    return tuple(store(grid) for grid in found)

@@ -30,6 +30,7 @@ INTEGERS = SIGNED + UNSIGNED
 FLOATS = (float32, float64)
 STORAGE = (float16, bfloat16)
 DTYPES = (bool, *INTEGERS, *FLOATS, *STORAGE)
+_KNOWN = frozenset(DTYPES)
 
 KINDS: dict[str, tuple[np.dtype, ...]] = {
     "bool": (bool,),
@@ -66,6 +67,8 @@ def dtype_of(operation: str, dtype: Any) -> np.dtype:
     DTypeError
         If arrays have no such elements.
     """
+    if isinstance(dtype, np.dtype) and dtype in _KNOWN:
+        return dtype
     try:
         found = bfloat16 if isinstance(dtype, str) and dtype == "bfloat16" else np.dtype(dtype)
     except TypeError:

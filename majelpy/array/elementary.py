@@ -15,7 +15,7 @@ from majelpy.array import dtypes, launch
 from majelpy.array.array import Array, empty
 from majelpy.array.checks import broadcast, numpy_errors, of_kind, operands
 
-NUMERIC = dtypes.INTEGERS + dtypes.FLOATS
+NUMERIC = dtypes.FLOATS + dtypes.INTEGERS
 
 
 def unary(name: str, x: Any, kinds: tuple[np.dtype, ...] = dtypes.FLOATS) -> Array:

@@ -20,6 +20,8 @@ from majelpy.errors import DTypeError, RangeError, ShapeError
 
 def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape that these broadcast to."""
+    if any(size < 0 for shape in shapes for size in shape):
+        raise ShapeError(f"broadcast_shapes: {shapes}; sizes must not be negative")
     return broadcast("broadcast_shapes", *shapes)
 
 

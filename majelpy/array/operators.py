@@ -13,7 +13,7 @@ from majelpy.errors import DTypeError, ShapeError
 
 
 def _apply(name: str, a: Any, b: Any) -> Any:
-    if not all(isinstance(x, Operators | bool | int | float) for x in (a, b)):
+    if not (isinstance(a, _OPERANDS) and isinstance(b, _OPERANDS)):
         return NotImplemented
     return getattr(majelpy, name)(a, b)
 
@@ -35,139 +35,139 @@ class Operators:
 
     __slots__ = ()
 
-    def __add__(self, other: Any) -> Any:
+    def __add__(self, other: Any, /) -> Any:
         return _apply("add", self, other)
 
-    def __radd__(self, other: Any) -> Any:
+    def __radd__(self, other: Any, /) -> Any:
         return _apply("add", other, self)
 
-    def __iadd__(self, other: Any) -> Any:
+    def __iadd__(self, other: Any, /) -> Any:
         return _into("add", self, other)
 
-    def __sub__(self, other: Any) -> Any:
+    def __sub__(self, other: Any, /) -> Any:
         return _apply("subtract", self, other)
 
-    def __rsub__(self, other: Any) -> Any:
+    def __rsub__(self, other: Any, /) -> Any:
         return _apply("subtract", other, self)
 
-    def __isub__(self, other: Any) -> Any:
+    def __isub__(self, other: Any, /) -> Any:
         return _into("subtract", self, other)
 
-    def __mul__(self, other: Any) -> Any:
+    def __mul__(self, other: Any, /) -> Any:
         return _apply("multiply", self, other)
 
-    def __rmul__(self, other: Any) -> Any:
+    def __rmul__(self, other: Any, /) -> Any:
         return _apply("multiply", other, self)
 
-    def __imul__(self, other: Any) -> Any:
+    def __imul__(self, other: Any, /) -> Any:
         return _into("multiply", self, other)
 
-    def __truediv__(self, other: Any) -> Any:
+    def __truediv__(self, other: Any, /) -> Any:
         return _apply("divide", self, other)
 
-    def __rtruediv__(self, other: Any) -> Any:
+    def __rtruediv__(self, other: Any, /) -> Any:
         return _apply("divide", other, self)
 
-    def __itruediv__(self, other: Any) -> Any:
+    def __itruediv__(self, other: Any, /) -> Any:
         return _into("divide", self, other)
 
-    def __floordiv__(self, other: Any) -> Any:
+    def __floordiv__(self, other: Any, /) -> Any:
         return _apply("floor_divide", self, other)
 
-    def __rfloordiv__(self, other: Any) -> Any:
+    def __rfloordiv__(self, other: Any, /) -> Any:
         return _apply("floor_divide", other, self)
 
-    def __ifloordiv__(self, other: Any) -> Any:
+    def __ifloordiv__(self, other: Any, /) -> Any:
         return _into("floor_divide", self, other)
 
-    def __mod__(self, other: Any) -> Any:
+    def __mod__(self, other: Any, /) -> Any:
         return _apply("remainder", self, other)
 
-    def __rmod__(self, other: Any) -> Any:
+    def __rmod__(self, other: Any, /) -> Any:
         return _apply("remainder", other, self)
 
-    def __imod__(self, other: Any) -> Any:
+    def __imod__(self, other: Any, /) -> Any:
         return _into("remainder", self, other)
 
-    def __pow__(self, other: Any) -> Any:
+    def __pow__(self, other: Any, /) -> Any:
         return _apply("pow", self, other)
 
-    def __rpow__(self, other: Any) -> Any:
+    def __rpow__(self, other: Any, /) -> Any:
         return _apply("pow", other, self)
 
-    def __ipow__(self, other: Any) -> Any:
+    def __ipow__(self, other: Any, /) -> Any:
         return _into("pow", self, other)
 
-    def __matmul__(self, other: Any) -> Any:
+    def __matmul__(self, other: Any, /) -> Any:
         return _apply("matmul", self, other)
 
-    def __rmatmul__(self, other: Any) -> Any:
+    def __rmatmul__(self, other: Any, /) -> Any:
         return _apply("matmul", other, self)
 
-    def __imatmul__(self, other: Any) -> Any:
+    def __imatmul__(self, other: Any, /) -> Any:
         return _into("matmul", self, other)
 
-    def __and__(self, other: Any) -> Any:
+    def __and__(self, other: Any, /) -> Any:
         return _apply("bitwise_and", self, other)
 
-    def __rand__(self, other: Any) -> Any:
+    def __rand__(self, other: Any, /) -> Any:
         return _apply("bitwise_and", other, self)
 
-    def __iand__(self, other: Any) -> Any:
+    def __iand__(self, other: Any, /) -> Any:
         return _into("bitwise_and", self, other)
 
-    def __or__(self, other: Any) -> Any:
+    def __or__(self, other: Any, /) -> Any:
         return _apply("bitwise_or", self, other)
 
-    def __ror__(self, other: Any) -> Any:
+    def __ror__(self, other: Any, /) -> Any:
         return _apply("bitwise_or", other, self)
 
-    def __ior__(self, other: Any) -> Any:
+    def __ior__(self, other: Any, /) -> Any:
         return _into("bitwise_or", self, other)
 
-    def __xor__(self, other: Any) -> Any:
+    def __xor__(self, other: Any, /) -> Any:
         return _apply("bitwise_xor", self, other)
 
-    def __rxor__(self, other: Any) -> Any:
+    def __rxor__(self, other: Any, /) -> Any:
         return _apply("bitwise_xor", other, self)
 
-    def __ixor__(self, other: Any) -> Any:
+    def __ixor__(self, other: Any, /) -> Any:
         return _into("bitwise_xor", self, other)
 
-    def __lshift__(self, other: Any) -> Any:
+    def __lshift__(self, other: Any, /) -> Any:
         return _apply("bitwise_left_shift", self, other)
 
-    def __rlshift__(self, other: Any) -> Any:
+    def __rlshift__(self, other: Any, /) -> Any:
         return _apply("bitwise_left_shift", other, self)
 
-    def __ilshift__(self, other: Any) -> Any:
+    def __ilshift__(self, other: Any, /) -> Any:
         return _into("bitwise_left_shift", self, other)
 
-    def __rshift__(self, other: Any) -> Any:
+    def __rshift__(self, other: Any, /) -> Any:
         return _apply("bitwise_right_shift", self, other)
 
-    def __rrshift__(self, other: Any) -> Any:
+    def __rrshift__(self, other: Any, /) -> Any:
         return _apply("bitwise_right_shift", other, self)
 
-    def __irshift__(self, other: Any) -> Any:
+    def __irshift__(self, other: Any, /) -> Any:
         return _into("bitwise_right_shift", self, other)
 
-    def __eq__(self, other: Any) -> Any:
+    def __eq__(self, other: Any, /) -> Any:
         return _apply("equal", self, other)
 
-    def __ne__(self, other: Any) -> Any:
+    def __ne__(self, other: Any, /) -> Any:
         return _apply("not_equal", self, other)
 
-    def __lt__(self, other: Any) -> Any:
+    def __lt__(self, other: Any, /) -> Any:
         return _apply("less", self, other)
 
-    def __le__(self, other: Any) -> Any:
+    def __le__(self, other: Any, /) -> Any:
         return _apply("less_equal", self, other)
 
-    def __gt__(self, other: Any) -> Any:
+    def __gt__(self, other: Any, /) -> Any:
         return _apply("greater", self, other)
 
-    def __ge__(self, other: Any) -> Any:
+    def __ge__(self, other: Any, /) -> Any:
         return _apply("greater_equal", self, other)
 
     def __neg__(self) -> Any:
@@ -181,3 +181,6 @@ class Operators:
 
     def __invert__(self) -> Any:
         return majelpy.bitwise_invert(self)
+
+
+_OPERANDS = (Operators, bool, int, float)

@@ -6,13 +6,12 @@ Policy. A `Place` is a value; it holds no handle and starts no device.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from majelpy.errors import RecipeError
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A processor with its memory.
 
     Attributes
