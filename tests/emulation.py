@@ -38,10 +38,10 @@ def library() -> Any:
     path = Path(tempfile.gettempdir()) / f"majelpy-emulation-{os.getuid()}-{key[:16]}.so"
     if not path.exists():
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "drivers.inc").write_text("".join(map(build.source, build.PROGRAMS)))
-            (Path(folder) / "table.inc").write_text(
-                "".join(f"ENTRY({n})\n" for n in build.programs())
-            )
+            source = "".join(build.source(program) for program in build.PROGRAMS)
+            (Path(folder) / "drivers.inc").write_text(source)
+            table = "".join(f"ENTRY({name})\n" for name in build.programs())
+            (Path(folder) / "table.inc").write_text(table)
             target = Path(folder) / "emulation.so"
             compiler = shutil.which(os.environ.get("CXX", "g++")) or "g++"
             command = [compiler, *FLAGS, f"-I{folder}", f"-I{HERE}", f"-I{build.folder()}"]
