@@ -22,14 +22,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
-from majelpy.array.memory import DEFAULT_POOL_BYTES, Allocation, Pool, Returned, set_pool
+from majelpy.array.memory import DEFAULT_POOL_BYTES, Allocation, Pool, Returned, pool, set_pool
 from majelpy.array.place import CPU, Place, parse_place
 from majelpy.comm.world import World
 from majelpy.errors import PoolError
 from majelpy.speech.corpus import CorpusWriter
+from majelpy.train import places
 from majelpy.train.launch import Launch
 from majelpy.train.loop import Run
 from majelpy.train.recipe import load
@@ -77,8 +79,9 @@ def record(steps: int) -> list[tuple[int, int]]:
             load("digits", changes), Launch(prefetch=False), World.start(), f"{folder}/run"
         )  # fmt: skip
         recorder = Recorder()
-        before = set_pool(recorder)
-        run.train(steps)
+        before = pool()
+        with patch.object(places, "Pool", lambda *_, **__: recorder):
+            run.train(steps)
         set_pool(before)
     log = recorder.log
     released = {number for number, nbytes in log if nbytes < 0}

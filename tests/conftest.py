@@ -66,7 +66,7 @@ def _gpus() -> list[Any]:
 
 
 @pytest.fixture(params=["cpu", *_gpus()])
-def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+def each_place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """Run the test once on every place."""
     with emulated_gpu() if request.param == "emulated" else nullcontext():
         yield CPU if request.param == "cpu" else GPU

@@ -12,13 +12,15 @@ import contextlib
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from emulation import Emulation, Memory
 
-from majelpy.array.memory import Pool, set_pool
-from majelpy.array.place import Place
-from majelpy.array.system import Piece
+from majelpy.array import memory as pools
+from majelpy.array.memory import Pool, pool
+from majelpy.array.place import CPU, Place
+from majelpy.array.system import Piece, system_of
 from majelpy.gpu import device as gpu
 
 GPU = Place("gpu", 0)
@@ -273,18 +275,22 @@ class EmulatedDevice(Emulation):
     """What majelpy.gpu.device.Device is, on the emulation."""
 
     stream = 0
+    identity = "emulated"
+    free_bytes = 1 << 25
 
-    def __init__(self, memory: Pool):
+    def __init__(self) -> None:
         super().__init__()
         self.mover = Mover()
-        self._pool = memory
+        self.pinned: dict[int, int] = {}
+        self.copied_out = 0
+        self._arriving: list[tuple[int, np.ndarray, bytes]] = []
 
     def scratch(self, nbytes: int) -> Any:
-        return self._pool.allocate(nbytes)
+        return pool(GPU).allocate(nbytes)
 
     def upload(self, array: np.ndarray) -> Any:
         host = np.ascontiguousarray(array)
-        memory = self._pool.allocate(host.nbytes)
+        memory = pool(GPU).allocate(host.nbytes)
         self.copy_in(host, memory.pointer)
         return memory
 
@@ -302,6 +308,36 @@ class EmulatedDevice(Emulation):
     def synchronize(self) -> None:
         pass
 
+    def pin(self, address: int, nbytes: int) -> bool:
+        page = address // 4096
+        assert page not in self.pinned, "pinned twice"
+        self.pinned[page] = nbytes
+        return True
+
+    def unpin(self, address: int) -> None:
+        del self.pinned[address // 4096]
+
+    def copy_out(self, pointer: int, out: np.ndarray) -> None:
+        """Keep what is there now; who reads ``out`` before `finish_copies` reads NaN."""
+        source = gpu_bytes(pointer, out.nbytes).tobytes()
+        self.copied_out += 1
+        self._arriving.append((pointer, out, source))
+        out.view(np.uint8)[...] = 0xFF
+
+    def finish_copies(self) -> None:
+        for pointer, out, source in self._arriving:
+            # A GPU may copy at any moment up to now.
+            assert gpu_bytes(pointer, out.nbytes).tobytes() == source, "changed during the copy"
+            out.view(np.uint8)[...] = np.frombuffer(source, np.uint8)
+        self._arriving.clear()
+
+    def point(self) -> int:
+        return len(self.launched)
+
+    def copy_in_beside(self, host: np.ndarray, pointer: int, after: int) -> None:
+        assert after <= len(self.launched)
+        self.copy(pointer, host)
+
 
 def gpu_bytes(pointer: int, nbytes: int) -> np.ndarray:
     """View memory of the emulated GPU."""
@@ -313,18 +349,18 @@ def gpu_bytes(pointer: int, nbytes: int) -> np.ndarray:
 @contextlib.contextmanager
 def emulated_gpu(nbytes: int = 1 << 26) -> Iterator[EmulatedDevice]:
     """Let `gpu:0` be the emulation, with a pool of that size."""
-    memory = Pool(nbytes, GPU, system=EmulatedSystem())
-    from majelpy.array import memory as pools
-
     before = pools._pools.get(GPU)
-    set_pool(memory) if before else pools._pools.__setitem__(GPU, memory)
-    on = EmulatedDevice(memory)
+    pools._pools[GPU] = Pool(nbytes, GPU, system=EmulatedSystem())
+    on = EmulatedDevice()
     gpu.set_device(GPU, on)
-    try:
-        yield on
-    finally:
-        gpu.set_device(GPU, None)
-        if before:
-            set_pool(before)
-        else:
+    with (
+        patch.object(pools, "system_of", lambda p: system_of(p) if p == CPU else EmulatedSystem()),
+        patch.object(gpu, "count", lambda: 1),
+    ):
+        try:
+            yield on
+        finally:
+            gpu.set_device(GPU, None)
             pools._pools.pop(GPU)
+            if before:
+                pools._pools[GPU] = before

@@ -14,11 +14,17 @@ import pytest
 _PROGRAMS = Path(__file__).parent / "mpi_programs"
 
 
-def mpirun() -> str:
-    """Return mpirun's path; without MPI skip the test, or fail if MAJELPY_REQUIRE says mpi."""
+def found_mpirun() -> str | None:
+    """Return mpirun's path, or None without MPI."""
     beside = Path(sys.executable).parent / "mpirun"
     found = str(beside) if beside.exists() else shutil.which("mpirun")
-    if found and importlib.util.find_spec("mpi4py"):
+    return found if importlib.util.find_spec("mpi4py") else None
+
+
+def mpirun() -> str:
+    """Return mpirun's path; without MPI skip the test, or fail if MAJELPY_REQUIRE says mpi."""
+    found = found_mpirun()
+    if found:
         return found
     reason = "needs mpi4py and mpirun (pip install majelpy[mpi])"
     if "mpi" in os.environ.get("MAJELPY_REQUIRE", "").split(","):

@@ -234,8 +234,8 @@ def chunked(terms: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sums_are_canonical(dtype: Any, place: Place) -> None:
-    there = functools.partial(mj.asarray, device=place)
+def test_sums_are_canonical(dtype: Any, each_place: Place) -> None:
+    there = functools.partial(mj.asarray, device=each_place)
     for n in (0, 1, 255, 256, 257, 2048, 2500):
         x = touchy_data((n, 3), n).astype(dtype)
         a = there(x)
@@ -271,9 +271,9 @@ def nearest(x: Fraction, fraction: int, lowest: int) -> Fraction:
     ("name", "fraction", "lowest"), [("float16", 10, -14), ("bfloat16", 7, -126)]
 )
 def test_16_bits_round_once_and_come_back(
-    name: str, fraction: int, lowest: int, place: Place
+    name: str, fraction: int, lowest: int, each_place: Place
 ) -> None:
-    there = functools.partial(mj.asarray, device=place)
+    there = functools.partial(mj.asarray, device=each_place)
     kind = getattr(mj, name)
     x = np.concatenate([SMALL, TINY, MIDDLE, 1 + np.arange(64) * 2.0**-12, SMALL * 2.0**-130])
     x = np.concatenate([x, np.arange(40) * 2.0**-25, [0.0, -0.0]])
@@ -294,8 +294,8 @@ def test_16_bits_round_once_and_come_back(
     assert (again == bits)[numbers].all()
 
 
-def test_floats_become_integers(place: Place) -> None:
-    there = functools.partial(mj.asarray, device=place)
+def test_floats_become_integers(each_place: Place) -> None:
+    there = functools.partial(mj.asarray, device=each_place)
     x = there(np.array([1.9, -1.9, 300.0, -300.0, 1e30, -1e30, INF, -INF, NAN, 0.5]))
     for kind, wanted in (
         (mj.int8, [1, -1, 127, -128, 127, -128, 127, -128, 0, 0]),
@@ -308,8 +308,8 @@ def test_floats_become_integers(place: Place) -> None:
     assert mj.astype(x, mj.bool).to_device("cpu").numpy().tolist() == [True] * 10
 
 
-def test_integers_become_floats_with_one_rounding(place: Place) -> None:
-    there = functools.partial(mj.asarray, device=place)
+def test_integers_become_floats_with_one_rounding(each_place: Place) -> None:
+    there = functools.partial(mj.asarray, device=each_place)
     values = [2**24 + 1, 2**24 + 3, 2**62 + 2**38 + 1, -(2**53) - 1, 2**63 - 1]
     x = there(values)
     wanted = [float(nearest(Fraction(v), 23, -126)) for v in values]

@@ -151,9 +151,9 @@ def test_errors_are_the_builtin_ones_too() -> None:
         hash(F)
 
 
-def test_sizes_of_0(place: Place) -> None:
+def test_sizes_of_0(each_place: Place) -> None:
     for shape in ((0,), (0, 3), (2, 0), (0, 0)):
-        x = mj.ones(shape, device=place)
+        x = mj.ones(shape, device=each_place)
         assert (x + 1).shape == mj.exp(x).shape == mj.sort(x).shape == mj.flip(x).shape == shape
         assert (
             float(mj.sum(x)) == 0 and float(mj.prod(x)) == 1 and bool(mj.all(x)) and not mj.any(x)
@@ -161,17 +161,17 @@ def test_sizes_of_0(place: Place) -> None:
         assert mj.concat([x, x]).shape[0] == 2 * shape[0] and np.isnan(float(mj.mean(x)))
         assert mj.unique_values(x).shape == (0,) and mj.astype(x, mj.bfloat16).shape == shape
         assert (x[...] == x).shape == shape and repr(x).startswith("Array([]")
-    empty = mj.matmul(mj.ones((2, 0), device=place), mj.ones((0, 3), device=place))
+    empty = mj.matmul(mj.ones((2, 0), device=each_place), mj.ones((0, 3), device=each_place))
     assert empty.to_device("cpu").numpy().tolist() == [[0.0] * 3] * 2
-    x = mj.ones((0, 2), device=place)
-    assert mj.nonzero(x)[1].shape == (0,) and mj.arange(0, device=place).shape == (0,)
+    x = mj.ones((0, 2), device=each_place)
+    assert mj.nonzero(x)[1].shape == (0,) and mj.arange(0, device=each_place).shape == (0,)
     assert list(x) == [] and mj.cumulative_sum(x[:, 0]).shape == (0,)
     x[...] = 5
     x += 1
 
 
-def test_nan_and_infinities_pass_through(place: Place) -> None:
-    x = mj.asarray(np.array([np.nan, np.inf, -np.inf, 1.0]), device=place)
+def test_nan_and_infinities_pass_through(each_place: Place) -> None:
+    x = mj.asarray(np.array([np.nan, np.inf, -np.inf, 1.0]), device=each_place)
     for name in ("sum", "prod", "max", "min", "mean", "var", "std"):
         assert np.isnan(float(getattr(mj, name)(x))), name
     assert np.isnan(mj.cumulative_sum(x).to_device("cpu").numpy()).all()

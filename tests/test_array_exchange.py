@@ -117,8 +117,8 @@ def test_the_namespace() -> None:
     assert not hasattr(mj, "nonsense")
 
 
-def test_views_and_copies(place: Place) -> None:
-    x = mj.asarray(touchy_data((4, 3), 1), device=place)
+def test_views_and_copies(each_place: Place) -> None:
+    x = mj.asarray(touchy_data((4, 3), 1), device=each_place)
     assert x[2].pointer == x.pointer + 24 and x[1:, ...].pointer == x.pointer + 12
     assert mj.reshape(x, (3, 4)).pointer == x.pointer != mj.reshape(x, (12,), copy=True).pointer
     for same in (copy.copy(x), copy.deepcopy(x), x.copy(), +x, mj.astype(x, x.dtype)):

@@ -341,8 +341,8 @@ def test_numbers_and_single_elements_go_everywhere(gpu: Place) -> None:
     assert [float(mj.sum(row)) for row in x] == [5.5, 0.0]
 
 
-def test_an_integer_has_no_negative_power(place: Place) -> None:
-    x = mj.ones(3, dtype=mj.int32, device=place)
+def test_an_integer_has_no_negative_power(each_place: Place) -> None:
+    x = mj.ones(3, dtype=mj.int32, device=each_place)
     with pytest.raises(RangeError, match="pow: an integer has an exponent below 0"):
         x**-1
     assert (x[:0] ** -1).shape == (0,)
@@ -385,12 +385,12 @@ def test_strided_memory_of_the_gpu_is_copied() -> None:
             mj.from_dlpack(turned, copy=False)
 
 
-def test_pytorch_and_arrays_of_every_place(place: Place) -> None:
+def test_pytorch_and_arrays_of_every_place(each_place: Place) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     tensor = torch.arange(6, dtype=torch.float32).reshape(2, 3)
     for take in (mj.asarray, mj.from_dlpack):
-        here, there = take(tensor), take(tensor, device=place)
-        assert here.pointer == tensor.data_ptr() and there.place == place
+        here, there = take(tensor), take(tensor, device=each_place)
+        assert here.pointer == tensor.data_ptr() and there.place == each_place
         assert same_bits(there.to_device(CPU), tensor.numpy())
     with pytest.raises(MajelError, match="from_dlpack: Tensor"):
         mj.asarray(tensor.requires_grad_())

@@ -49,10 +49,10 @@ class Namespace:
 
 
 @pytest.fixture(autouse=True)
-def everywhere(place: Any) -> None:
+def everywhere(each_place: Any) -> None:
     """Run every test on every place."""
     global on
-    on = Namespace(place)
+    on = Namespace(each_place)
 
 
 @pytest.fixture(autouse=True)

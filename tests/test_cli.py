@@ -68,7 +68,6 @@ USAGE = [
     (["tarin"], "invalid choice: 'tarin'"),
     (["train", "digits"], "the following arguments are required: --out"),
     (["train", "digits", "--out", "r", "--steps", "x"], "argument --steps: invalid int value: 'x'"),
-    (["train", "digits", "--out", "r", "--place", "gpu"], "argument --place: invalid choice: 'gp"),
     (["transcribe", "run"], "the following arguments are required: AUDIO"),
     (["compare", "run"], "the following arguments are required: RUN_B"),
     (["eval", "run", "c.h5", "--jsno"], "unrecognized arguments: --jsno"),

@@ -1,21 +1,27 @@
-"""Every kernel on a GPU: the CPU's bits, and the golden digests."""
+"""Every kernel, and a training, on a GPU: the CPU's bits, and the golden digests."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import device_training
 import gpu_cases
 import numpy as np
 import one_case
 import pytest
 from gpu_cases import all_cases
 from makers import digest, touchy_data
+from mpi_launch import environment, found_mpirun
 from one_case import Case, on_device
 
 from majelpy.array.memory import Pool
 from majelpy.array.place import Place
+from majelpy.comm.world import World
 from majelpy.gpu import dense, sequences
 from majelpy.gpu.device import PLANS
 
@@ -73,3 +79,60 @@ def test_the_pool_and_its_fallback_hold_the_same_numbers(on: Any) -> None:
     assert pool.statistics.fallbacks == 1
     del held
     assert pool.leaks() == ""
+
+
+# --- training -------------------------------------------------------------------------------
+
+STEPS = 30
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("device") / "train.h5"
+    device_training.write_corpus(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected(corpus: Path) -> list[str]:
+    """Bits of a training on the CPU."""
+    return device_training.bits(corpus, "cpu", STEPS, World.alone())
+
+
+@pytest.mark.parametrize("way", ["persistent", "stepwise"])
+def test_a_training(
+    way: str, corpus: Path, expected: list[str], on: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "stepwise":
+        monkeypatch.setattr(sequences, "persistent_shape", lambda *_: None)
+    assert device_training.bits(corpus, "gpu:0", STEPS, World.alone()) == expected
+
+
+def test_host_memory_can_be_pinned(on: Any) -> None:
+    host = np.zeros(1 << 16, np.uint8)
+    assert on.pin(host.ctypes.data, host.nbytes)
+    source = on.upload(np.arange(1 << 16, dtype=np.uint8))
+    on.copy_out(source.pointer, host)
+    on.finish_copies()
+    assert (host == np.arange(1 << 16, dtype=np.uint8)).all()
+    on.unpin(host.ctypes.data)
+
+
+# Worlds on one GPU, where there is MPI: the place of each rank.
+WORLDS = [["gpu:0"] * 2, ["gpu"] * 3, ["cpu", "gpu:0"]] if found_mpirun() else []
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=" ".join)
+def test_a_training_of_several_ranks(world: list[str], expected: list[str], on: Any) -> None:
+    words = [str(found_mpirun())]
+    for place in world:
+        words += [] if len(words) == 1 else [":"]
+        words += ["-n", "1", sys.executable, str(HERE / "device_training.py"), place, str(STEPS)]
+    paths = os.pathsep.join([str(HERE.parent), *sys.path])
+    ended = subprocess.run(
+        words, env=environment() | {"PYTHONPATH": paths},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == expected

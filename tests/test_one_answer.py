@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
+from gpu_place import emulated_gpu
 from mpi_launch import environment
 from training import (
     LEAVES,
@@ -41,6 +43,7 @@ pytest_plugins = ["training"]
 
 # Each field of Launch: (ranks, options that change it). A field without a line fails a test.
 VARIATIONS: dict[str, list[tuple[int, list[str]]]] = {
+    "place": [(1, ["--place", "gpu"])],
     "threads": [(1, ["--threads", "1"]), (1, ["--threads", "2"]), (2, ["--threads", "2"])],
     "shared_memory": [
         (1, ["--no-shared-memory"]),
@@ -100,7 +103,8 @@ def test_no_launch_setting_changes_a_bit(
     if ranks > 1:
         assert_same(train(ground.recipe, tmp_path, *options, ranks=ranks), ground.undisturbed)
         return
-    said = inside("train", ground.recipe, "--out", tmp_path, *options)
+    with emulated_gpu() if "--place" in options else nullcontext():
+        said = inside("train", ground.recipe, "--out", tmp_path, *options)
     assert said.code == 0, said.err
     assert_same(done(tmp_path, said.out), ground.undisturbed)
 

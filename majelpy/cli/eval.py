@@ -6,6 +6,8 @@ import argparse
 import json
 from typing import Any
 
+from majelpy.cli.train import PLACE_HELP
+
 
 def add(commands: Any) -> None:
     """Add the command's parser."""
@@ -18,6 +20,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
     parser.add_argument("corpus", metavar="CORPUS.h5", help="corpus of 'majel prepare'")
+    parser.add_argument("--place", metavar="PLACE", default="cpu", help=PLACE_HELP)
     parser.add_argument(
         "--json", action="store_true", help="print the object on one line (for programs)"
     )
@@ -36,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
     from majelpy.train.evaluate import evaluate
     from majelpy.train.launch import default_threads
     from majelpy.train.ledger import number
+    from majelpy.train.places import choose, take_pool
     from majelpy.train.setup import check_features
     from majelpy.train.trained import load_trained
 
@@ -44,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     error: Exception | None = None
     try:
         set_threads(default_threads(world.local_size))
+        place = choose(options.place, world.local_rank)
         trained = load_trained(options.run_folder, quiet=world.rank != 0)
         corpus = Corpus.open(options.corpus)
         check_features(corpus, trained.rate, trained.features, options.run_folder)
@@ -64,7 +69,9 @@ def run(options: argparse.Namespace) -> int:
     except RankFailed:
         return 2
     try:
-        result = evaluate(trained.model, trained.parameters, data, trained.alphabet, world)
+        take_pool(place, world)
+        parameters = trained.parameters.to_device(place)
+        result = evaluate(trained.model, parameters, data, trained.alphabet, world)
     except (MajelError, OSError) as found:
         if world.size == 1:
             raise

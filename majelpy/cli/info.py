@@ -25,6 +25,7 @@ def run(options: argparse.Namespace) -> int:
     from majelpy import ARITHMETIC, __version__, native
     from majelpy.array.memory import pool
     from majelpy.comm.world import library_version
+    from majelpy.gpu.device import gpus
     from majelpy.train.launch import default_threads
 
     memory = pool()
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         f"{stats.fallback_in_use} bytes, {stats.allocations} allocations (of a training: a line "
         "a step in timings.jsonl of its run)",
         "mpi": library_version(),
-        "gpu": "not supported by this version",
+        "gpu": gpus(),
     }
     for name, value in lines.items():
         print(f"{name}: {value}")

@@ -11,6 +11,8 @@ from majelpy.cli import line
 from majelpy.comm.world import RankFailed, World
 from majelpy.errors import MajelError, RecipeError
 
+PLACE_HELP = "where to compute: cpu (default), gpu (the ranks of a host take turns) or gpu:N"
+
 if TYPE_CHECKING:
     from majelpy.train.launch import Launch
 
@@ -37,7 +39,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--steps", type=int, metavar="N", help="stop after step N (resumable)")
     place = parser.add_argument_group("launch (how to execute; never changes the result)")
-    place.add_argument("--place", default="cpu", choices=("cpu",), help="where to compute")
+    place.add_argument("--place", metavar="PLACE", help=PLACE_HELP)
     place.add_argument(
         "--threads", type=int, metavar="N", help="threads of a rank (default 0: its cores)"
     )

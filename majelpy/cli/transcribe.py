@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from majelpy.cli.train import PLACE_HELP
+
 
 def add(commands: Any) -> None:
     """Add the command's parser."""
@@ -16,6 +18,7 @@ def add(commands: Any) -> None:
         epilog="Example: majel transcribe run hello.wav",
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
+    parser.add_argument("--place", metavar="PLACE", default="cpu", help=PLACE_HELP)
     parser.add_argument("audio", metavar="AUDIO", nargs="+", help="recordings")
 
 
@@ -25,6 +28,7 @@ def run(options: argparse.Namespace) -> int:
 
     from majelpy import ops
     from majelpy.array import asarray
+    from majelpy.comm.world import World
     from majelpy.errors import AudioError
     from majelpy.native import set_threads
     from majelpy.nn.batch import Batch
@@ -32,10 +36,14 @@ def run(options: argparse.Namespace) -> int:
     from majelpy.speech.decode import greedy
     from majelpy.speech.features import spectrogram
     from majelpy.train.launch import default_threads
+    from majelpy.train.places import choose, take_pool
     from majelpy.train.trained import load_trained
 
     set_threads(default_threads(1))
+    place = choose(options.place)
     trained = load_trained(options.run_folder)
+    take_pool(place, World.alone())
+    parameters = trained.parameters.to_device(place)
     for path in options.audio:
         if trained.rate == 0:
             frames = read_features(path)
@@ -57,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
             leaf_utterances=np.array([0, 1], dtype=np.int64),
             merges=np.zeros(1, dtype=np.int32),
         )
-        best = ops.argmax(trained.model.forward(batch, trained.parameters).log_probs)
+        log_probs = trained.model.forward(batch.to_device(place), parameters).log_probs
+        best = ops.argmax(log_probs)
         print(f"{path}\t{trained.alphabet.decode(greedy(best))}", flush=True)
     return 0

@@ -101,6 +101,12 @@ class TreeReducer:
         This rank's stack: its i-th leaf goes to the top, and then the top two slots are
         added ``merges[i]`` times. Written again only after the result was read.
     merges : numpy.ndarray, shape (last - first,), int32
+    nodes : int
+        The slots that hold something in the end: this rank's maximal subtrees.
+    touched : list of numpy.ndarray of bytes
+        Memory that this rank reads and writes outside of `reduce`.
+    ranks
+        How many add together.
     first, last
         This rank's leaves are ``first <= leaf < last``.
     sent_bytes
@@ -141,6 +147,8 @@ class TreeReducer:
 
         self.first, self.last = self._range(world.rank)
         self.merges = np.array(tree.merges(leaves, self.first, self.last), np.int32)
+        self.nodes = len(self.merges) - int(self.merges.sum())
+        self.ranks = world.size
         self._map_memory(size)
         self._steps = [] if world.size == 1 else self._plan(buckets)
 
@@ -165,6 +173,7 @@ class TreeReducer:
         """Give the memory back; neither slots nor a result may be used after."""
         self._steps = []
         self.slots = self._result = np.empty((0, 0), np.float32)
+        self.touched.clear()
         self._memory.close()
 
     def _range(self, rank: int) -> tree.Node:
@@ -188,6 +197,9 @@ class TreeReducer:
         self._target = view(0, depths[0], depths[0] + 1)[0] if result_rows else self.slots[0]
         self._result = self._target.view()
         self._result.flags.writeable = False
+        self.touched: list[np.ndarray] = [np.frombuffer(self._memory.segments[local], np.uint8)]
+        if local > 0:
+            self.touched.append(self._result.view(np.uint8))
         # The host's stacks one upon the other: the nodes of its ranks, in leaf order.
         self._rows = [
             stack[i]

@@ -114,6 +114,11 @@ class World:
         neighbours.Free()
         return cls(comm, _check_hosts(hosts, tuple(sorted(set(comm.allgather(group))))))
 
+    @classmethod
+    def alone(cls) -> World:
+        """Return a world of this process, however it was launched."""
+        return cls(None, ((0,),))
+
     def barrier(self) -> None:
         """Wait for all ranks."""
         if self._comm:

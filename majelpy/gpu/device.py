@@ -3,7 +3,8 @@
 Policy. CuPy loads the cubin, launches and copies; it does not calculate. Launches and copies of a
 place go to CuPy's current stream of that GPU, one after another, so memory that a plan gives back
 may be used by the next at once. The GPU of the array made last is CuPy's current one, since CuPy
-moves elements nowhere else.
+moves elements nowhere else. Beside that stream are two of copies only, one to the host (`copy_out`)
+and one from it (`copy_in_beside`), so that copies and kernels run at the same time.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from majelpy.array.memory import Allocation, pool
 from majelpy.array.place import Place
-from majelpy.errors import BuildError
+from majelpy.errors import BuildError, MajelError, PoolError
 from majelpy.gpu import build, dense, sequences, standard, sums
 
 PLANS = {
@@ -27,6 +28,8 @@ PLANS = {
     if name.startswith("mj_")
 }
 """The plan of each entry point."""
+
+PAGE = 4096
 
 UNASKED_SHARED = 48 * 1024
 """Dynamic shared memory that a kernel may use without asking for more."""
@@ -44,25 +47,30 @@ class Device:
     """
 
     def __init__(self, place: Place):
-        try:
-            import cupy
-        except ImportError:
-            raise BuildError(f"{place}: cupy is not installed; needs majelpy[gpu]") from None
+        if place.number >= count():
+            raise PoolError(f"{place}: this machine has {count()} GPUs")
+        import cupy
+
         self.place, self._cupy = place, cupy
-        self._pool = pool(place)
         self._device = cupy.cuda.Device(place.number)
         attributes = self._device.attributes
         self.multiprocessors = int(attributes["MultiProcessorCount"])
         self.shared_bytes = int(attributes["MaxSharedMemoryPerBlockOptin"])
         self._architecture = int(self._device.compute_capability)
         self._kernels: dict[tuple[str, bool], Any] = {}
+        try:
+            with self._device:
+                # The default stream waits for any other that is not made so.
+                self._out, self._in = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+        except cupy.cuda.runtime.CUDARuntimeError as error:  # such as one that others keep
+            raise PoolError(f"{place}: the GPU cannot be used: {error}") from None
 
     def scratch(self, nbytes: int) -> Allocation:
-        return self._pool.allocate(nbytes)
+        return pool(self.place).allocate(nbytes)
 
     def upload(self, array: np.ndarray) -> Allocation:
         host = np.ascontiguousarray(array)
-        memory = self._pool.allocate(host.nbytes)
+        memory = pool(self.place).allocate(host.nbytes)
         self.copy_in(host, memory.pointer)
         return memory
 
@@ -98,6 +106,73 @@ class Device:
                     *(runtime.memcpyDeviceToHost, self.stream),
                 )
                 runtime.streamSynchronize(self.stream)
+
+    def pin(self, address: int, nbytes: int) -> bool:
+        """Keep the pages of host memory in place, so that copies need not wait for the host.
+
+        Return whether the system allows it; copies are right, but slower, if not.
+        """
+        first, last = address // PAGE * PAGE, -(-(address + nbytes) // PAGE) * PAGE
+        runtime = self._cupy.cuda.runtime
+        try:
+            with self._device:
+                runtime.hostRegister(first, last - first, 0)
+        except runtime.CUDARuntimeError:
+            return False
+        return True
+
+    def unpin(self, address: int) -> None:
+        """Undo `pin`; needed before that memory is given back."""
+        with self._device:
+            self._cupy.cuda.runtime.hostUnregister(address // PAGE * PAGE)
+
+    def copy_out(self, pointer: int, out: np.ndarray) -> None:
+        """Begin to copy to a host array what is there after all launches so far.
+
+        It has arrived after `finish_copies`.
+        """
+        with self._device:
+            runtime = self._cupy.cuda.runtime
+            self._out.wait_event(self.point())
+            runtime.memcpyAsync(
+                *(out.ctypes.data, pointer, out.nbytes),
+                *(runtime.memcpyDeviceToHost, self._out.ptr),
+            )
+
+    def finish_copies(self) -> None:
+        """Wait until all that `copy_out` began has arrived."""
+        self._out.synchronize()
+
+    def point(self) -> Any:
+        """Return a mark in the order of launches and copies: after all so far."""
+        with self._device:
+            event = self._cupy.cuda.Event(disable_timing=True)
+            event.record(self._cupy.cuda.get_current_stream())
+            return event
+
+    def copy_in_beside(self, host: np.ndarray, pointer: int, after: Any) -> None:
+        """Copy a host array to memory that is free after a point; return when it is there.
+
+        For another thread than the one that launches: kernels run on meanwhile.
+        """
+        with self._device:
+            runtime = self._cupy.cuda.runtime
+            self._in.wait_event(after)
+            runtime.memcpyAsync(
+                *(pointer, host.ctypes.data, host.nbytes),
+                *(runtime.memcpyHostToDevice, self._in.ptr),
+            )
+            self._in.synchronize()
+
+    @property
+    def free_bytes(self) -> int:
+        """Memory of this GPU that nobody has taken."""
+        return int(self._device.mem_info[0])
+
+    @property
+    def identity(self) -> str:
+        """Which GPU of its host this is, whatever number it goes by here."""
+        return str(self._device.pci_bus_id)
 
     def launch(
         self,
@@ -136,6 +211,41 @@ class Device:
     def _module(self, program: str, together: bool) -> Any:
         path = build.cubin(program, self._architecture)
         return self._cupy.RawModule(path=str(path), enable_cooperative_groups=together)
+
+
+def count() -> int:
+    """Return the number of GPUs of this host.
+
+    Raises
+    ------
+    BuildError
+        If CuPy is not installed.
+    PoolError
+        If there is no GPU.
+    """
+    try:
+        import cupy
+    except ImportError:
+        raise BuildError("gpu: cupy is not installed; needs pip install majelpy[gpu]") from None
+    try:
+        found = int(cupy.cuda.runtime.getDeviceCount())
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise PoolError(f"gpu: no GPU can be used here: {error}") from None
+    if not found:
+        raise PoolError("gpu: this machine has no GPU")
+    return found
+
+
+def gpus() -> str:
+    """Return the names of this host's GPUs in one line, or why there are none."""
+    try:
+        total = count()
+    except MajelError as error:
+        return f"none: {str(error).removeprefix('gpu: ')}"
+    import cupy
+
+    found = [cupy.cuda.runtime.getDeviceProperties(n)["name"].decode() for n in range(total)]
+    return f"{', '.join(found)}; CuPy {cupy.__version__}"
 
 
 _devices: dict[Place, Any] = {}

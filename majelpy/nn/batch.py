@@ -8,11 +8,11 @@ utterances of a leaf next to one another. There is no padding, so none can enter
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from majelpy.array import Array
+from majelpy.array import Array, Place
 from majelpy.ops import Leaves
 
 
@@ -23,7 +23,7 @@ class Batch:
     Attributes
     ----------
     frames : (M, F) float32
-        Normalised features.
+        Normalised features, on the place that is to compute.
     offsets : (N + 1,) int64
         First row of each utterance, and M.
     labels : list of N lists of int
@@ -43,6 +43,14 @@ class Batch:
     ids: np.ndarray
     leaf_utterances: np.ndarray
     merges: np.ndarray
+
+    def to_device(self, place: Place) -> Batch:
+        """The batch with its frames on that place; all else is for the host."""
+        return self.with_frames(self.frames.to_device(place))
+
+    def with_frames(self, frames: Array) -> Batch:
+        """The batch with the same frames elsewhere."""
+        return replace(self, frames=frames)
 
     def frame_leaves(self) -> Leaves:
         """Leaf boundaries over frames."""

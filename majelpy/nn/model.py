@@ -134,12 +134,7 @@ class Model:
         weights = dict(self.layout.items(parameters))
         acts = self.forward(batch, parameters, dropout)
         losses, dx = self.losses(batch, acts.log_probs, scale)
-        ops.sum_leaves(
-            losses.reshape(losses.size, 1),
-            batch.utterance_leaves(),
-            gradients.slots,
-            self.layout.loss,
-        )
+        gradients.loss(losses, batch.utterance_leaves())
         dx = self.output.backward(dx, acts.last_read, acts.log_probs, weights, gradients)
         dx = _drop(dropout, dx, len(self.dense))
         dx = self.output_dense.backward(dx, acts.recurrent_out, acts.last, weights, gradients)

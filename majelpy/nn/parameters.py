@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from majelpy import ops
-from majelpy.array import Array, zeros
+from majelpy.array import CPU, Array, zeros
 from majelpy.errors import ShapeError
 
 ALIGNMENT = 16
@@ -85,7 +83,10 @@ class Layout:
             yield parameter.name, self.view(vector, parameter.name)
 
     def initial(self, seed: int) -> Array:
-        """Return the parameters that training starts from; each has a stream of its own."""
+        """Return the parameters that training starts from, on the CPU.
+
+        Each parameter has a stream of random numbers of its own.
+        """
         vector = zeros(self.size)
         for parameter in self.parameters:
             if parameter.gain:
@@ -106,26 +107,58 @@ class Layout:
     def digest(self, vector: Array) -> str:
         """SHA-256 over the parameters in name order: name, shape and little-endian floats."""
         digest = hashlib.sha256()
-        for name, value in self.items(vector):
+        for name, value in self.items(vector.to_device(CPU)):
             digest.update(f"{name} {value.shape}\n".encode())
             digest.update(value.numpy().astype("<f4", copy=False).tobytes())
         return digest.hexdigest()
 
 
 class Gradients:
-    """Where a rank's layers put gradients: the slots of its leaves (majelpy/ops/leaves.py)."""
+    """Where a rank's layers put gradients: the slots of its leaves (majelpy/ops/leaves.py).
 
-    def __init__(self, layout: Layout, slots: np.ndarray, leaves: ops.Leaves):
+    Parameters
+    ----------
+    layout : Layout
+    slots : (depth, layout.gradient_size) float32
+        On the place of the activations.
+    leaves : Leaves
+        Over frames.
+    pushed : callable, optional
+        Called with the first and the last column, exclusive, of what was pushed. Nobody writes
+        these columns again in this step.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        slots: Any,
+        leaves: ops.Leaves,
+        pushed: Callable[[int, int], None] | None = None,
+    ):
         self.layout = layout
         self.slots = slots
         self.leaves = leaves
+        self._pushed = pushed
 
     def gemm(self, name: str, a: Any, b: Any, *, part: int = 0, **columns: Any) -> None:
         """Push a^T b, the ``part``-th matrix of the named parameter's gradient."""
         start, parameter = self.layout.place(name)
-        start += part * math.prod(parameter.shape[-2:])
+        size = math.prod(parameter.shape[-2:])
+        start += part * size
         ops.gemm_leaves(a, b, self.leaves, self.slots, start, **columns)
+        self._tell(start, size)
 
     def sum(self, name: str, x: Any) -> None:
         """Push the column sums of x, the gradient of the named parameter."""
-        ops.sum_leaves(x, self.leaves, self.slots, self.layout.place(name)[0])
+        start, parameter = self.layout.place(name)
+        ops.sum_leaves(x, self.leaves, self.slots, start)
+        self._tell(start, parameter.size)
+
+    def loss(self, losses: Array, leaves: ops.Leaves) -> None:
+        """Push the sums of the utterances' losses, (N,); the leaves are over utterances."""
+        ops.sum_leaves(losses.reshape(losses.size, 1), leaves, self.slots, self.layout.loss)
+        self._tell(self.layout.loss, 1)
+
+    def _tell(self, start: int, size: int) -> None:
+        if self._pushed is not None:
+            self._pushed(start, start + size)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import Array, asarray
-from majelpy.errors import DTypeError, ShapeError
+from majelpy.array import Array, asarray, launch
+from majelpy.array.place import Place
+from majelpy.errors import CopyError, DTypeError, ShapeError
 
 
 def matrix(operation: str, name: str, x: Any) -> Array:
@@ -36,6 +37,18 @@ def floats(operation: str, name: str, x: Any) -> Array:
     if array.dtype != np.float32:
         raise DTypeError(f"{operation}: {name} is {array.dtype}; needs float32")
     return array
+
+
+def kernels(operation: str, **operands: Array) -> tuple[Any, Place]:
+    """The entry points of the place that all operands lie on, and that place."""
+    (first, found), *others = operands.items()
+    for name, other in others:
+        if other.place != found.place:
+            raise CopyError(
+                f"{operation}: {first} lies on {found.place} and {name} on {other.place}; "
+                "needs one place (to_device moves an array)"
+            )
+    return launch.library(found.place), found.place
 
 
 def same_shape(operation: str, a: Array, b: Array) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from majelpy.array import Array, empty
 from majelpy.errors import ShapeError
-from majelpy.native import library
 from majelpy.ops import check
 
 
@@ -22,9 +21,10 @@ def log_softmax(x: Any) -> Array:
     Order: canonical sum over the columns of exp(x - max).
     """
     a = check.matrix("log_softmax", "x", x)
-    out = empty(a.shape)
+    on, place = check.kernels("log_softmax", x=a)
+    out = empty(a.shape, device=place)
     if a.shape[1]:
-        library().mj_log_softmax_rows(*a.shape, a.pointer, out.pointer)
+        on.mj_log_softmax_rows(*a.shape, a.pointer, out.pointer)
     return out
 
 
@@ -100,8 +100,9 @@ def ctc_loss(
             )
     flat = np.array([v for sequence in labels for v in sequence], dtype=np.int32)
     label_offsets = np.cumsum([0, *(len(s) for s in labels)], dtype=np.int64)
-    losses, gradient = empty(len(labels)), empty(lp.shape)
-    library().mj_ctc(
+    on, place = check.kernels("ctc_loss", log_probs=lp)
+    losses, gradient = empty(len(labels), device=place), empty(lp.shape, device=place)
+    on.mj_ctc(
         *(len(labels), rows.ctypes.data, lp.shape[1], lp.pointer),
         *(label_offsets.ctypes.data, flat.ctypes.data, scale, losses.pointer, gradient.pointer),
     )
@@ -109,9 +110,10 @@ def ctc_loss(
 
 
 def argmax(x: Any) -> np.ndarray:
-    """Return the index of the first largest value of each row, int32 (rows,)."""
+    """Return the index of the first largest value of each row, int32 (rows,), on the host."""
     a = check.matrix("argmax", "x", x)
     out = np.zeros(a.shape[0], dtype=np.int32)
     if a.shape[1]:
-        library().mj_argmax_rows(*a.shape, a.pointer, out.ctypes.data)
+        on, _ = check.kernels("argmax", x=a)
+        on.mj_argmax_rows(*a.shape, a.pointer, out.ctypes.data)
     return out

@@ -5,31 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from majelpy.array import Array, empty
-from majelpy.native import library
 from majelpy.ops import check
 
 
 def add(a: Any, b: Any) -> Array:
     """Return a + b, elementwise; float32 of one shape."""
-    return _binary("add", library().mj_add_arrays, a, b)
+    return _binary("add", "mj_add_arrays", a, b)
 
 
 def multiply(a: Any, b: Any) -> Array:
     """Return a * b, elementwise; float32 of one shape."""
-    return _binary("multiply", library().mj_multiply_arrays, a, b)
+    return _binary("multiply", "mj_multiply_arrays", a, b)
 
 
 def clip(x: Any) -> Array:
     """Return the clipped rectifier min(max(x, 0), 20) (Hannun et al. 2014, section 2)."""
     a = check.floats("clip", "x", x)
-    out = empty(a.shape)
-    library().mj_clip_array(a.size, a.pointer, out.pointer)
+    on, place = check.kernels("clip", x=a)
+    out = empty(a.shape, device=place)
+    on.mj_clip_array(a.size, a.pointer, out.pointer)
     return out
 
 
 def clip_backward(dy: Any, y: Any) -> Array:
     """Return the gradient by the rectifier's input: dy where 0 < y < 20, else +0."""
-    return _binary("clip_backward", library().mj_clip_backward_array, dy, y)
+    return _binary("clip_backward", "mj_clip_backward_array", dy, y)
 
 
 def bias(x: Any, b: Any, *, clipped: bool = False) -> Array:
@@ -42,8 +42,9 @@ def bias(x: Any, b: Any, *, clipped: bool = False) -> Array:
     """
     a, v = check.matrix("bias", "x", x), check.vector("bias", "b", b)
     check.columns("bias", "b", v, a.shape[1])
-    out = empty(a.shape)
-    kernel = library().mj_bias_clip_rows if clipped else library().mj_bias_rows
+    on, place = check.kernels("bias", x=a, b=v)
+    out = empty(a.shape, device=place)
+    kernel = on.mj_bias_clip_rows if clipped else on.mj_bias_rows
     kernel(*a.shape, a.pointer, v.pointer, out.pointer)
     return out
 
@@ -54,8 +55,9 @@ def normalise(x: Any, mean: Any, scale: Any) -> Array:
     m, s = check.vector("normalise", "mean", mean), check.vector("normalise", "scale", scale)
     check.columns("normalise", "mean", m, a.shape[1])
     check.columns("normalise", "scale", s, a.shape[1])
-    out = empty(a.shape)
-    library().mj_normalise_rows(*a.shape, a.pointer, m.pointer, s.pointer, out.pointer)
+    on, place = check.kernels("normalise", x=a, mean=m, scale=s)
+    out = empty(a.shape, device=place)
+    on.mj_normalise_rows(*a.shape, a.pointer, m.pointer, s.pointer, out.pointer)
     return out
 
 
@@ -76,26 +78,27 @@ def context(x: Any, offsets: Any, frames: int) -> Array:
     """
     a = check.matrix("context", "x", x)
     rows = check.offsets("context", offsets, a.shape[0])
-    out = empty((a.shape[0], (2 * frames + 1) * a.shape[1]))
-    library().mj_context_rows(
-        len(rows) - 1, rows.ctypes.data, a.shape[1], frames, a.pointer, out.pointer
-    )
+    on, place = check.kernels("context", x=a)
+    out = empty((a.shape[0], (2 * frames + 1) * a.shape[1]), device=place)
+    on.mj_context_rows(len(rows) - 1, rows.ctypes.data, a.shape[1], frames, a.pointer, out.pointer)
     return out
 
 
-def _binary(name: str, kernel: Any, x: Any, y: Any) -> Array:
+def _binary(name: str, kernel: str, x: Any, y: Any) -> Array:
     a, b = check.floats(name, "the first array", x), check.floats(name, "the second array", y)
     check.same_shape(name, a, b)
-    out = empty(a.shape)
-    kernel(a.size, a.pointer, b.pointer, out.pointer)
+    on, place = check.kernels(name, **{"the first array": a, "the second array": b})
+    out = empty(a.shape, device=place)
+    getattr(on, kernel)(a.size, a.pointer, b.pointer, out.pointer)
     return out
 
 
 def math_function(name: str, x: Any) -> Array:
     """Return ``exp`` or ``log`` of x, elementwise. Bodies and errors in ulp: kernels/mj_math.h."""
     a = check.floats(name, "x", x)
-    out = empty(a.shape)
-    library().mj_math_array(["exp", "log"].index(name), a.size, a.pointer, out.pointer)
+    on, place = check.kernels(name, x=a)
+    out = empty(a.shape, device=place)
+    on.mj_math_array(["exp", "log"].index(name), a.size, a.pointer, out.pointer)
     return out
 
 
@@ -105,6 +108,7 @@ def fma(a: Any, b: Any, c: Any) -> Array:
     z = check.floats("fma", "c", c)
     check.same_shape("fma", x, y)
     check.same_shape("fma", x, z)
-    out = empty(x.shape)
-    library().mj_fma_array(x.size, x.pointer, y.pointer, z.pointer, out.pointer)
+    on, place = check.kernels("fma", a=x, b=y, c=z)
+    out = empty(x.shape, device=place)
+    on.mj_fma_array(x.size, x.pointer, y.pointer, z.pointer, out.pointer)
     return out

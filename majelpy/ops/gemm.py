@@ -6,7 +6,6 @@ from typing import Any
 
 from majelpy.array import Array, empty
 from majelpy.errors import ShapeError
-from majelpy.native import library
 from majelpy.ops import check
 
 
@@ -41,8 +40,9 @@ def gemm(a: Any, b: Any, *, transpose_a: bool = False, transpose_b: bool = False
             f"{'b^T' if transpose_b else 'b'} is ({inner}, {n}); "
             f"inner sizes {k} and {inner} differ"
         )
-    out = empty((m, n))
+    on, place = check.kernels("gemm", a=x, b=y)
+    out = empty((m, n), device=place)
     a_strides = (1, x.shape[1]) if transpose_a else (x.shape[1], 1)
     b_strides = (1, y.shape[1]) if transpose_b else (y.shape[1], 1)
-    library().mj_gemm(m, n, k, x.pointer, *a_strides, y.pointer, *b_strides, out.pointer, n)
+    on.mj_gemm(m, n, k, x.pointer, *a_strides, y.pointer, *b_strides, out.pointer, n)
     return out

@@ -1,21 +1,23 @@
 """Sums over frames that keep leaf boundaries, and the tree that combines leaves.
 
-Policy. Results go to a stack of slots: a float32 matrix (depth, size) of which an operation
-writes ``count`` columns from ``column`` on. After each leaf, ``merges[leaf]`` times the top slot
-is added onto the one below it (majelpy/comm/tree.py), so at the end the slots hold the maximal
-subtrees of this rank's leaves.
+Policy. Results go to a stack of slots: a float32 matrix (depth, size) on the operands' place, of
+which an operation writes ``count`` columns from ``column`` on. After each leaf, ``merges[leaf]``
+times the top slot is added onto the one below it (majelpy/comm/tree.py), so at the end the slots
+hold the maximal subtrees of this rank's leaves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from majelpy.errors import ShapeError
-from majelpy.native import library
+from majelpy import native
+from majelpy.array import Array, asarray
+from majelpy.errors import CopyError, ShapeError
 from majelpy.ops import check
 
 MOST_OPEN = 64
@@ -57,11 +59,19 @@ def _height(merges: Sequence[int]) -> int:
     return most
 
 
-def _slots(
-    operation: str, slots: np.ndarray, leaves: Leaves, column: int, count: int
+def _matrix(operation: str, slots: Any) -> Array:
+    """The slots as an array over the same memory."""
+    with suppress(CopyError):
+        array = asarray(slots, copy=False)
+        if array.dtype == np.float32 and array.ndim == 2:
+            return array
+    raise ShapeError(f"{operation}: slots must be a contiguous float32 matrix")
+
+
+def _place(
+    operation: str, slots: Array, leaves: Leaves, column: int, count: int
 ) -> tuple[int, int]:
-    if slots.dtype != np.float32 or slots.ndim != 2 or not slots.flags.c_contiguous:
-        raise ShapeError(f"{operation}: slots must be a contiguous float32 matrix")
+    """Address of the first column in the first slot, and the stride of a slot."""
     if len(slots) < _height(leaves.merges.tolist()):
         raise ShapeError(
             f"{operation}: {len(slots)} slots; the tree program needs "
@@ -71,14 +81,14 @@ def _slots(
         raise ShapeError(
             f"{operation}: {count} columns from {column} on; slots have {slots.shape[1]}"
         )
-    return slots.ctypes.data + 4 * column, slots.shape[1]
+    return slots.pointer + 4 * column, slots.shape[1]
 
 
 def gemm_leaves(
     a: Any,
     b: Any,
     leaves: Leaves,
-    slots: np.ndarray,
+    slots: Any,
     column: int,
     *,
     a_columns: tuple[int, int] | None = None,
@@ -109,14 +119,16 @@ def gemm_leaves(
             f"gemm_leaves: columns {a_first}:{a_last} of a {x.shape} and {b_first}:{b_last} "
             f"of b {y.shape}; rows must agree and columns exist"
         )
-    library().mj_gemm_leaves(
+    stack = _matrix("gemm_leaves", slots)
+    on, _ = check.kernels("gemm_leaves", a=x, b=y, slots=stack)
+    on.mj_gemm_leaves(
         *leaves.of("gemm_leaves", x.shape[0]),
         *(m, n, x.pointer + 4 * a_first, x.shape[1], y.pointer + 4 * b_first, y.shape[1]),
-        *_slots("gemm_leaves", slots, leaves, column, m * n),
+        *_place("gemm_leaves", stack, leaves, column, m * n),
     )
 
 
-def sum_leaves(x: Any, leaves: Leaves, slots: np.ndarray, column: int) -> None:
+def sum_leaves(x: Any, leaves: Leaves, slots: Any, column: int) -> None:
     """Push the column sums of each leaf's rows and merge along the tree.
 
     Parameters
@@ -129,15 +141,17 @@ def sum_leaves(x: Any, leaves: Leaves, slots: np.ndarray, column: int) -> None:
     """
     a = check.matrix("sum_leaves", "x", x)
     columns = a.shape[1]
-    library().mj_sum_leaves(
+    stack = _matrix("sum_leaves", slots)
+    on, _ = check.kernels("sum_leaves", x=a, slots=stack)
+    on.mj_sum_leaves(
         *leaves.of("sum_leaves", a.shape[0]),
         *(columns, a.pointer, columns),
-        *_slots("sum_leaves", slots, leaves, column, columns),
+        *_place("sum_leaves", stack, leaves, column, columns),
     )
 
 
 def tree_sum(nodes: Sequence[np.ndarray], merges: Sequence[int], out: Sequence[np.ndarray]) -> None:
-    """Combine whole vectors by a stack program and write what remains on the stack.
+    """Combine whole vectors of the host by a stack program and write what remains on the stack.
 
     Parameters
     ----------
@@ -170,6 +184,6 @@ def tree_sum(nodes: Sequence[np.ndarray], merges: Sequence[int], out: Sequence[n
     sources = np.array([v.ctypes.data for v in nodes], dtype=np.int64)
     targets = np.array([v.ctypes.data for v in out], dtype=np.int64)
     program = np.array(merges, dtype=np.int32)
-    library().mj_tree_sum(
+    native.library().mj_tree_sum(
         len(nodes), sources.ctypes.data, program.ctypes.data, len(out), targets.ctypes.data, size
     )

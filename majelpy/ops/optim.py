@@ -10,25 +10,33 @@ from majelpy.ops import check
 from majelpy.ops.statistics import square_sum
 
 
-def norm_and_factor(gradient: Any, limit: float) -> tuple[Array, Array]:
+def norm_and_factor(
+    gradient: Any, limit: float, *, out: Array | None = None
+) -> tuple[Array, Array]:
     """Return the 2-norm of a vector and the factor that brings it to at most ``limit``.
 
-    Both have shape (1,).
+    Both have shape (1,); they are the two numbers of ``out``, (2,) float32, if that is given.
 
     Notes
     -----
     Order: canonical sum of squares.
     """
     total = square_sum(gradient)
-    norm, factor = empty(1), empty(1)
-    library().mj_norm_and_factor(total.pointer, limit, norm.pointer, factor.pointer)
+    both = empty(2, device=total.place) if out is None else out
+    check.columns("norm_and_factor", "out", check.vector("norm_and_factor", "out", both), 2)
+    on, _ = check.kernels("norm_and_factor", gradient=total, out=both)
+    norm, factor = both[:1], both[1:]
+    on.mj_norm_and_factor(total.pointer, limit, norm.pointer, factor.pointer)
     return norm, factor
 
 
 def learning_rate(
     rate: float, *, anneal: float, epoch: int, hold: int, step: int, warmup: int
 ) -> Array:
-    """Return the rate of a step, shape (1,): warm-up over steps, then times ``anneal`` an epoch."""
+    """Return the rate of a step: warm-up over steps, then times ``anneal`` an epoch.
+
+    It has shape (1,) and lies on the CPU.
+    """
     out = empty(1)
     library().mj_learning_rate_at(rate, anneal, epoch, hold, step, warmup, out.pointer)
     return out
@@ -63,7 +71,15 @@ def nesterov(
     check.vector("nesterov", "velocities", velocities)
     check.same_shape("nesterov", parameters, g)
     check.same_shape("nesterov", parameters, velocities)
-    library().mj_nesterov_array(
+    on, _ = check.kernels(
+        "nesterov",
+        parameters=parameters,
+        velocities=velocities,
+        gradient=g,
+        factor=factor,
+        rate=rate,
+    )
+    on.mj_nesterov_array(
         *(g.size, parameters.pointer, velocities.pointer, g.pointer),
         *(factor.pointer, rate.pointer, momentum, decay),
     )

@@ -1,6 +1,7 @@
 """Counter-based random numbers (Philox 4x32-10). Body: kernels/mj_random.h.
 
 Policy. A number is a function of (seed, stream, place in the array) alone: no state, no rank.
+Numbers that stand alone are made on the CPU; dropout works where its operand lies.
 """
 
 from __future__ import annotations
@@ -86,8 +87,9 @@ class Dropout:
                 "utterances; needs a share in [0, 1) and an id each"
             )
         ids = np.ascontiguousarray(self.ids, dtype=np.int64)
-        out = empty(a.shape)
-        library().mj_dropout_rows(
+        on, place = check.kernels("dropout", x=a)
+        out = empty(a.shape, device=place)
+        on.mj_dropout_rows(
             *(len(ids), offsets.ctypes.data, ids.ctypes.data, a.shape[1], _key(self.seed)),
             *(layer, self.epoch, int(self.share * 256), a.pointer, out.pointer),
         )

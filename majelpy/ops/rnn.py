@@ -1,6 +1,6 @@
 """The bidirectional vanilla recurrent layer over whole sequences.
 
-Bodies: kernels/rnn.h; driver: kernels/cpu/rnn.cpp.
+Bodies: kernels/rnn.h; drivers: kernels/cpu/rnn.cpp, kernels/gpu/rnn.cu.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from typing import Any
 
 from majelpy.array import Array, empty
 from majelpy.errors import ShapeError
-from majelpy.native import library
 from majelpy.ops import check
 
 
@@ -55,8 +54,9 @@ def rnn_forward(x: Any, offsets: Any, weight: Any) -> Array:
     a, w = check.matrix("rnn_forward", "x", x), check.of_rank("rnn_forward", "weight", weight, 3)
     directions, hidden = _sizes("rnn_forward", a, w)
     rows = check.offsets("rnn_forward", offsets, a.shape[0])
-    h = empty(a.shape)
-    library().mj_rnn_forward_rows(
+    on, place = check.kernels("rnn_forward", x=a, weight=w)
+    h = empty(a.shape, device=place)
+    on.mj_rnn_forward_rows(
         directions, len(rows) - 1, rows.ctypes.data, hidden, a.pointer, w.pointer, h.pointer
     )
     return h
@@ -79,8 +79,9 @@ def rnn_backward(dy: Any, offsets: Any, weight: Any, h: Any) -> Array:
     check.same_shape("rnn_backward", d, y)
     directions, hidden = _sizes("rnn_backward", d, w)
     rows = check.offsets("rnn_backward", offsets, d.shape[0])
-    dx = empty(d.shape)
-    library().mj_rnn_backward_rows(
+    on, place = check.kernels("rnn_backward", dy=d, weight=w, h=y)
+    dx = empty(d.shape, device=place)
+    on.mj_rnn_backward_rows(
         *(directions, len(rows) - 1, rows.ctypes.data, hidden),
         *(d.pointer, w.pointer, y.pointer, dx.pointer),
     )
@@ -92,8 +93,9 @@ def rnn_previous(h: Any, offsets: Any, directions: int) -> Array:
     a = check.matrix("rnn_previous", "h", h)
     rows = check.offsets("rnn_previous", offsets, a.shape[0])
     _divides("rnn_previous", a, directions)
-    out = empty(a.shape)
-    library().mj_rnn_previous_rows(
+    on, place = check.kernels("rnn_previous", h=a)
+    out = empty(a.shape, device=place)
+    on.mj_rnn_previous_rows(
         *(directions, len(rows) - 1, rows.ctypes.data, a.shape[1] // directions),
         *(a.pointer, out.pointer),
     )
@@ -105,14 +107,16 @@ def sum_directions(h: Any, directions: int) -> Array:
     a = check.matrix("sum_directions", "h", h)
     _divides("sum_directions", a, directions)
     hidden = a.shape[1] // directions
-    out = empty((a.shape[0], hidden))
-    library().mj_sum_directions(a.shape[0], directions, hidden, a.pointer, out.pointer)
+    on, place = check.kernels("sum_directions", h=a)
+    out = empty((a.shape[0], hidden), device=place)
+    on.mj_sum_directions(a.shape[0], directions, hidden, a.pointer, out.pointer)
     return out
 
 
 def repeat_directions(dy: Any, directions: int) -> Array:
     """Return dy once for each direction, side by side: the gradient of `sum_directions`."""
     a = check.matrix("repeat_directions", "dy", dy)
-    out = empty((a.shape[0], a.shape[1] * directions))
-    library().mj_repeat_directions(*(a.shape[0], directions, a.shape[1]), a.pointer, out.pointer)
+    on, place = check.kernels("repeat_directions", dy=a)
+    out = empty((a.shape[0], a.shape[1] * directions), device=place)
+    on.mj_repeat_directions(*(a.shape[0], directions, a.shape[1]), a.pointer, out.pointer)
     return out

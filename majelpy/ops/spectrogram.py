@@ -6,7 +6,6 @@ from typing import Any
 
 from majelpy.array import Array, empty
 from majelpy.errors import ShapeError
-from majelpy.native import library
 from majelpy.ops import check
 
 
@@ -41,6 +40,7 @@ def spectrogram(samples: Any, window: int, hop: int) -> Array:
             f"hop >= 1 and at least one window of samples"
         )
     frames = 1 + (x.size - window) // hop
-    out = empty((frames, window // 2 + 1))
-    library().mj_spectrogram(frames, window, hop, x.pointer, out.pointer)
+    on, place = check.kernels("spectrogram", samples=x)
+    out = empty((frames, window // 2 + 1), device=place)
+    on.mj_spectrogram(frames, window, hop, x.pointer, out.pointer)
     return out

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from majelpy.array import Array, empty
-from majelpy.native import library
 from majelpy.ops import check
 
 
@@ -20,8 +19,9 @@ def sum_rows(x: Any) -> Array:
     Order: the canonical sum over the rows.
     """
     a = check.matrix("sum_rows", "x", x)
-    out = empty(a.shape[1])
-    library().mj_sum_rows(*a.shape, a.pointer, out.pointer)
+    on, place = check.kernels("sum_rows", x=a)
+    out = empty(a.shape[1], device=place)
+    on.mj_sum_rows(*a.shape, a.pointer, out.pointer)
     return out
 
 
@@ -35,19 +35,22 @@ def sum_deviations(x: Any, center: Any, *, squared: bool = False) -> Array:
     a = check.matrix("sum_deviations", "x", x)
     c = check.vector("sum_deviations", "center", center)
     check.columns("sum_deviations", "center", c, a.shape[1])
-    out = empty(a.shape[1])
-    kernel = library().mj_sum_square_deviations if squared else library().mj_sum_deviations
+    on, place = check.kernels("sum_deviations", x=a, center=c)
+    out = empty(a.shape[1], device=place)
+    kernel = on.mj_sum_square_deviations if squared else on.mj_sum_deviations
     kernel(*a.shape, a.pointer, c.pointer, out.pointer)
     return out
 
 
-def mean_of(center: Any, sums: Any, count: int) -> Array:
-    """Return center + sums / count, (columns,) float32."""
+def mean_of(center: Any, sums: Any, count: int, *, out: Array | None = None) -> Array:
+    """Return center + sums / count, (columns,) float32; written into ``out`` if given."""
     c, s = check.vector("mean_of", "center", center), check.vector("mean_of", "sums", sums)
     check.same_shape("mean_of", c, s)
-    out = empty(s.shape)
-    library().mj_mean_of(s.size, c.pointer, s.pointer, count, out.pointer)
-    return out
+    result = empty(s.shape, device=s.place) if out is None else out
+    check.same_shape("mean_of", s, check.vector("mean_of", "out", result))
+    on, _ = check.kernels("mean_of", center=c, sums=s, out=result)
+    on.mj_mean_of(s.size, c.pointer, s.pointer, count, result.pointer)
+    return result
 
 
 def scale_of(sums: Any, square_sums: Any, count: int) -> Array:
@@ -58,8 +61,9 @@ def scale_of(sums: Any, square_sums: Any, count: int) -> Array:
     s = check.vector("scale_of", "sums", sums)
     q = check.vector("scale_of", "square_sums", square_sums)
     check.same_shape("scale_of", s, q)
-    out = empty(s.shape)
-    library().mj_scale_of(s.size, s.pointer, q.pointer, count, out.pointer)
+    on, place = check.kernels("scale_of", sums=s, square_sums=q)
+    out = empty(s.shape, device=place)
+    on.mj_scale_of(s.size, s.pointer, q.pointer, count, out.pointer)
     return out
 
 
@@ -71,6 +75,7 @@ def square_sum(x: Any) -> Array:
     Order: the canonical sum of products x_i x_i.
     """
     a = check.vector("square_sum", "x", x)
-    out = empty(1)
-    library().mj_square_sum(a.size, a.pointer, out.pointer)
+    on, place = check.kernels("square_sum", x=a)
+    out = empty(1, device=place)
+    on.mj_square_sum(a.size, a.pointer, out.pointer)
     return out

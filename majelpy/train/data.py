@@ -91,6 +91,10 @@ class Utterances:
                     f"labels; needs at least {ops.frames_needed(labels)}"
                 )
 
+    @property
+    def features(self) -> int:
+        return self._corpus.features
+
     def __len__(self) -> int:
         return len(self._members)
 
@@ -120,7 +124,7 @@ class Utterances:
         """Return the batch of some leaves (arrays of indices), with their tree program."""
         members = [int(i) for leaf in leaves for i in leaf]
         offsets = np.cumsum([0, *(int(self.lengths[i]) for i in members)], dtype=np.int64)
-        frames = empty((int(offsets[-1]), self._corpus.features))
+        frames = empty((int(offsets[-1]), self.features))
         if members:
             np.concatenate([self.frames(i) for i in members], out=frames.numpy())
         return Batch(

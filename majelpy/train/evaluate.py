@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from majelpy import ops
-from majelpy.array import Array
+from majelpy.array import CPU, Array
 from majelpy.comm.world import World
 from majelpy.nn.model import Model
 from majelpy.speech.decode import greedy
@@ -44,17 +44,20 @@ class Recognised:
 def recognise(
     model: Model, parameters: Array, data: Utterances, alphabet: Alphabet, members: list[int]
 ) -> Iterator[Recognised]:
-    """Yield the result of each of ``members``, in batches of similar length."""
+    """Yield the result of each of ``members``, in batches of similar length.
+
+    It is computed on the place of the parameters.
+    """
     ordered = sorted(members, key=lambda i: (int(data.lengths[i]), i))
     for start in range(0, len(ordered), BATCH):
         chosen = np.array(ordered[start : start + BATCH], dtype=np.int64)
-        batch = data.batch([chosen], np.zeros(1, dtype=np.int32))
+        batch = data.batch([chosen], np.zeros(1, dtype=np.int32)).to_device(parameters.place)
         log_probs = model.forward(batch, parameters).log_probs
-        losses, _ = model.losses(batch, log_probs)
+        losses = model.losses(batch, log_probs)[0].to_device(CPU).numpy()
         best = ops.argmax(log_probs)
         for n, index in enumerate(chosen):
             labels = greedy(best[batch.offsets[n] : batch.offsets[n + 1]])
-            yield Recognised(int(index), alphabet.decode(labels), losses.numpy()[n])
+            yield Recognised(int(index), alphabet.decode(labels), losses[n])
 
 
 def evaluate(

@@ -9,7 +9,7 @@ import math
 import os
 from dataclasses import dataclass
 
-from majelpy.array.memory import DEFAULT_POOL_BYTES
+from majelpy.array.place import parse_place
 from majelpy.errors import RecipeError
 
 _BOUNDS: dict[str, tuple[float, float]] = {
@@ -27,14 +27,17 @@ class Launch:
 
     Attributes
     ----------
+    place : str
+        Where this rank computes: ``cpu``, ``gpu`` (by its position among the ranks of the host) or
+        ``gpu:1``. Ranks of one world may differ.
     threads : int
         Kernel threads of a rank; 0: cores divided by the ranks of the host.
     shared_memory : bool
         Ranks of a host sum through shared memory; without it, by messages.
     bucket_bytes : int
         Gradient bytes summed in one round of messages.
-    pool_bytes : int
-        Size of the memory pool.
+    pool_bytes : int, optional
+        Size of the memory pool on that place; None: see majelpy.train.places.
     prefetch : bool
         A thread reads the next minibatch during a step.
     cache_bytes : int
@@ -48,18 +51,20 @@ class Launch:
         If a number is out of bounds.
     """
 
+    place: str = "cpu"
     threads: int = 0
     shared_memory: bool = True
     bucket_bytes: int = 4 << 20
-    pool_bytes: int = DEFAULT_POOL_BYTES
+    pool_bytes: int | None = None
     prefetch: bool = True
     cache_bytes: int = 1 << 30
     checkpoint_seconds: float = 60.0
 
     def __post_init__(self) -> None:
+        parse_place(self.place)
         for name, (least, most) in _BOUNDS.items():
             value = getattr(self, name)
-            if not least <= value <= most:
+            if value is not None and not least <= value <= most:
                 needed = f"at least {least:g}" + (f", at most {most:g}" if most < math.inf else "")
                 raise RecipeError(f"--{name.replace('_', '-')} is {value}; needs {needed}")
 

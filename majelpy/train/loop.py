@@ -16,11 +16,11 @@ from contextlib import ExitStack, closing
 from types import FrameType
 from typing import Any
 
-from majelpy.array.memory import Pool, set_pool
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError, WorldError
 from majelpy.native import set_threads
 from majelpy.train import checkpoint as checkpoints
+from majelpy.train import places
 from majelpy.train.evaluate import Evaluation, evaluate
 from majelpy.train.launch import Launch, default_threads
 from majelpy.train.ledger import Ledger, hexadecimal, number
@@ -56,9 +56,7 @@ class Run:
                 f"train: {world.size} ranks for {recipe.data.leaves} leaves; start at most "
                 f"{recipe.data.leaves} ranks or raise data.leaves in the recipe"
             )
-        self._warnings: list[str] = []
-        self._pool = Pool(launch.pool_bytes, report=self._warnings.append)
-        set_pool(self._pool)
+        self._place = places.choose(launch.place, world.local_rank)
         set_threads(launch.threads or default_threads(world.local_size))
         self._prepared: Prepared = prepare_run(recipe, launch)
         if self._writes:
@@ -74,8 +72,18 @@ class Run:
         """
         world, prepared = self._world, self._prepared
         check_agreement(world, prepared.content)
+        self._warnings: list[str] = []
+        self._pool = places.take_pool(
+            self._place, world, self._launch.pool_bytes, self._warnings.append
+        )
         self._trainer = trainer = Trainer(
-            self._recipe, self._launch, world, prepared.model, prepared.train, prepared.description
+            self._recipe,
+            self._launch,
+            world,
+            prepared.model,
+            prepared.train,
+            prepared.description,
+            self._place,
         )
         self._restore()
         last = min(trainer.steps, stop_at if stop_at is not None else trainer.steps)

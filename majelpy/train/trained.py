@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from majelpy.array import Array, zeros
+from majelpy.array import Array
 from majelpy.errors import CheckpointError
 from majelpy.nn.model import Model, Sizes
 from majelpy.speech.text import Alphabet
@@ -61,8 +61,7 @@ def load_trained(folder: str, *, quiet: bool = False) -> Trained:
         sizes = dict(described["sizes"])
         sizes["dense"] = tuple(sizes["dense"])
         model = Model(Sizes(**sizes))
-        parameters = zeros(model.layout.size)
-        load_tensors(model, found, "parameters", parameters)
+        parameters = load_tensors(model, found, "parameters")
         return Trained(
             model=model,
             parameters=parameters,

@@ -2,7 +2,9 @@
 
 Policy. A step is: every rank computes its leaves in one batch, the leaf gradients are summed along
 the tree, every rank makes the same update. What a rank does depends on the launch; what comes out
-does not. Ranks compare digests of their parameters every `DIGEST_STEPS` steps.
+does not. Parameters, velocities, slots and activations lie on the rank's place; a step's loss and
+norm, and what is written to disk, come to the host. Ranks compare digests of their parameters every
+`DIGEST_STEPS` steps.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from majelpy import ops
-from majelpy.array import Array, asarray, zeros
+from majelpy.array import CPU, Array, Place, empty, zeros
 from majelpy.comm.reduce import TreeReducer
+from majelpy.comm.staging import Staging
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError, TrainingError, WorldError
 from majelpy.nn.batch import Batch
@@ -24,9 +27,9 @@ from majelpy.nn.parameters import Gradients
 from majelpy.speech import leaves
 from majelpy.train.checkpoint import Checkpoint
 from majelpy.train.data import Utterances
-from majelpy.train.evaluate import mean
 from majelpy.train.launch import Launch
 from majelpy.train.recipe import Recipe
+from majelpy.train.upload import Upload
 
 DIGEST_STEPS = 10
 """Steps between digests of the parameters, in the ledger and among ranks."""
@@ -58,6 +61,8 @@ class Trainer:
         To train on.
     description : dict
         JSON values stored in every checkpoint.
+    place : Place
+        Where this rank computes.
     """
 
     def __init__(
@@ -68,9 +73,10 @@ class Trainer:
         model: Model,
         data: Utterances,
         description: dict[str, Any],
+        place: Place = CPU,
     ):
         self.recipe, self.world, self.model, self.data = recipe, world, model, data
-        self.description = description
+        self.description, self.place = description, place
         self.step = 0
         layout = model.layout
         self._reducer = TreeReducer(
@@ -80,8 +86,10 @@ class Trainer:
             bucket_bytes=launch.bucket_bytes,
             shared_memory=launch.shared_memory,
         )
-        self.parameters = layout.initial(recipe.seed)
-        self.velocities = zeros(layout.size)
+        self._staging = Staging(self._reducer, place)
+        self.parameters = layout.initial(recipe.seed).to_device(place)
+        self.velocities = zeros(layout.size, device=place)
+        self._zero = zeros(1, device=place)
         self._epoch_batches: tuple[int, list[np.ndarray]] = (-1, [])
         self._reader = ThreadPoolExecutor(1) if launch.prefetch else None
         self._next: tuple[int, Future[Batch]] | None = None
@@ -106,21 +114,29 @@ class Trainer:
             self._epoch_batches = (epoch, batches)
         return self._epoch_batches[1][index]
 
-    def _read(self, members: np.ndarray) -> Batch:
-        reducer = self._reducer
-        cut = leaves.cut(members, self.data.lengths, self.recipe.data.leaves)
-        return self.data.batch(cut[reducer.first : reducer.last], reducer.merges)
+    def _mine(self, step: int) -> list[np.ndarray]:
+        """This rank's leaves of the minibatch of a step."""
+        cut = leaves.cut(self._members(step), self.data.lengths, self.recipe.data.leaves)
+        return cut[self._reducer.first : self._reducer.last]
+
+    def _read(self, mine: list[np.ndarray], upload: Upload) -> Batch:
+        batch = self.data.batch(mine, self._reducer.merges)
+        return batch.with_frames(upload.fill(batch.frames))
+
+    def _upload(self, mine: list[np.ndarray]) -> Upload:
+        frames = sum(int(self.data.lengths[leaf].sum()) for leaf in mine)
+        return Upload((frames, self.data.features), self.place)
 
     def _batch(self, step: int) -> Batch:
-        """This rank's share of a minibatch; the next one is read meanwhile."""
-        if self._reader is None:
-            return self._read(self._members(step))
+        """This rank's share of a minibatch; the next one is read and uploaded meanwhile."""
         if self._next is not None and self._next[0] == step:
             batch = self._next[1].result()
         else:
-            batch = self._read(self._members(step))
-        if step + 1 < self.steps:
-            self._next = (step + 1, self._reader.submit(self._read, self._members(step + 1)))
+            mine = self._mine(step)
+            batch = self._read(mine, self._upload(mine))
+        if self._reader is not None and step + 1 < self.steps:
+            mine = self._mine(step + 1)
+            self._next = (step + 1, self._reader.submit(self._read, mine, self._upload(mine)))
         return batch
 
     def advance(self) -> StepResult:
@@ -140,21 +156,26 @@ class Trainer:
         dropout = (
             ops.Dropout(share, self.recipe.seed, epoch, batch.offsets, batch.ids) if share else None
         )
+        one = np.ones(1, dtype=np.float32)
+        scale = float(ops.mean_of(zeros(1), one, utterances).numpy()[0])
         self.model.train(
             batch,
             self.parameters,
-            Gradients(layout, self._reducer.slots, batch.frame_leaves()),
-            float(mean(asarray(np.ones(1, dtype=np.float32)), utterances)),
+            Gradients(layout, self._staging.slots, batch.frame_leaves(), self._staging.pushed),
+            scale,
             dropout,
         )
-        total = self._reducer.reduce()
+        total = self._staging.reduce()
         gradient = total[: layout.size]
-        norm, factor = ops.norm_and_factor(gradient, optimizer.norm_limit)
-        loss = mean(asarray(total[layout.loss : layout.loss + 1]), utterances)
-        if not (np.isfinite(norm.numpy()[0]) and np.isfinite(loss)):
+        numbers = empty(3, device=self.place)
+        _, factor = ops.norm_and_factor(gradient, optimizer.norm_limit, out=numbers[:2])
+        loss_sum = total[layout.loss : layout.loss + 1]
+        ops.mean_of(self._zero, loss_sum, utterances, out=numbers[2:])
+        norm, _, loss = numbers.to_device(CPU).numpy()  # the one wait for the place
+        if not (np.isfinite(norm) and np.isfinite(loss)):
             error = TrainingError(
                 f"train: step {self.step + 1} has loss {loss} and gradient norm "
-                f"{norm.numpy()[0]}; needs finite values (lower optimizer.rate, or look at the "
+                f"{norm}; needs finite values (lower optimizer.rate, or look at the "
                 f"utterances of this minibatch: {', '.join(batch.names[:3])}, ...)"
             )
             self.world.agree(error)  # all ranks see the same sums; one of them speaks
@@ -172,14 +193,12 @@ class Trainer:
             self.velocities,
             gradient,
             factor=factor,
-            rate=rate,
+            rate=rate.to_device(self.place),
             momentum=optimizer.momentum,
             decay=optimizer.decay,
         )
         self.step += 1
-        return StepResult(
-            self.step, epoch, loss, norm.numpy()[0], rate.numpy()[0], utterances, frames
-        )
+        return StepResult(self.step, epoch, loss, norm, rate.numpy()[0], utterances, frames)
 
     def digest(self) -> str:
         """Digest of the parameters: the run's fingerprint at this step."""
@@ -204,9 +223,11 @@ class Trainer:
 
     def checkpoint(self) -> Checkpoint:
         """The state, to be written."""
-        layout = self.model.layout
-        tensors = {f"parameters/{name}": x.numpy() for name, x in layout.items(self.parameters)}
-        tensors |= {f"velocities/{name}": x.numpy() for name, x in layout.items(self.velocities)}
+        tensors = {
+            f"{kind}/{name}": x.numpy()
+            for kind, vector in (("parameters", self.parameters), ("velocities", self.velocities))
+            for name, x in self.model.layout.items(vector.to_device(CPU))
+        }
         return Checkpoint(self.step, self.description, tensors)
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -222,19 +243,23 @@ class Trainer:
                 f"checkpoint of step {checkpoint.step}: it belongs to another recipe; "
                 "give another --out"
             )
-        for kind, vector in (("parameters", self.parameters), ("velocities", self.velocities)):
-            load_tensors(self.model, checkpoint, kind, vector)
+        self.parameters, self.velocities = (
+            load_tensors(self.model, checkpoint, kind).to_device(self.place)
+            for kind in ("parameters", "velocities")
+        )
         self.step = checkpoint.step
 
     def close(self) -> None:
         """End the reading thread and give the reduction's memory back; all ranks together."""
         if self._reader is not None:
             self._reader.shutdown(cancel_futures=True)
+        self._staging.close()
         self._reducer.close()
 
 
-def load_tensors(model: Model, checkpoint: Checkpoint, kind: str, vector: Array) -> None:
-    """Copy a checkpoint's tensors of that kind into a flat vector; raises CheckpointError."""
+def load_tensors(model: Model, checkpoint: Checkpoint, kind: str) -> Array:
+    """Return a checkpoint's tensors of that kind as a flat vector; raises CheckpointError."""
+    vector = zeros(model.layout.size)
     for name, view in model.layout.items(vector):
         tensor = checkpoint.tensors.get(f"{kind}/{name}")
         if tensor is None or tensor.shape != view.shape:
@@ -244,3 +269,4 @@ def load_tensors(model: Model, checkpoint: Checkpoint, kind: str, vector: Array)
                 f"the recipe needs {view.shape}"
             )
         view.numpy()[...] = tensor
+    return vector

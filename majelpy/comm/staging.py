@@ -1,0 +1,84 @@
+"""The way of a rank's gradients from its place to the sum of all ranks, and back.
+
+Policy. One rank on a GPU keeps its slots there, and their sum is there too. Of several ranks, one
+on a GPU copies its maximal subtrees into its slots on the host, which the reducer adds as it does
+those of ranks on a CPU, and the result goes up again. What is copied is the columns just pushed, as
+soon as their kernels are done, so that the copies of the last layers run beside the kernels of the
+first. The host's pages are pinned where the system allows it.
+"""
+
+from __future__ import annotations
+
+from majelpy.array import CPU, Array, Place, asarray, empty, launch, zeros
+from majelpy.comm.bucket import FLOAT_BYTES
+from majelpy.comm.reduce import TreeReducer
+
+
+class Staging:
+    """Slots on a place, in front of a reducer.
+
+    Parameters
+    ----------
+    reducer : TreeReducer
+    place : Place
+        Of this rank; others may have others.
+
+    Attributes
+    ----------
+    slots : Array, shape (depth, size), float32
+        Where this rank's leaves go (majelpy/ops/leaves.py); zeros at the start.
+    """
+
+    def __init__(self, reducer: TreeReducer, place: Place):
+        self._reducer, self._place = reducer, place
+        self._alone = reducer.ranks == 1
+        self._pinned: list[int] = []
+        if place == CPU:
+            self.slots = asarray(reducer.slots, copy=False)
+            return
+        self.slots = zeros(reducer.slots.shape, device=place)
+        if self._alone:
+            return
+        self._result = empty(reducer.slots.shape[1], device=place)
+        for memory in reducer.touched:
+            if launch.device(place).pin(memory.ctypes.data, memory.nbytes):
+                self._pinned.append(memory.ctypes.data)
+
+    def pushed(self, first: int, last: int) -> None:
+        """Begin to copy the columns ``first`` up to ``last``: they are final for this step."""
+        if self._place == CPU or self._alone:
+            return
+        size = self.slots.shape[1]
+        for node in range(self._reducer.nodes):
+            pointer = self.slots.pointer + FLOAT_BYTES * (node * size + first)
+            out = self._reducer.slots[node, first:last]
+            launch.device(self._place).copy_out(pointer, out)
+
+    def reduce(self) -> Array:
+        """Return the sum of all leaf vectors, shape (size,), on the place; do not write to it.
+
+        It is valid until slots are written again. All ranks call it together.
+
+        Notes
+        -----
+        Order: that of `TreeReducer.reduce`.
+        """
+        if self._place != CPU and self._alone:
+            return self.slots[0]
+        if self._place != CPU:
+            launch.device(self._place).finish_copies()
+        total = self._reducer.reduce()
+        if self._place == CPU:
+            return Array(total, total)  # asarray would copy what is read-only
+        # From pinned memory this only begins. The total stays as it is until the next reduction,
+        # before which `finish_copies` waits for what comes after this in the place's order.
+        launch.device(self._place).copy_in(total, self._result.pointer)
+        return self._result
+
+    def close(self) -> None:
+        """Let the host's pages go; call it before the reducer is closed."""
+        if self._pinned:
+            launch.device(self._place).synchronize()
+        for address in self._pinned:
+            launch.device(self._place).unpin(address)
+        self._pinned = []

@@ -1,0 +1,289 @@
+"""Training, evaluation and transcription on a GPU place, on the emulation: the CPU's bits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import device_training
+import numpy as np
+import pytest
+from gpu_place import GPU, EmulatedDevice, emulated_gpu
+from makers import same_bits, touchy_data
+from mpi_launch import environment, mpirun
+from training import MAJEL, Inside, Place, majel, utterances
+
+from majelpy.array import CPU
+from majelpy.array import Place as Where
+from majelpy.array.memory import DEFAULT_POOL_BYTES, pool, set_pool
+from majelpy.comm.staging import Staging
+from majelpy.comm.world import World
+from majelpy.gpu import device as gpu
+from majelpy.gpu import sequences
+from majelpy.train import places
+
+pytest_plugins = ["training"]
+
+STEPS = 6  # an epoch with its evaluation, and one step more
+EMULATED = (sys.executable, str(Path(__file__).parent / "mpi_programs" / "emulated_majel.py"))
+
+
+@pytest.fixture(scope="module")
+def short(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of some steps on the CPU; nobody may write to it."""
+    folder = tmp_path_factory.mktemp("short") / "run"
+    ended = majel("train", place.recipe, "--out", folder, "--steps", str(STEPS))
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+def assert_same(found: Path, expected: Path) -> None:
+    """Fail unless ledgers and the newest checkpoints are equal byte for byte."""
+    for name in ("ledger.jsonl", f"checkpoints/step-{STEPS}.h5"):
+        assert (found / name).read_bytes() == (expected / name).read_bytes(), name
+
+
+def train(inside: Inside, place: Place, folder: Path, *options: str) -> str:
+    said = inside("train", place.recipe, "--out", folder, *options)
+    assert said.code == 0, said.err
+    return said.err
+
+
+TO_END = ("--steps", str(STEPS))
+ON_GPU = ("--place", "gpu", *TO_END)
+
+
+def test_one_rank(place: Place, short: Path, tmp_path: Path, inside: Inside) -> None:
+    with emulated_gpu() as on:
+        train(inside, place, tmp_path, *ON_GPU)
+        assert not pool(GPU).statistics.fallbacks
+    assert_same(tmp_path, short)
+    assert sum("persistent" in kernel for kernel in on.launched) > 2 * STEPS
+    assert not on.pinned and not on.copied_out  # alone, it has nothing to send
+
+
+def test_recurrent_layers_step_by_step(
+    place: Place, short: Path, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequences, "persistent_shape", lambda *_: None)
+    with emulated_gpu() as on:
+        train(inside, place, tmp_path, *ON_GPU, "--no-prefetch")
+    assert_same(tmp_path, short)
+    assert not any("persistent" in kernel for kernel in on.launched)
+
+
+@pytest.mark.parametrize("nbytes", ["0", "65536"])
+def test_a_pool_that_is_too_small(
+    nbytes: str, place: Place, short: Path, tmp_path: Path, inside: Inside
+) -> None:
+    with emulated_gpu():
+        train(inside, place, tmp_path, *ON_GPU, "--pool-bytes", nbytes)
+        assert pool(GPU).statistics.fallbacks > 0
+    assert_same(tmp_path, short)
+
+
+@pytest.mark.parametrize("first", ["cpu", "gpu"])
+def test_resumed_on_the_other_place(
+    first: str, place: Place, short: Path, tmp_path: Path, inside: Inside
+) -> None:
+    second = "cpu" if first == "gpu" else "gpu:0"
+    with emulated_gpu():
+        train(inside, place, tmp_path, "--place", first, "--steps", "3")
+        said = train(inside, place, tmp_path, "--place", second, *TO_END)
+    assert "resuming after step 3" in said
+    assert_same(tmp_path, short)
+
+
+WORLDS = {
+    "2 ranks": [[*EMULATED]] * 2,
+    "3 ranks by messages": [[*EMULATED]] * 3,
+    "3 ranks": [[*EMULATED]] * 3,
+    "CPU and GPU": [[*MAJEL], [*EMULATED]],
+    "GPU and CPU by messages": [[*EMULATED], [*MAJEL]],
+    "two kinds of kernels": [[*EMULATED, "stepwise"], [*EMULATED]],
+}
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("name", WORLDS)
+def test_several_ranks(name: str, place: Place, short: Path, tmp_path: Path) -> None:
+    words = [mpirun()]
+    options = [*TO_END, *(["--no-shared-memory"] if "messages" in name else [])]
+    for program in WORLDS[name]:
+        words += [] if len(words) == 1 else [":"]
+        where = ["--place", "gpu"] if program[1] == EMULATED[1] else []
+        run = ["train", str(place.recipe), "--out", str(tmp_path), *options, *where]
+        words += ["-n", "1", *program, *run]
+    ended = subprocess.run(
+        words, env=environment(), capture_output=True, text=True, timeout=100, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert_same(tmp_path, short)
+
+
+def test_evaluation_and_transcription(place: Place, tmp_path: Path, inside: Inside) -> None:
+    folder = place.undisturbed.folder
+    paths = [tmp_path / f"{i}.npy" for i in range(3)]
+    for path, (frames, _, _) in zip(paths, utterances(3, seed=5), strict=True):
+        np.save(path, frames)
+    commands: list[list[Any]] = [["eval", folder, place.corpus], ["transcribe", folder, *paths]]
+    for command in commands:
+        expected = inside(*command)
+        with emulated_gpu() as on:
+            found = inside(*command, "--place", "gpu")
+        assert (found.code, found.out) == (0, expected.out), found.err
+        assert on.launched
+
+
+def test_another_seed_gives_other_bits(
+    place: Place, short: Path, tmp_path: Path, inside: Inside
+) -> None:
+    with emulated_gpu():
+        train(inside, place, tmp_path, *ON_GPU, "--set", "seed=4")
+    assert (tmp_path / "ledger.jsonl").read_bytes() != (short / "ledger.jsonl").read_bytes()
+
+
+def test_the_program_for_machines_with_few_packages(tmp_path: Path) -> None:
+    device_training.write_corpus(tmp_path / "train.h5")
+
+    def bits(place: str) -> list[str]:
+        before = pool()
+        try:
+            return device_training.bits(
+                tmp_path / "train.h5", place, 2, World.alone(), device_training.TINY
+            )
+        finally:
+            set_pool(before)
+
+    with emulated_gpu():
+        assert bits("gpu") == bits("cpu")
+    program = "import sys; sys.path.insert(0, sys.argv[1]); import device_training as d; "
+    program += "print(d.__name__, *sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(Path(__file__).parent)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert not {"tqdm", "rapidfuzz", "tomli_w", "soundfile", "soxr", "cupy"} & loaded
+
+
+# --- choosing a GPU and its memory ----------------------------------------------------------
+
+
+def test_without_a_gpu_it_is_one_line(place: Place, tmp_path: Path, inside: Inside) -> None:
+    with patch.dict(sys.modules, {"cupy": None}):
+        for command in (
+            ["train", place.recipe, "--out", tmp_path],
+            ["eval", place.undisturbed.folder, place.corpus],
+            ["transcribe", place.undisturbed.folder, tmp_path / "none.npy"],
+        ):
+            for where in ("gpu", "gpu:1"):
+                said = inside(*command, "--place", where)
+                assert said.code == 2
+                assert said.err.splitlines() == [
+                    f"majel {command[0]}: gpu: cupy is not installed; "
+                    "needs pip install majelpy[gpu]"
+                ]
+
+
+def test_a_place_that_is_none(place: Place, tmp_path: Path, inside: Inside) -> None:
+    said = inside("train", place.recipe, "--out", tmp_path, "--place", "tpu")
+    assert said.code == 2 and "place: 'tpu' is not available" in said.err
+
+
+def test_ranks_of_a_host_take_turns() -> None:
+    with (
+        patch.object(gpu, "count", lambda: 3),
+        patch.object(gpu, "device", lambda place: place),
+    ):
+        chosen = [places.choose("gpu", local_rank).number for local_rank in range(7)]
+        assert chosen == [0, 1, 2, 0, 1, 2, 0]
+        assert places.choose("gpu:1", 5) == Where("gpu", 1)
+        assert places.choose("cpu", 5) == CPU
+
+
+@pytest.mark.parametrize(
+    ("others", "share"),
+    [
+        ([], 0.9),
+        ([("here emulated", 1 << 24)], 0.225),
+        ([("here another", 1), ("there emulated", 1), ("", 0)], 0.9),
+    ],
+)
+def test_ranks_on_one_gpu_divide_its_memory(others: list[Any], share: float) -> None:
+    world: Any = SimpleNamespace(host="here", all_gather=lambda mine: [mine, *others])
+    with emulated_gpu():
+        taken = []
+        with patch.object(
+            places, "Pool", lambda nbytes, place, report: taken.append(nbytes) or pool(GPU)
+        ):
+            places.take_pool(GPU, world)
+            places.take_pool(GPU, world, 4096)
+    assert taken == [int(share * EmulatedDevice.free_bytes), 4096]
+
+
+def test_a_cpu_takes_its_default() -> None:
+    world: Any = SimpleNamespace(host="here", all_gather=lambda mine: [mine, ("here gpu", 5)])
+    before = pool()
+    try:
+        assert places.take_pool(CPU, world).capacity == DEFAULT_POOL_BYTES
+    finally:
+        set_pool(before)
+
+
+# --- copies beside kernels ------------------------------------------------------------------
+
+
+class TwoRanks:
+    """What `Staging` knows of a reducer, of 2 nodes in 3 slots."""
+
+    ranks, nodes = 2, 2
+
+    def __init__(self) -> None:
+        self.slots = np.zeros((3, 32), np.float32)
+        self.touched = [self.slots.view(np.uint8)]
+        self.result = np.arange(32, dtype=np.float32)
+
+    def reduce(self) -> np.ndarray:
+        self.seen = self.slots.copy()
+        return self.result
+
+
+def test_gradients_arrive_as_they_are_pushed() -> None:
+    with emulated_gpu() as on:
+        reducer: Any = TwoRanks()
+        numbers = touchy_data((3, 32), 1)
+        staging = Staging(reducer, GPU)
+        assert len(on.pinned) == 1
+        on.copy_in(numbers, staging.slots.pointer)
+        staging.pushed(16, 20)
+        assert np.isnan(reducer.slots[:2, 16:20]).all()  # not there yet, for anyone to see
+        total = staging.reduce()
+        expected = np.zeros((3, 32), np.float32)  # all else is as it was
+        expected[:2, 16:20] = numbers[:2, 16:20]
+        assert same_bits(reducer.seen, expected)
+        assert total.place == GPU
+        assert (total.to_device(CPU).numpy() == reducer.result).all()
+        staging.close()
+        assert not on.pinned
+
+
+def test_writing_a_pushed_gradient_again_is_seen() -> None:
+    with emulated_gpu() as on:
+        staging = Staging(TwoRanks(), GPU)  # type: ignore[arg-type]
+        staging.pushed(0, 16)
+        on.copy_in(np.ones(1, np.float32), staging.slots.pointer + 4 * 3)
+        with pytest.raises(AssertionError, match="changed during the copy"):
+            staging.reduce()
+
+
+def test_without_pinned_memory_it_goes_on() -> None:
+    with emulated_gpu() as on, patch.object(on, "pin", lambda *_: False):
+        staging = Staging(TwoRanks(), GPU)  # type: ignore[arg-type]
+        staging.pushed(0, 32)
+        staging.reduce()
+        staging.close()
