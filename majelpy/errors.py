@@ -73,5 +73,13 @@ class WorldError(MajelError, RuntimeError):
     """The ranks of a world do not fit the task or do not agree."""
 
 
+class PlacementError(MajelError, ValueError):
+    """Placements of a distributed array do not fit the mesh, the shape or one another."""
+
+
+class ArrayFileError(MajelError, ValueError):
+    """A file of an array is damaged, truncated or of another kind."""
+
+
 class OutputError(MajelError, OSError):
     """A file or folder cannot be written (permissions, full disk)."""

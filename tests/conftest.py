@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from gpu_place import GPU, emulated_gpu
 
 from majelpy import native
-from majelpy.array import memory
+from majelpy.array import CPU, Place, launch, memory
 
-_WORDS = ("mpi", "gpu", "slurm")
+_WORDS = ("mpi", "gpu", "slurm", "hosts")
 
 
 def _required() -> list[str]:
@@ -55,6 +57,26 @@ def each_isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     yield request.param
     monkeypatch.undo()
     forget()
+
+
+def _gpus() -> list[Any]:
+    """The emulated GPU, and this machine's if it has one."""
+    true = pytest.param("GPU", marks=pytest.mark.gpu)
+    return ["emulated", *([true] if GPU in launch.gpus() else [])]
+
+
+@pytest.fixture(params=["cpu", *_gpus()])
+def each_place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """Run the test once on every place."""
+    with emulated_gpu() if request.param == "emulated" else nullcontext():
+        yield CPU if request.param == "cpu" else GPU
+
+
+@pytest.fixture(params=_gpus())
+def gpu(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """Run the test once on every GPU place."""
+    with emulated_gpu() if request.param == "emulated" else nullcontext():
+        yield GPU
 
 
 @pytest.fixture

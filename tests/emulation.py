@@ -33,14 +33,15 @@ FLAGS = (
 @functools.cache
 def library() -> Any:
     """The emulated drivers, built once for each state of their sources."""
-    names = build.kernel_names()
-    sources = [*build.folder().rglob("*.h"), *build.drivers(), *HERE.glob("*")]
+    sources = [*build.folder().rglob("*.h"), *build.folder().rglob("*.cu"), *HERE.glob("*")]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
     path = Path(tempfile.gettempdir()) / f"majelpy-emulation-{os.getuid()}-{key[:16]}.so"
     if not path.exists():
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "drivers.inc").write_text(build.program())
-            (Path(folder) / "table.inc").write_text("".join(f"ENTRY({n})\n" for n in names))
+            source = "".join(build.source(program) for program in build.PROGRAMS)
+            (Path(folder) / "drivers.inc").write_text(source)
+            table = "".join(f"ENTRY({name})\n" for name in build.programs())
+            (Path(folder) / "table.inc").write_text(table)
             target = Path(folder) / "emulation.so"
             compiler = shutil.which(os.environ.get("CXX", "g++")) or "g++"
             command = [compiler, *FLAGS, f"-I{folder}", f"-I{HERE}", f"-I{build.folder()}"]

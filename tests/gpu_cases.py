@@ -1,52 +1,20 @@
-"""Calls of entry points that the CPU and a GPU must answer with the same bits.
+"""Calls of training's entry points that the CPU and a GPU must answer with the same bits.
 
-Policy. A case is a name, the entry point and its arguments; arrays of floats lie on the device,
-arrays of integers on the host (majelpy/gpu/launch.py), `Out` is a float output and `HostOut` an
-integer one. Sizes are at and beside tile edges, and sums run over several chunks. The emulation
-runs these cases without a GPU, and a test marked gpu runs them on one.
+Policy. Sizes are at and beside tile edges, and sums run over several chunks. The emulation runs
+these cases without a GPU, and a test marked gpu runs them on one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+import array_cases
 import numpy as np
-from makers import level_data, same_bits, touchy_data, words
+from makers import level_data, touchy_data, words
+from one_case import Case, HostOut, Out
 
-from majelpy import native
 from majelpy.comm import tree
-
-
-@dataclass(frozen=True)
-class Out:
-    """A float32 output; `start` is what is there before, else NaN; `rows` of it are the answer."""
-
-    shape: tuple[int, ...]
-    start: np.ndarray | None = None
-    rows: int | None = None
-
-    def fresh(self) -> np.ndarray:
-        return np.full(self.shape, np.nan, np.float32) if self.start is None else self.start.copy()
-
-
-@dataclass(frozen=True)
-class HostOut:
-    """An integer output on the host."""
-
-    shape: tuple[int, ...]
-    dtype: Any
-
-    def fresh(self) -> np.ndarray:
-        return np.zeros(self.shape, self.dtype)
-
-
-@dataclass(frozen=True)
-class Case:
-    name: str
-    entry: str
-    arguments: tuple[Any, ...]
 
 
 def offsets_of(lengths: list[int]) -> np.ndarray:
@@ -282,64 +250,7 @@ def tree_sums() -> Iterator[tuple[int, int]]:
     yield from ((1, 5), (5, 300), (8, 1000), (13, 77))
 
 
-def on_cpu(case: Case) -> list[np.ndarray]:
-    """Return the outputs of the CPU's kernel."""
-    held, outputs, values = [], [], []
-    for argument in case.arguments:
-        if isinstance(argument, Out | HostOut):
-            held.append(argument.fresh())
-            outputs.append(held[-1][: argument.rows] if isinstance(argument, Out) else held[-1])
-            values.append(held[-1].ctypes.data)
-        elif isinstance(argument, np.ndarray):
-            held.append(np.ascontiguousarray(argument))
-            values.append(held[-1].ctypes.data)
-        else:
-            values.append(argument)
-    getattr(native.library(), case.entry)(*values)
-    return outputs
-
-
-def on_device(case: Case, on: Any, plan: Any) -> list[np.ndarray]:
-    """Return the outputs of a plan on a launcher."""
-    outputs: list[np.ndarray] = []
-    fetched, values = [], []
-    for argument in case.arguments:
-        if isinstance(argument, Out):
-            values.append(on.upload(argument.fresh()))
-            outputs.append(argument.fresh())
-            fetched.append((values[-1], outputs[-1]))
-        elif isinstance(argument, np.ndarray) and argument.dtype == np.float32:
-            values.append(on.upload(argument))
-        elif isinstance(argument, HostOut):
-            outputs.append(argument.fresh())
-            values.append(outputs[-1].ctypes.data)
-        elif isinstance(argument, np.ndarray):
-            values.append(argument.ctypes.data)
-        else:
-            values.append(argument)
-    plan(on, *(v.pointer if hasattr(v, "pointer") else v for v in values))
-    for memory, out in fetched:
-        on.download(memory.pointer, out)
-    outs = [a for a in case.arguments if isinstance(a, Out | HostOut)]
-    return [
-        out[: argument.rows] if isinstance(argument, Out) else out
-        for argument, out in zip(outs, outputs, strict=True)
-    ]
-
-
-def check(case: Case, on: Any, plan: Any) -> None:
-    """Hold a device's bits against the CPU's."""
-    for expected, found in zip(on_cpu(case), on_device(case, on, plan), strict=True):
-        if expected.dtype == np.float32:
-            where = np.flatnonzero(expected.view(np.uint32) != found.view(np.uint32))
-            assert not len(where), (
-                f"{case.name}: {len(where)} of {expected.size} differ, first {where[0]}: "
-                f"{expected.flat[where[0]]} on the CPU, {found.flat[where[0]]} here"
-            )
-        assert same_bits(expected, found)
-
-
 def all_cases() -> list[Case]:
-    """Return every case."""
+    """Return every case, those of the array library too."""
     families = (elementwise, batches, sums, products, recurrences, alignments, spectra)
-    return [case for family in families for case in family()]
+    return [case for family in (*families, *array_cases.FAMILIES) for case in family()]

@@ -1,14 +1,16 @@
 """A GPU place without a GPU: the emulation's kernels, a pool, and a stand-in for CuPy.
 
 Policy. The stand-in moves elements as CuPy does, and refuses what CuPy refuses (NumPy arrays as
-operands, silent copies to the host) and what majelpy forbids itself: arrays of floats, since
-CuPy's kernels flush denormals. Functions that CuPy lacks are refused by name.
+operands, silent copies to the host), what CuPy answers otherwise than NumPy (it wraps indices
+around, lets any of two values for one element win, reduces neither over nothing nor to nothing),
+and what majelpy forbids itself: arrays of floats, since CuPy's kernels flush denormals.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -23,8 +25,18 @@ from majelpy.gpu import device as gpu
 
 GPU = Place("gpu", 0)
 
-LACKING = {"pad_width", "copyto_masked", "from_dlpack", "ndindex", "broadcast_shapes"}
-"""Functions of NumPy that CuPy has not, or that take host arrays there."""
+LACKING = {"matmul", "dot", "tensordot", "einsum", "meshgrid", "pad", "ndindex", "errstate"}
+"""Functions of NumPy that CuPy has not, or only with cuBLAS, or with other arguments."""
+
+WITHOUT_IDENTITY = {"max", "min", "argmax", "argmin"}
+"""Reductions that CuPy refuses where there is nothing to reduce."""
+
+MEMBERS = {
+    *("T", "all", "any", "argsort", "astype", "copy", "dtype", "item", "itemsize", "max", "min"),
+    *("nbytes", "ndim", "ravel", "reshape", "shape", "size", "strides", "sum", "swapaxes"),
+    "transpose",
+}
+"""What is used of CuPy's arrays."""
 
 
 class Moved:
@@ -42,9 +54,24 @@ class Moved:
         raise TypeError("Implicit conversion to a NumPy array is not allowed")
 
     @property
+    def flags(self) -> Any:
+        """CuPy's flags: without `writeable`."""
+        found = self._host.flags
+        return SimpleNamespace(c_contiguous=found.c_contiguous, f_contiguous=found.f_contiguous)
+
+    @property
+    def device(self) -> Any:
+        return SimpleNamespace(id=GPU.number)
+
+    @property
     def data(self) -> Any:
         """What CuPy calls `data`: has the address as `ptr`."""
         return type("Data", (), {"ptr": self._host.ctypes.data})
+
+    def view(self, dtype: Any) -> Moved:
+        """The same memory as other elements; floats may be handed on, not used."""
+        found = self._host.view(dtype)
+        return Foreign(found) if found.dtype.kind == "f" else Moved(found, self._owner)
 
     def __dlpack__(self, **options: Any) -> Any:
         options.pop("stream", None)
@@ -54,18 +81,34 @@ class Moved:
         return 2, 0  # kDLCUDA
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name not in MEMBERS:
             raise AttributeError(name)
+        if name in WITHOUT_IDENTITY:
+            return lambda *a, **o: getattr(Mover(), name)(self, *a, **o)
         found = getattr(self._host, name)
         return _wrapped(found, self._owner) if callable(found) else _outward(found, self._owner)
 
     def __getitem__(self, key: Any) -> Any:
-        found = self._host[_key(key)]
+        found = self._picked(_key(key), self._host)
         # CuPy gives arrays without axes where NumPy gives numbers.
         return Moved(np.asarray(found), self._owner)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._host[_key(key)] = _inward(value)
+        parts, host = _key(key), _inward(value)
+        if _has_integers(parts) and np.size(host) > 1:
+            at = self._picked(parts, np.arange(self._host.size).reshape(self._host.shape))
+            if len(np.unique(at)) < at.size:
+                raise AssertionError("two values for one element: on a GPU any may win")
+        self._picked(parts, self._host)
+        self._host[parts] = host
+
+    def _picked(self, parts: Any, host: np.ndarray) -> Any:
+        try:
+            return host[parts]
+        except IndexError:
+            if _has_integers(parts):
+                raise AssertionError("CuPy would wrap such an index around") from None
+            raise
 
     def __len__(self) -> int:
         return len(self._host)
@@ -101,6 +144,10 @@ def _key(key: Any) -> Any:
     return tuple(_inward(part) for part in parts)
 
 
+def _has_integers(parts: tuple[Any, ...]) -> bool:
+    return any(isinstance(part, np.ndarray) and part.dtype.kind in "iu" for part in parts)
+
+
 def _inward(value: Any) -> Any:
     """An operand as NumPy takes it, refused where CuPy would refuse it."""
     if isinstance(value, Moved):
@@ -131,14 +178,70 @@ def _wrapped(function: Any, owner: Any = None) -> Any:
     return call
 
 
+class Foreign(Moved):
+    """Array of another library on the GPU: of any elements, which CuPy may only look at."""
+
+    def __init__(self, host: np.ndarray):
+        self._host, self._owner = host, None
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("dtype", "shape"):
+            raise AttributeError(f"{name} of floats")
+        return super().__getattr__(name)
+
+
 class Mover:
     """The stand-in for the module `cupy`."""
 
     def __getattr__(self, name: str) -> Any:
         if name in LACKING:
-            raise AttributeError(f"cupy has no {name}")
+            raise AttributeError(f"majelpy must not use cupy.{name}")
         found = getattr(np, name)
-        return found if isinstance(found, type) or not callable(found) else _wrapped(found)
+        if isinstance(found, type) or not callable(found):
+            return found
+        call = _wrapped(found)
+        return _refusing(name, call) if name in WITHOUT_IDENTITY else call
+
+    @property
+    def lib(self) -> Any:
+        windows = _wrapped(np.lib.stride_tricks.sliding_window_view)
+        return SimpleNamespace(stride_tricks=SimpleNamespace(sliding_window_view=windows))
+
+    @staticmethod
+    def from_dlpack(x: Any) -> Any:
+        return Foreign(x._host if isinstance(x, Moved) else np.from_dlpack(OnHost(x)))
+
+    @staticmethod
+    def asarray(x: Any) -> Any:
+        """Take what CuPy takes as it is: its own arrays, and another library's."""
+        if isinstance(x, Moved):
+            return x
+        about = x.__cuda_array_interface__
+        count = int(np.prod(about["shape"], dtype=np.int64)) * np.dtype(about["typestr"]).itemsize
+        raw = gpu_bytes(about["data"][0], count)
+        return Foreign(raw.view(about["typestr"]).reshape(about["shape"]))
+
+
+class OnHost:
+    """A DLPack producer of the GPU as NumPy may read it: the emulation's memory is the host's."""
+
+    def __init__(self, producer: Any):
+        self._producer = producer
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._producer.__dlpack__(stream=None, **options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
+
+
+def _refusing(name: str, call: Any) -> Any:
+    def reduce(x: Moved, *arguments: Any, **options: Any) -> Any:
+        if x.size == 0:
+            raise ValueError(f"zero-size array to reduction operation cupy_{name}")
+        return call(x, *arguments, **options)
+
+    return reduce
 
 
 class EmulatedSystem:

@@ -4,7 +4,8 @@ Usage: python tests/make_array_table.py [--check]
 
 Policy. The names are listed here once, from the text of version 2025.12. "Supported" is what
 `majelpy` has. "Tested" is measured: the array tests are run, and a name counts for a file in which
-it was called while a test ran that passed. With --check nothing is written, and the exit code is 1
+it was called while a test ran that passed, and for the GPU place if that test ran on the emulated
+one. With --check nothing is written, and the exit code is 1
 if the file is stale.
 """
 
@@ -87,6 +88,12 @@ their float32 results are the float64 ones rounded (kernels/standard_exp.h, stan
 What the standard asks and majelpy refuses, since it has no complex type: a Python complex number
 as an operand, in `asarray`, `full` or `setitem`, and the entry `complex floating` of
 `default_dtypes()`.
+
+Arrays lie on the CPU or on a GPU (`device="gpu:0"`, `to_device`), and every function has the same
+bits there (a NaN's own bits aside); an operation has one place, and mixed ones are refused. CuPy
+moves elements and does integers; floats, which it sees as unsigned integers, are calculated and
+compared by majelpy's kernels. "On a GPU place" below means the tests' emulation of blocks and
+threads, with a stand-in for CuPy (tests/gpu_place.py); names without it have no elements.
 """
 
 
@@ -104,6 +111,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.files: defaultdict[str, set[str]] = defaultdict(set)
+        self.on_gpu: set[str] = set()
         self._used: set[str] = set()
 
     def watch(self) -> None:
@@ -147,6 +155,8 @@ class Recorder:
         if report.when == "call" and report.passed:
             for name in self._used:
                 self.files[name].add(Path(report.location[0]).stem.removeprefix("test_array_"))
+            if "emulated" in report.nodeid:
+                self.on_gpu |= self._used
 
 
 def table() -> str:
@@ -159,12 +169,14 @@ def table() -> str:
     constants = {*STANDARD["constants"].split(), "__array_api_version__"}
     rows, supported = [], 0
     for section, name, there in names():
-        found = recorder.files[f"Array.{name}" if section == "Array" else name]
+        key = f"Array.{name}" if section == "Array" else name
+        found = recorder.files[key]
         tested = ", ".join(sorted(found)) or "no"
         if name in constants:
             tested = "exchange"  # plain values, held against math by test_the_namespace
         answer = "yes" if there else f"no: {LEFT_OUT[name]}"
-        rows.append(f"| {section} | `{name}` | {answer} | {tested if there else ''} |")
+        gpu = "yes" if key in recorder.on_gpu else ""
+        rows.append(f"| {section} | `{name}` | {answer} | {tested if there else ''} | {gpu} |")
         supported += there
     return "\n".join(
         [
@@ -175,8 +187,9 @@ def table() -> str:
             NOTES,
             f"{supported} of {len(rows)} names are supported.",
             "",
-            "| section | name | supported | called in the passing tests of test_array_*.py |",
-            "|---|---|---|---|",
+            "| section | name | supported | called in the passing tests of test_array_*.py "
+            "| on a GPU place too |",
+            "|---|---|---|---|---|",
             *rows,
             "",
         ]

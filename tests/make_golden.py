@@ -1,12 +1,13 @@
 """Digests of every kernel's output over fixed inputs.
 
-    python tests/make_golden.py                     write tests/golden/kernels.json
+    python tests/make_golden.py                     write tests/golden/kernels.json, and
+                                                    every_place.json (tests/one_case.py)
     python tests/make_golden.py --print [THREADS]   print the digests as JSON, one line for each
                                                     number of threads
 
-The file is the meaning of `majelpy.ARITHMETIC`: write it anew only with a change of bits that is
-wanted, raises that version and stands in CHANGELOG under "Bits". Inputs are finite; they come from
-integers alone (tests/makers.py), so machines that never meet can be held to one file.
+The files are the meaning of `majelpy.ARITHMETIC`: write them anew only for new kernels, or with a
+change of bits that is wanted, raises that version and stands in CHANGELOG under "Bits". Inputs
+come from integers alone (tests/makers.py), so machines that never meet can be held to one file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gpu_cases
 import numpy as np
+import one_case
 from makers import digest, level_data, level_double, touchy_data, touchy_double, words
 
 from majelpy import ARITHMETIC, native, ops
@@ -25,6 +28,7 @@ from majelpy.array import asarray, dtypes, launch
 from majelpy.comm import tree
 
 PATH = Path(__file__).parent / "golden" / "kernels.json"
+EVERY_PLACE = PATH.with_name("every_place.json")
 
 OFFSETS = np.array([0, 70, 71, 71, 230, 300, 301, 420], np.int64)
 UTTERANCES = len(OFFSETS) - 1
@@ -148,6 +152,10 @@ TOUCHY = {dtypes.float32: touchy_data, dtypes.float64: touchy_double}
 LEVEL = {dtypes.float32: level_data, dtypes.float64: level_double}
 
 
+SIGNS = ("negative", "abs", "sign"), ("copysign", "nextafter")
+"""Names of `launch.UNARY` and `launch.BINARY` that have digests of their own."""
+
+
 def unary() -> list[Any]:
     found = []
     for kind in dtypes.FLOATS:
@@ -157,7 +165,7 @@ def unary() -> list[Any]:
         domains |= dict.fromkeys(("acos", "asin", "atanh"), within)
         domains |= dict.fromkeys(("log", "log2", "log10", "sqrt"), np.abs(x))
         domains |= {"acosh": 1 + np.abs(x), "log1p": np.concatenate([within, np.abs(x)])}
-        for name in launch.UNARY:
+        for name in (n for n in launch.UNARY if n not in SIGNS[0]):
             found.append(np.empty_like(domains[name]))
             launch.unary(name, asarray(domains[name]), asarray(found[-1]))
     return found
@@ -168,13 +176,64 @@ def binary() -> list[Any]:
     for kind in dtypes.FLOATS:
         x, y = (TOUCHY[kind](SOME, seed) for seed in (43, 44))
         near, level = LEVEL[kind](SOME, 45, 16.0), LEVEL[kind](SOME, 46, 8.0)
-        for name in launch.BINARY:
+        for name in (n for n in launch.BINARY if n not in SIGNS[1]):
             for a, b in ((x, y), (near, level), (near[:1], level), (x, level[:1])):
                 if name in ("divide", "floor_divide", "remainder"):
                     b = np.where(b == 0, b.dtype.type(1), b)
                 found.append(np.empty(max(a.size, b.size), kind))
                 left = np.abs(a) if name == "pow" else a
                 launch.binary(name, *(asarray(v) for v in (left, b, found[-1])))
+    return found
+
+
+def signs() -> list[Any]:
+    found = []
+    for kind in dtypes.FLOATS:
+        x, y = (TOUCHY[kind](SOME, seed) for seed in (60, 61))
+        for name in SIGNS[0]:
+            found.append(np.empty_like(x))
+            launch.unary(name, asarray(x), asarray(found[-1]))
+        for name in SIGNS[1]:
+            for a, b in ((x, y), (x[:1], y), (x, y[:1])):
+                found.append(np.empty_like(x))
+                launch.binary(name, *(asarray(v) for v in (a, b, found[-1])))
+    return found
+
+
+def compare() -> list[Any]:
+    found = []
+    for kind in dtypes.FLOATS:
+        x, y = np.round(LEVEL[kind](SOME, 62, 2.0)), np.round(LEVEL[kind](SOME, 63, 2.0))
+        x[::100] = np.nan
+        for name in launch.COMPARISONS:
+            for a, b in ((x, y), (x[1:2], y), (x, y[1:2])):
+                found.append(np.empty(SOME, np.bool_))
+                launch.compare(name, *(asarray(v) for v in (a, b, found[-1])))
+    return found
+
+
+def unusual(kind: np.dtype) -> np.ndarray:
+    """Return touchy numbers, infinities and NaN of either sign."""
+    x = TOUCHY[kind](SOME, 64)
+    x[1::50], x[2::50] = np.copysign(kind.type(np.inf), x[1::50]), np.nan
+    x[3::50] = -x[2::50][: len(x[3::50])]
+    return x
+
+
+def classify() -> list[Any]:
+    found = []
+    for kind in dtypes.FLOATS:
+        for name in launch.CLASSES:
+            found.append(np.empty(SOME, np.bool_))
+            launch.classify(name, asarray(unusual(kind)), asarray(found[-1]))
+    return found
+
+
+def order_key() -> list[Any]:
+    found = []
+    for kind in dtypes.FLOATS:
+        found.append(np.empty(SOME, f"u{kind.itemsize}"))
+        launch.order_key(asarray(unusual(kind)), asarray(found[-1]))
     return found
 
 
@@ -301,6 +360,10 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_fma_array": lambda: pairs(ops.fma, (MANY,), (MANY,), (MANY,)),
     "mj_unary": unary,
     "mj_binary": binary,
+    "mj_unary signs": signs,
+    "mj_compare": compare,
+    "mj_classify": classify,
+    "mj_order_key": order_key,
     "mj_cast": cast,
     "mj_reduce": lambda: along(launch.reduce, launch.REDUCTIONS, whole=False),
     "mj_cumulate": lambda: along(launch.cumulate, ("sum", "prod"), whole=True),
@@ -329,7 +392,9 @@ def main(arguments: list[str]) -> None:
     content = {"arithmetic": ARITHMETIC, "digests": digests()}
     PATH.parent.mkdir(exist_ok=True)
     PATH.write_text(json.dumps(content, indent=2) + "\n")
-    print(PATH)
+    every = {case.name: digest(*one_case.on_cpu(case)) for case in gpu_cases.all_cases()}
+    EVERY_PLACE.write_text(json.dumps(every, indent=1) + "\n")
+    print(PATH, EVERY_PLACE)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ those of the standard's text. Same? every instruction set and number of threads 
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from fractions import Fraction
@@ -17,6 +18,7 @@ from makers import digest, same_bits, touchy_data, words
 
 import majelpy as mj
 from majelpy import native
+from majelpy.array import Place
 
 INF, NAN = math.inf, math.nan
 COUNT = 150
@@ -215,6 +217,11 @@ def test_threads_change_no_bit(threads: None) -> None:
     assert len(set(found)) == 1
 
 
+def same(a: Any, b: Any) -> bool:
+    """Say whether two arrays of any places have the same bytes."""
+    return same_bits(*(x.to_device("cpu") if isinstance(x, mj.Array) else x for x in (a, b)))
+
+
 def chunked(terms: np.ndarray) -> np.ndarray:
     """Return the canonical sum over the first axis, slowly."""
     total = None
@@ -227,25 +234,26 @@ def chunked(terms: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sums_are_canonical(dtype: Any) -> None:
+def test_sums_are_canonical(dtype: Any, each_place: Place) -> None:
+    there = functools.partial(mj.asarray, device=each_place)
     for n in (0, 1, 255, 256, 257, 2048, 2500):
         x = touchy_data((n, 3), n).astype(dtype)
-        a = mj.asarray(x)
-        assert same_bits(mj.sum(a, axis=0), chunked(x))
-        assert same_bits(mj.sum(mj.asarray(np.ascontiguousarray(x.T)), axis=1), chunked(x))
-        assert same_bits(mj.sum(a), chunked(x.ravel()))
+        a = there(x)
+        assert same(mj.sum(a, axis=0), chunked(x))
+        assert same(mj.sum(there(np.ascontiguousarray(x.T)), axis=1), chunked(x))
+        assert same(mj.sum(a), chunked(x.ravel()))
         if n:
-            assert same_bits(mj.cumulative_sum(a, axis=0)[-1], mj.sum(a, axis=0))
+            assert same(mj.cumulative_sum(a, axis=0)[-1], mj.sum(a, axis=0))
         if n > 256:
-            assert not same_bits(mj.sum(a, axis=0), chunked(x[::-1]))
+            assert not same(mj.sum(a, axis=0), chunked(x[::-1]))
     y = touchy_data((4, 300, 5), 9).astype(dtype)
     wanted = chunked(np.moveaxis(y, 1, 0).transpose(1, 0, 2).transpose(0, 2, 1).reshape(20, 300).T)
-    assert same_bits(mj.sum(mj.asarray(y), axis=(1,)).reshape(20), wanted)
+    assert same(mj.sum(there(y), axis=(1,)).reshape(20), wanted)
     x = touchy_data((700,), 5).astype(np.float64)
-    assert same_bits(mj.vecdot(mj.asarray(x), mj.asarray(x)), chunked(x * x))
+    assert same(mj.vecdot(there(x), there(x)), chunked(x * x))
     matrix = touchy_data((3, 700), 6).astype(np.float64)
-    product = mj.asarray(matrix) @ mj.asarray(np.ascontiguousarray(matrix.T))
-    assert same_bits(product[1, 2], chunked(matrix[1] * matrix[2]))
+    product = there(matrix) @ there(np.ascontiguousarray(matrix.T))
+    assert same(product[1, 2], chunked(matrix[1] * matrix[2]))
 
 
 def nearest(x: Fraction, fraction: int, lowest: int) -> Fraction:
@@ -262,40 +270,48 @@ def nearest(x: Fraction, fraction: int, lowest: int) -> Fraction:
 @pytest.mark.parametrize(
     ("name", "fraction", "lowest"), [("float16", 10, -14), ("bfloat16", 7, -126)]
 )
-def test_16_bits_round_once_and_come_back(name: str, fraction: int, lowest: int) -> None:
+def test_16_bits_round_once_and_come_back(
+    name: str, fraction: int, lowest: int, each_place: Place
+) -> None:
+    there = functools.partial(mj.asarray, device=each_place)
     kind = getattr(mj, name)
     x = np.concatenate([SMALL, TINY, MIDDLE, 1 + np.arange(64) * 2.0**-12, SMALL * 2.0**-130])
     x = np.concatenate([x, np.arange(40) * 2.0**-25, [0.0, -0.0]])
-    found = mj.astype(mj.astype(mj.asarray(x), kind), mj.float64).numpy()
+    found = mj.astype(mj.astype(there(x), kind), mj.float64).to_device("cpu").numpy()
     wanted = [float(nearest(Fraction(v), fraction, lowest)) for v in x.tolist()]
     np.testing.assert_array_equal(found, wanted)
     assert (np.signbit(found) == np.signbit(x)).all()
-    ends = mj.astype(mj.asarray([INF, -INF, NAN, 1e39, 65519.0, 65520.0]), kind)
-    back = mj.astype(ends, mj.float32).numpy()
+    ends = mj.astype(there([INF, -INF, NAN, 1e39, 65519.0, 65520.0]), kind)
+    back = mj.astype(ends, mj.float32).to_device("cpu").numpy()
     assert back[:2].tolist() == [INF, -INF] and np.isnan(back[2]) and back[3] == INF
     if name == "float16":
         assert back[4:].tolist() == [65504, INF]
-        assert same_bits(mj.astype(mj.asarray(x), kind), x.astype(np.float16))
+        assert same(mj.astype(there(x), kind), x.astype(np.float16))
     bits = np.arange(1 << 16, dtype=np.uint16)
-    every = mj.asarray(bits.view(kind))
-    again = mj.astype(mj.astype(every, mj.float32), kind).numpy().view(np.uint16)
-    numbers = ~np.isnan(mj.astype(every, mj.float32).numpy())
+    every = there(bits.view(kind))
+    again = mj.astype(mj.astype(every, mj.float32), kind).to_device("cpu").numpy().view(np.uint16)
+    numbers = ~np.isnan(mj.astype(every, mj.float32).to_device("cpu").numpy())
     assert (again == bits)[numbers].all()
 
 
-def test_floats_become_integers() -> None:
-    x = mj.asarray(np.array([1.9, -1.9, 300.0, -300.0, 1e30, -1e30, INF, -INF, NAN, 0.5]))
-    assert mj.astype(x, mj.int8).numpy().tolist() == [1, -1, 127, -128, 127, -128, 127, -128, 0, 0]
-    assert mj.astype(x, mj.uint8).numpy().tolist() == [1, 0, 255, 0, 255, 0, 255, 0, 0, 0]
+def test_floats_become_integers(each_place: Place) -> None:
+    there = functools.partial(mj.asarray, device=each_place)
+    x = there(np.array([1.9, -1.9, 300.0, -300.0, 1e30, -1e30, INF, -INF, NAN, 0.5]))
+    for kind, wanted in (
+        (mj.int8, [1, -1, 127, -128, 127, -128, 127, -128, 0, 0]),
+        (mj.uint8, [1, 0, 255, 0, 255, 0, 255, 0, 0, 0]),
+    ):
+        assert mj.astype(x, kind).to_device("cpu").numpy().tolist() == wanted
     largest = 2**63 - 1
-    found = mj.astype(x, mj.int64).numpy().tolist()
+    found = mj.astype(x, mj.int64).to_device("cpu").numpy().tolist()
     assert found == [1, -1, 300, -300, largest, -largest - 1, largest, -largest - 1, 0, 0]
-    assert mj.astype(x, mj.bool).numpy().tolist() == [True] * 10
+    assert mj.astype(x, mj.bool).to_device("cpu").numpy().tolist() == [True] * 10
 
 
-def test_integers_become_floats_with_one_rounding() -> None:
+def test_integers_become_floats_with_one_rounding(each_place: Place) -> None:
+    there = functools.partial(mj.asarray, device=each_place)
     values = [2**24 + 1, 2**24 + 3, 2**62 + 2**38 + 1, -(2**53) - 1, 2**63 - 1]
-    x = mj.asarray(values)
+    x = there(values)
     wanted = [float(nearest(Fraction(v), 23, -126)) for v in values]
-    assert mj.astype(x, mj.float32).numpy().tolist() == wanted
-    assert mj.astype(x, mj.float64).numpy().tolist() == [float(v) for v in values]
+    assert mj.astype(x, mj.float32).to_device("cpu").numpy().tolist() == wanted
+    assert mj.astype(x, mj.float64).to_device("cpu").numpy().tolist() == [float(v) for v in values]

@@ -3,13 +3,14 @@
 Policy. Right? Values without rounding are equal; elementary functions agree to some ulp of NumPy's
 (test_array_elementary.py holds them to the exact value). Inputs come from `makers`, so they are
 the same everywhere. Every input is tried in each type of its kind, with zeros of both signs,
-infinities, NaN and sizes of 0.
+infinities, NaN and sizes of 0, and on each place.
 """
 
 # ruff: noqa: B023 (every lambda is called before the loop goes on)
 
 from __future__ import annotations
 
+import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterator
@@ -29,6 +30,29 @@ NUMERIC = INTEGERS + FLOATS
 ALL = ("bool", *NUMERIC)
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 0.5, -2.5, 3e38, 1e-40, 7.0]
 SHAPES = [(), (0,), (7,), (3, 4), (2, 0, 3), (2, 3, 5)]
+
+
+CREATION = ("arange", "asarray", "empty", "eye", "full", "linspace", "ones", "zeros")
+on: Any
+"""Where arrays are made: the namespace, with its functions of creation on the test's place."""
+
+
+class Namespace:
+    """The functions of majelpy, those that make arrays on one place."""
+
+    def __init__(self, place: Any):
+        self.place = place
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(mj, name)
+        return functools.partial(found, device=self.place) if name in CREATION else found
+
+
+@pytest.fixture(autouse=True)
+def everywhere(each_place: Any) -> None:
+    """Run every test on every place."""
+    global on
+    on = Namespace(each_place)
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +76,11 @@ def data(shape: tuple[int, ...], dtype: str, seed: int, *, special: bool = True)
     return values.astype(dtype)
 
 
+def host_of(array: Any) -> np.ndarray:
+    """Return the content as a NumPy array."""
+    return array.to_device("cpu").numpy()
+
+
 def same(found: Any, wanted: Any, ulps: int = 0) -> None:
     """Compare an array (or a tuple of them) with the reference's."""
     if isinstance(wanted, tuple | list):
@@ -61,7 +90,8 @@ def same(found: Any, wanted: Any, ulps: int = 0) -> None:
         return
     assert isinstance(found, mj.Array)
     w = np.asarray(wanted._array)
-    f = found.numpy()
+    assert found.place == on.place
+    f = host_of(found)
     assert f.dtype == w.dtype and f.shape == w.shape, (f.dtype, w.dtype, f.shape, w.shape)
     if ulps and f.dtype.kind == "f":
         assert (np.isnan(f) == np.isnan(w)).all(), (f, w)
@@ -76,7 +106,7 @@ def same(found: Any, wanted: Any, ulps: int = 0) -> None:
 def check(call: Callable[..., Any], *arrays: np.ndarray, ulps: int = 0) -> None:
     """``call(namespace, arrays)`` gives the same from both libraries."""
     wanted = call(xp, *(xp.asarray(a) for a in arrays))
-    same(call(mj, *(mj.asarray(a.copy()) for a in arrays)), wanted, ulps)
+    same(call(on, *(on.asarray(a.copy()) for a in arrays)), wanted, ulps)
 
 
 UNARY = {
@@ -142,7 +172,7 @@ def test_every_pair_of_special_values() -> None:
             if dtype in BINARY[name][0]:
                 check(lambda n, x, y, f=name: getattr(n, f)(x, y), x, y, ulps=BINARY[name][1])
         for name in ("atan2", "copysign", "multiply", "divide", "remainder", "pow"):
-            found = getattr(mj, name)(mj.asarray(x.copy()), mj.asarray(y.copy())).numpy()
+            found = host_of(getattr(mj, name)(on.asarray(x.copy()), on.asarray(y.copy())))
             wanted = np.asarray(getattr(xp, name)(xp.asarray(x), xp.asarray(y))._array)
             zero = wanted == 0
             assert (np.signbit(found) == np.signbit(wanted))[zero].all(), name
@@ -164,11 +194,11 @@ def test_types_promote_as_the_standard_says() -> None:
                 wanted = xp.result_type(xp.asarray(x), xp.asarray(y))
             except TypeError:
                 with pytest.raises(TypeError, match="have no common type"):
-                    mj.result_type(mj.asarray(x), mj.asarray(y))
+                    mj.result_type(on.asarray(x), on.asarray(y))
                 with pytest.raises(TypeError, match="have no common type"):
-                    mj.equal(mj.asarray(x), mj.asarray(y))
+                    mj.equal(on.asarray(x), on.asarray(y))
                 continue
-            assert mj.result_type(mj.asarray(x), getattr(mj, b)) == wanted._np_dtype
+            assert mj.result_type(on.asarray(x), getattr(mj, b)) == wanted._np_dtype
             check(lambda n, x, y: n.equal(x, y), x, y)
             if "bool" not in (a, b):
                 check(lambda n, x, y: n.multiply(x, y), x, y)
@@ -353,14 +383,14 @@ def test_indexing() -> None:
             lambda n, x, i: n.take_along_axis(x, i, axis=1), x, np.array([[[2], [0]], [[1], [1]]])
         )
         for key in keys:
-            host, array = x.copy(), mj.asarray(x.copy())
+            host, array = x.copy(), on.asarray(x.copy())
             host[key] = host[(0,) * 3]
             array[key] = array[(0,) * 3]
-            np.testing.assert_array_equal(array.numpy(), host)
-        host, array = x.copy(), mj.asarray(x.copy())
+            np.testing.assert_array_equal(host_of(array), host)
+        host, array = x.copy(), on.asarray(x.copy())
         mask = data((2, 3, 4), "bool", 2)
-        host[mask], array[mj.asarray(mask)] = 1, True if dtype == "bool" else 1
-        np.testing.assert_array_equal(array.numpy(), host)
+        host[mask], array[on.asarray(mask)] = 1, True if dtype == "bool" else 1
+        np.testing.assert_array_equal(host_of(array), host)
 
 
 def test_searching_sorting_and_sets() -> None:
@@ -379,9 +409,8 @@ def test_searching_sorting_and_sets() -> None:
         check(lambda n, y, x: (n.searchsorted(y, x), n.searchsorted(y, x, side="right")), y, x[0])
         if dtype in INTEGERS:  # the reference takes no floats
             check(lambda n, x, y: n.isin(x, y), x, y)
-        apart = mj.isin(
-            mj.asarray(x), mj.asarray(y), invert=True
-        ).numpy()  # the reference's is wrong
+        apart = host_of(mj.isin(on.asarray(x), on.asarray(y), invert=True))
+        # the reference's is wrong
         np.testing.assert_array_equal(apart, ~np.isin(x, y))
         check(lambda n, x, y: n.where(x > y, x, y), x[0], x[:1])
     check(lambda n, x: n.unique_all(x), data((9,), "bool", 1))
@@ -423,7 +452,7 @@ def test_creation() -> None:
                 n.asarray(3),
             ),
             *(
-                n.asarray([n.asarray(1), n.asarray(2)]) if n is mj else n.asarray([1, 2]),
+                n.asarray([mj.asarray(1), mj.asarray(2)]) if n is on else n.asarray([1, 2]),
                 n.asarray([], dtype=f),
             ),
             *(
@@ -433,22 +462,22 @@ def test_creation() -> None:
             ),
         )
 
-    same(call(mj), call(xp), ulps=1)
-    assert mj.asarray([1.5]).dtype == mj.ones(1).dtype == mj.linspace(0, 1, 3).dtype == mj.float32
+    same(call(on), call(xp), ulps=1)
+    assert on.asarray([1.5]).dtype == on.ones(1).dtype == on.linspace(0, 1, 3).dtype == mj.float32
 
 
 def test_numbers_of_an_array() -> None:
-    assert int(mj.asarray(3)) == 3 and float(mj.asarray(0.5)) == 0.5 and bool(mj.asarray(1))
-    assert [10, 20][mj.asarray(1)] == 20 and complex(mj.asarray(2.0)) == 2
-    assert float(mj.astype(mj.asarray(2.5), mj.bfloat16)) == 2.5
-    x = mj.asarray([1, 2, 3])
+    assert int(on.asarray(3)) == 3 and float(on.asarray(0.5)) == 0.5 and bool(on.asarray(1))
+    assert [10, 20][on.asarray(1)] == 20 and complex(on.asarray(2.0)) == 2
+    assert float(mj.astype(on.asarray(2.5), mj.bfloat16)) == 2.5
+    x = on.asarray([1, 2, 3])
     assert [int(v) for v in x] == [1, 2, 3] and len(x) == 3
     kept = x
     x += 2
     x *= x
     x //= 2
     x <<= 1
-    assert kept is x and x.numpy().tolist() == [8, 16, 24]
+    assert kept is x and host_of(x).tolist() == [8, 16, 24]
 
 
 OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
@@ -466,9 +495,9 @@ def test_operators_reflected_and_in_place(name: str) -> None:
         check(lambda n, x, y: getattr(x, form)(y), x, y, ulps=8)
         if name != "matmul":
             check(lambda n, x: getattr(x, form)(2), x, ulps=8)
-    array = mj.asarray(x.copy())
+    array = on.asarray(x.copy())
     address = array.pointer
-    assert getattr(array, f"__i{name}__")(mj.asarray(y)) is array and array.pointer == address
+    assert getattr(array, f"__i{name}__")(on.asarray(y)) is array and array.pointer == address
     same(array, getattr(xp.asarray(x), forms[0])(xp.asarray(y)), ulps=8)
 
 

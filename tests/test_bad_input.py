@@ -19,8 +19,8 @@ import pytest
 from training import (
     SYMBOLS,
     Done,
+    Ground,
     Inside,
-    Place,
     Said,
     assert_same,
     damage_frames,
@@ -91,10 +91,10 @@ OPTIONS = [
 
 @pytest.mark.parametrize(("options", "message"), OPTIONS, ids=[" ".join(o) for o, _ in OPTIONS])
 def test_settings(
-    options: list[str], message: str, place: Place, tmp_path: Path, inside: Inside
+    options: list[str], message: str, ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
-    said = inside("train", place.recipe, "--out", tmp_path / "run", *options)
-    check(said, message.format(recipe=place.recipe, corpus=place.corpus))
+    said = inside("train", ground.recipe, "--out", tmp_path / "run", *options)
+    check(said, message.format(recipe=ground.recipe, corpus=ground.corpus))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -126,34 +126,36 @@ def test_a_missing_recipe_file(tmp_path: Path, inside: Inside) -> None:
 # Corpora.
 
 
-def train_on(inside: Inside, place: Place, corpus: Path, *options: str) -> Said:
+def train_on(inside: Inside, ground: Ground, corpus: Path, *options: str) -> Said:
     run = corpus.parent / "run"
     recipe = write_recipe(corpus.parent / "r.toml", corpus)
     return inside("train", recipe, "--out", run, *options)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.99])
-def test_a_truncated_corpus(fraction: float, place: Place, tmp_path: Path, inside: Inside) -> None:
-    whole = place.corpus.read_bytes()
+def test_a_truncated_corpus(
+    fraction: float, ground: Ground, tmp_path: Path, inside: Inside
+) -> None:
+    whole = ground.corpus.read_bytes()
     cut = tmp_path / "cut.h5"
     cut.write_bytes(whole[: int(len(whole) * fraction)])
-    said = train_on(inside, place, cut)
+    said = train_on(inside, ground, cut)
     (line,) = said.err.splitlines()
     assert (said.code, said.out) == (2, "")
     assert line.startswith(f"majel train: {cut}: not a corpus, or damaged (")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_text_file_named_as_a_corpus(place: Place, tmp_path: Path, inside: Inside) -> None:
+def test_a_text_file_named_as_a_corpus(ground: Ground, tmp_path: Path, inside: Inside) -> None:
     (tmp_path / "t.h5").write_text("not a corpus")
-    said = train_on(inside, place, tmp_path / "t.h5")
+    said = train_on(inside, ground, tmp_path / "t.h5")
     assert said.code == 2
     assert said.err.startswith(f"majel train: {tmp_path / 't.h5'}: not a corpus, or damaged (")
     assert said.err.count("\n") == 1
 
 
-def damaged(place: Place, folder: Path, utterance: int) -> Path:
-    copy = Path(shutil.copy(place.corpus, folder / "damaged.h5"))
+def damaged(ground: Ground, folder: Path, utterance: int) -> Path:
+    copy = Path(shutil.copy(ground.corpus, folder / "damaged.h5"))
     damage_frames(copy, utterance)
     return copy
 
@@ -167,41 +169,43 @@ def frames_changed(corpus: Path, utterance: int) -> str:
 
 @pytest.mark.parametrize("options", [[], ["--no-prefetch"]])
 def test_one_bit_of_one_sample_is_found_before_it_is_used(
-    options: list[str], place: Place, tmp_path: Path, inside: Inside
+    options: list[str], ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
     utterance = trained_kept()[20]
-    corpus = damaged(place, tmp_path, utterance)
-    said = train_on(inside, place, corpus, *options)
+    corpus = damaged(ground, tmp_path, utterance)
+    said = train_on(inside, ground, corpus, *options)
     check(said, frames_changed(corpus, utterance), progress=True)
     nothing_aside(tmp_path / "run")
     assert not (tmp_path / "run" / "fingerprint").exists()
 
 
-def test_a_damaged_dev_utterance(place: Place, tmp_path: Path, inside: Inside) -> None:
+def test_a_damaged_dev_utterance(ground: Ground, tmp_path: Path, inside: Inside) -> None:
     held = [i for i in range(40) if i not in trained_kept()][3]
-    corpus = damaged(place, tmp_path, held)
-    said = train_on(inside, place, corpus)
+    corpus = damaged(ground, tmp_path, held)
+    said = train_on(inside, ground, corpus)
     check(said, frames_changed(corpus, held), progress=True)
 
 
-def test_with_the_corpus_repaired_it_goes_on(place: Place, tmp_path: Path, inside: Inside) -> None:
-    corpus = damaged(place, tmp_path, trained_kept()[20])
-    assert train_on(inside, place, corpus, "--checkpoint-seconds", "0").code == 2
+def test_with_the_corpus_repaired_it_goes_on(
+    ground: Ground, tmp_path: Path, inside: Inside
+) -> None:
+    corpus = damaged(ground, tmp_path, trained_kept()[20])
+    assert train_on(inside, ground, corpus, "--checkpoint-seconds", "0").code == 2
     corpus.unlink()  # HDF5 would go on reading the old file, which this process has open
-    shutil.copy(place.corpus, corpus)
-    said = train_on(inside, place, corpus)
+    shutil.copy(ground.corpus, corpus)
+    said = train_on(inside, ground, corpus)
     assert said.code == 0, said.err
-    assert_same(done(tmp_path / "run", said.out), place.undisturbed)
+    assert_same(done(tmp_path / "run", said.out), ground.undisturbed)
 
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("prefetch", [[], ["--no-prefetch"]])
 def test_a_rank_that_raises_ends_the_world_with_its_own_message(
-    prefetch: list[str], place: Place, tmp_path: Path
+    prefetch: list[str], ground: Ground, tmp_path: Path
 ) -> None:
     # One utterance of one leaf is damaged, so exactly one rank meets it, in the middle.
     utterance = trained_kept()[9]
-    corpus = damaged(place, tmp_path, utterance)
+    corpus = damaged(ground, tmp_path, utterance)
     recipe = write_recipe(tmp_path / "r.toml", corpus)
     began = time.monotonic()
     ended = majel("train", recipe, "--out", tmp_path / "run", *prefetch, ranks=4)
@@ -216,9 +220,9 @@ def test_a_rank_that_raises_ends_the_world_with_its_own_message(
 
 
 @pytest.mark.mpi
-def test_what_all_ranks_find_wrong_is_said_once(place: Place, tmp_path: Path) -> None:
+def test_what_all_ranks_find_wrong_is_said_once(ground: Ground, tmp_path: Path) -> None:
     ended = majel(
-        "train", place.recipe, "--out", tmp_path / "run", "--set", "data.train=no.h5", ranks=3
+        "train", ground.recipe, "--out", tmp_path / "run", "--set", "data.train=no.h5", ranks=3
     )
     assert ended.returncode == 2
     assert own_lines(ended.stderr) == [
@@ -235,21 +239,21 @@ DEV = [
 
 @pytest.mark.parametrize(("changes", "message"), DEV)
 def test_a_dev_corpus_of_other_features(
-    changes: dict[str, int], message: str, place: Place, tmp_path: Path, inside: Inside
+    changes: dict[str, int], message: str, ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
     dev = tmp_path / "dev.h5"
     write_corpus(dev, **changes)  # type: ignore[arg-type]
-    said = inside("train", place.recipe, "--out", tmp_path / "run", "--set", f"data.dev={dev}")
-    check(said, f"{dev}: {message.format(corpus=place.corpus)}")
+    said = inside("train", ground.recipe, "--out", tmp_path / "run", "--set", f"data.dev={dev}")
+    check(said, f"{dev}: {message.format(corpus=ground.corpus)}")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_dev_corpus_of_another_rate_names_the_remedy(
-    place: Place, tmp_path: Path, inside: Inside
+    ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
     write_corpus(tmp_path / "train.h5", rate=8000)
     write_corpus(tmp_path / "dev.h5", rate=16000)
-    said = train_on(inside, place, tmp_path / "train.h5", "--set", f"data.dev={tmp_path}/dev.h5")
+    said = train_on(inside, ground, tmp_path / "train.h5", "--set", f"data.dev={tmp_path}/dev.h5")
     check(
         said,
         f"{tmp_path}/dev.h5: 12 features at 16000 Hz; {tmp_path}/train.h5 has 12 features "
@@ -258,7 +262,7 @@ def test_a_dev_corpus_of_another_rate_names_the_remedy(
     )
 
 
-def test_characters_outside_the_alphabet(place: Place, tmp_path: Path, inside: Inside) -> None:
+def test_characters_outside_the_alphabet(ground: Ground, tmp_path: Path, inside: Inside) -> None:
     made = [
         (frames, text + ("é" if i % 10 == 0 else ""), name)
         for i, (frames, text, name) in enumerate(utterances())
@@ -267,7 +271,7 @@ def test_characters_outside_the_alphabet(place: Place, tmp_path: Path, inside: I
     write_corpus(corpus, made)
     held = [i for i in range(40) if i not in trained_kept() and i % 10 == 0]
     assert held == [10]
-    said = train_on(inside, place, corpus)
+    said = train_on(inside, ground, corpus)
     check(
         said,
         f"{corpus}: 1 of 8 transcripts have characters outside the alphabet: 'é' (1); "
@@ -275,36 +279,36 @@ def test_characters_outside_the_alphabet(place: Place, tmp_path: Path, inside: I
     )
     assert not (tmp_path / "run").exists()
 
-    dropped = train_on(inside, place, corpus, "--set", "data.outside=drop")
+    dropped = train_on(inside, ground, corpus, "--set", "data.outside=drop")
     assert dropped.code == 0, dropped.err
     counted = f"{corpus}: dropped characters outside the alphabet: 'é' (3)"
     assert dropped.err.splitlines()[0] == counted
     # What is left is the corpus of the undisturbed run.
     fingerprint = done(tmp_path / "run", dropped.out).fingerprint
-    assert fingerprint == place.undisturbed.fingerprint
+    assert fingerprint == ground.undisturbed.fingerprint
 
     (tmp_path / "b").mkdir()
     write_corpus(tmp_path / "b" / "t.h5", made)
     options = ("--set", f'data.alphabet="{SYMBOLS}é"')
-    extended = train_on(inside, place, tmp_path / "b" / "t.h5", *options)
+    extended = train_on(inside, ground, tmp_path / "b" / "t.h5", *options)
     assert extended.code == 0, extended.err
     assert done(tmp_path / "b" / "run", extended.out).fingerprint != fingerprint
 
 
 def test_an_utterance_shorter_than_its_labels_need(
-    place: Place, tmp_path: Path, inside: Inside
+    ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
     made = utterances()
     made[5] = (made[5][0][:4], "abba", made[5][2])
     write_corpus(tmp_path / "t.h5", made)
-    said = train_on(inside, place, tmp_path / "t.h5")
+    said = train_on(inside, ground, tmp_path / "t.h5")
     check(
         said,
         f"{tmp_path / 't.h5'}: utterance 'utterance-5' has 4 frames for 4 labels; needs at least 5",
     )
     made[5] = (utterances()[5][0][:5], "abba", made[5][2])
     write_corpus(tmp_path / "t.h5", made)
-    assert train_on(inside, place, tmp_path / "t.h5").code == 0
+    assert train_on(inside, ground, tmp_path / "t.h5").code == 0
 
 
 def nan_corpus(folder: Path) -> Path:
@@ -315,8 +319,8 @@ def nan_corpus(folder: Path) -> Path:
     return folder / "t.h5"
 
 
-def test_features_that_are_not_numbers(place: Place, tmp_path: Path, inside: Inside) -> None:
-    said = train_on(inside, place, nan_corpus(tmp_path), "--checkpoint-seconds", "0")
+def test_features_that_are_not_numbers(ground: Ground, tmp_path: Path, inside: Inside) -> None:
+    said = train_on(inside, ground, nan_corpus(tmp_path), "--checkpoint-seconds", "0")
     assert (said.code, said.out) == (2, "")
     (line,) = own_lines(said.err)
     found = re.fullmatch(
@@ -338,7 +342,7 @@ def test_features_that_are_not_numbers(place: Place, tmp_path: Path, inside: Ins
 
 
 @pytest.mark.mpi
-def test_features_that_are_not_numbers_on_3_ranks(place: Place, tmp_path: Path) -> None:
+def test_features_that_are_not_numbers_on_3_ranks(ground: Ground, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "r.toml", nan_corpus(tmp_path))
     ended = majel("train", recipe, "--out", tmp_path / "run", ranks=3)
     assert ended.returncode == 2
@@ -347,9 +351,9 @@ def test_features_that_are_not_numbers_on_3_ranks(place: Place, tmp_path: Path) 
     assert "Traceback" not in ended.stderr
 
 
-def test_a_rate_that_diverges(place: Place, tmp_path: Path, inside: Inside) -> None:
+def test_a_rate_that_diverges(ground: Ground, tmp_path: Path, inside: Inside) -> None:
     said = inside(
-        "train", place.recipe, "--out", tmp_path / "run", "--set", "optimizer.rate=1e30"
+        "train", ground.recipe, "--out", tmp_path / "run", "--set", "optimizer.rate=1e30"
     )  # fmt: skip
     assert said.code == 2
     (line,) = own_lines(said.err)
@@ -359,24 +363,24 @@ def test_a_rate_that_diverges(place: Place, tmp_path: Path, inside: Inside) -> N
 # Run folders.
 
 
-def test_a_run_folder_of_another_recipe(place: Place, tmp_path: Path, inside: Inside) -> None:
-    run = shutil.copytree(place.undisturbed.folder, tmp_path / "run")
+def test_a_run_folder_of_another_recipe(ground: Ground, tmp_path: Path, inside: Inside) -> None:
+    run = shutil.copytree(ground.undisturbed.folder, tmp_path / "run")
     before = (run / "ledger.jsonl").read_bytes()
-    said = inside("train", place.recipe, "--out", run, "--set", "optimizer.momentum=0.8")
+    said = inside("train", ground.recipe, "--out", run, "--set", "optimizer.momentum=0.8")
     check(
         said,
         f"run folder {run} belongs to another recipe: optimizer.momentum is 0.9 and 0.8 "
         "(there and now); give another --out",
     )
     assert (run / "ledger.jsonl").read_bytes() == before
-    again = inside("train", place.recipe, "--out", run)
-    assert_same(Done(run, again.out.split()[-1], before), place.undisturbed)
+    again = inside("train", ground.recipe, "--out", run)
+    assert_same(Done(run, again.out.split()[-1], before), ground.undisturbed)
 
 
 @pytest.mark.mpi
-def test_a_run_folder_of_another_recipe_on_3_ranks(place: Place, tmp_path: Path) -> None:
-    run = shutil.copytree(place.undisturbed.folder, tmp_path / "run")
-    ended = majel("train", place.recipe, "--out", run, "--set", "seed=4", ranks=3, timeout=30)
+def test_a_run_folder_of_another_recipe_on_3_ranks(ground: Ground, tmp_path: Path) -> None:
+    run = shutil.copytree(ground.undisturbed.folder, tmp_path / "run")
+    ended = majel("train", ground.recipe, "--out", run, "--set", "seed=4", ranks=3, timeout=30)
     assert ended.returncode == 2
     assert own_lines(ended.stderr) == [
         f"majel train: run folder {run} belongs to another recipe: seed is 3 and 4 "
@@ -385,10 +389,10 @@ def test_a_run_folder_of_another_recipe_on_3_ranks(place: Place, tmp_path: Path)
 
 
 @pytest.mark.parametrize("below", ["", "/run", "/a/b"])
-def test_an_unwritable_place(below: str, place: Place, tmp_path: Path, inside: Inside) -> None:
+def test_an_unwritable_place(below: str, ground: Ground, tmp_path: Path, inside: Inside) -> None:
     # Root may write anywhere, but nobody below a file.
     (tmp_path / "file").write_bytes(b"mine")
-    said = inside("train", place.recipe, "--out", f"{tmp_path}/file{below}")
+    said = inside("train", ground.recipe, "--out", f"{tmp_path}/file{below}")
     check(said, f"run folder {tmp_path}/file{below}: Not a directory")
     assert (tmp_path / "file").read_bytes() == b"mine"
 
@@ -417,12 +421,12 @@ def fill(folder: Path, free: int) -> Path:
 
 
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.mpi)])
-def test_a_disk_that_runs_full(ranks: int, place: Place, small_disk: Path) -> None:
+def test_a_disk_that_runs_full(ranks: int, ground: Ground, small_disk: Path) -> None:
     run = small_disk / "run"
-    first = majel("train", place.recipe, "--out", run, "--steps", "4")
+    first = majel("train", ground.recipe, "--out", run, "--steps", "4")
     assert first.returncode == 0, first.stderr
     stone = fill(small_disk, free=16384)
-    ended = majel("train", place.recipe, "--out", run, "--checkpoint-seconds", "0", ranks=ranks)
+    ended = majel("train", ground.recipe, "--out", run, "--checkpoint-seconds", "0", ranks=ranks)
     assert ended.returncode == 2, ended.stderr
     (line,) = own_lines(ended.stderr)
     message = f"checkpoint: cannot write {run}/checkpoints/step-5.h5 (No space left on device)"
@@ -432,16 +436,16 @@ def test_a_disk_that_runs_full(ranks: int, place: Place, small_disk: Path) -> No
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-4.h5"]
 
     stone.unlink()
-    again = majel("train", place.recipe, "--out", run)
+    again = majel("train", ground.recipe, "--out", run)
     assert again.returncode == 0, again.stderr
     assert "resuming after step 4" in again.stderr
-    assert_same(done(run, again.stdout), place.undisturbed)
+    assert_same(done(run, again.stdout), ground.undisturbed)
 
 
 @pytest.mark.parametrize("free", [0, 4096, 8192, 12288])
-def test_a_disk_that_is_full(free: int, place: Place, small_disk: Path) -> None:
+def test_a_disk_that_is_full(free: int, ground: Ground, small_disk: Path) -> None:
     fill(small_disk, free)
-    ended = majel("train", place.recipe, "--out", small_disk / "run")
+    ended = majel("train", ground.recipe, "--out", small_disk / "run")
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = own_lines(ended.stderr)
     room = r"majel train: checkpoint: .*/disk/run/checkpoints has \d+ bytes free; needs \d+"
@@ -452,26 +456,28 @@ def test_a_disk_that_is_full(free: int, place: Place, small_disk: Path) -> None:
 
 
 def test_an_alphabet_that_empties_the_transcripts(
-    place: Place, tmp_path: Path, inside: Inside
+    ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
     said = inside(
-        "train", place.recipe, "--out", tmp_path / "run",
+        "train", ground.recipe, "--out", tmp_path / "run",
         "--set", "data.outside=drop", "--set", 'data.alphabet="q"',
     )  # fmt: skip
     assert said.code == 2
     assert "transcripts have no character of the alphabet 'q'; set data.alphabet" in said.err
 
 
-def test_capitals_in_the_alphabet(place: Place, tmp_path: Path, inside: Inside) -> None:
-    said = inside("train", place.recipe, "--out", tmp_path / "run", "--set", 'data.alphabet=" ABC"')
+def test_capitals_in_the_alphabet(ground: Ground, tmp_path: Path, inside: Inside) -> None:
+    said = inside(
+        "train", ground.recipe, "--out", tmp_path / "run", "--set", 'data.alphabet=" ABC"'
+    )
     assert said.code == 2
     assert "data.alphabet is ' ABC'; transcripts are in lower case" in said.err
     assert "it needs ' abc'" in said.err
 
 
 @pytest.mark.parametrize("out", ["", "."])
-def test_the_current_folder_is_no_run_folder(out: str, place: Place, inside: Inside) -> None:
-    said = inside("train", place.recipe, "--out", out)
+def test_the_current_folder_is_no_run_folder(out: str, ground: Ground, inside: Inside) -> None:
+    said = inside("train", ground.recipe, "--out", out)
     assert said.code == 2
     assert said.err == (
         "majel train: run folder: --out is empty or the current folder; give a new one\n"
@@ -479,10 +485,10 @@ def test_the_current_folder_is_no_run_folder(out: str, place: Place, inside: Ins
 
 
 def test_a_folder_with_other_files_is_no_run_folder(
-    place: Place, tmp_path: Path, inside: Inside
+    ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
     (tmp_path / "thesis.doc").write_text("years of work")
-    said = inside("train", place.recipe, "--out", tmp_path)
+    said = inside("train", ground.recipe, "--out", tmp_path)
     assert said.code == 2
     assert said.err == f"majel train: run folder {tmp_path}: it has other files; give a new one\n"
     assert [item.name for item in tmp_path.iterdir()] == ["thesis.doc"]

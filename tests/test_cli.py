@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training import MAJEL, Inside, Place, majel, utterances
+from training import MAJEL, Ground, Inside, majel, utterances
 
 from majelpy import ARITHMETIC, __version__
 from majelpy.cli import COMMANDS, line
@@ -125,12 +125,12 @@ def test_an_unknown_instruction_set(inside: Inside) -> None:
         )
 
 
-def test_train_prints_the_fingerprint_alone(place: Place, tmp_path: Path, inside: Inside) -> None:
-    said = inside("train", place.recipe, "--out", tmp_path)
-    assert said.out == f"fingerprint: {place.undisturbed.fingerprint}\n"
+def test_train_prints_the_fingerprint_alone(ground: Ground, tmp_path: Path, inside: Inside) -> None:
+    said = inside("train", ground.recipe, "--out", tmp_path)
+    assert said.out == f"fingerprint: {ground.undisturbed.fingerprint}\n"
     lines = said.err.splitlines()
     assert lines[0] == (
-        f"training from step 0 of 30: 32 utterances, {parameters(place)} parameters, "
+        f"training from step 0 of 30: 32 utterances, {parameters(ground)} parameters, "
         "1 rank on 1 host"
     )
     assert len(lines) == 1 + 6  # a line an epoch, as standard error is no terminal
@@ -143,31 +143,31 @@ def test_train_prints_the_fingerprint_alone(place: Place, tmp_path: Path, inside
     assert lines[-1].endswith("0:00 left")
 
 
-def parameters(place: Place) -> int:
+def parameters(ground: Ground) -> int:
     from majelpy.train.trained import load_trained
 
-    return load_trained(str(place.undisturbed.folder)).model.layout.size
+    return load_trained(str(ground.undisturbed.folder)).model.layout.size
 
 
-def test_transcribe(place: Place, tmp_path: Path, inside: Inside) -> None:
+def test_transcribe(ground: Ground, tmp_path: Path, inside: Inside) -> None:
     made = utterances(6)
     paths = []
     for frames, _, name in made:
         paths.append(tmp_path / f"{name} ü.npy")
         np.save(paths[-1], frames)
-    said = inside("transcribe", place.undisturbed.folder, *paths)
+    said = inside("transcribe", ground.undisturbed.folder, *paths)
     assert (said.code, said.err) == (0, "")
     lines = [one.split("\t") for one in said.out.splitlines()]
     assert [path for path, _ in lines] == [str(path) for path in paths]
     texts = [text for _, text in lines]
     assert any(texts)
     assert set("".join(texts)) <= set(" abcd")
-    (alone,) = inside("transcribe", place.undisturbed.folder, paths[3]).out.splitlines()
+    (alone,) = inside("transcribe", ground.undisturbed.folder, paths[3]).out.splitlines()
     assert alone == "\t".join(lines[3])
 
 
-def test_transcribe_what_it_cannot(place: Place, tmp_path: Path, inside: Inside) -> None:
-    run = place.undisturbed.folder
+def test_transcribe_what_it_cannot(ground: Ground, tmp_path: Path, inside: Inside) -> None:
+    run = ground.undisturbed.folder
     np.save(tmp_path / "wide.npy", np.zeros((9, 13), np.float32))
     np.save(tmp_path / "good.npy", np.zeros((9, 12), np.float32))
     said = inside("transcribe", run, tmp_path / "good.npy", tmp_path / "wide.npy")
@@ -181,9 +181,14 @@ def test_transcribe_what_it_cannot(place: Place, tmp_path: Path, inside: Inside)
         assert re.fullmatch(rf"majel transcribe: .*{name}.*\n", said.err)
 
 
-def test_a_reader_that_goes_away(place: Place, tmp_path: Path) -> None:
+def test_a_reader_that_goes_away(ground: Ground, tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", utterances(1)[0][0])
-    words = [*MAJEL, "transcribe", str(place.undisturbed.folder), *[str(tmp_path / "one.npy")] * 20]
+    words = [
+        *MAJEL,
+        "transcribe",
+        str(ground.undisturbed.folder),
+        *[str(tmp_path / "one.npy")] * 20,
+    ]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stderr is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training import Inside, Place, write_recipe
+from training import Ground, Inside, write_recipe
 
 from majelpy.train import checkpoint as checkpoints
 from majelpy.train.compare import compare_runs
@@ -18,8 +18,8 @@ pytest_plugins = ["training"]
 
 
 @pytest.fixture
-def copied(place: Place, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(place.undisturbed.folder, tmp_path / "other"))
+def copied(ground: Ground, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(ground.undisturbed.folder, tmp_path / "other"))
 
 
 def change_tensor(folder: Path, name: str, change: Callable[[np.ndarray], None]) -> None:
@@ -30,17 +30,17 @@ def change_tensor(folder: Path, name: str, change: Callable[[np.ndarray], None])
     checkpoints.write(folder / "checkpoints", state)
 
 
-def test_the_same(place: Place, copied: Path, inside: Inside) -> None:
-    said = inside("compare", place.undisturbed.folder, copied)
+def test_the_same(ground: Ground, copied: Path, inside: Inside) -> None:
+    said = inside("compare", ground.undisturbed.folder, copied)
     assert (said.code, said.err) == (0, "")
     assert said.out == (
         "compare: the same bits: 30 steps of the ledgers and the checkpoint of step 30\n"
     )
 
 
-def test_a_run_that_went_less_far(place: Place, tmp_path: Path, inside: Inside) -> None:
-    inside("train", place.recipe, "--out", tmp_path / "run", "--steps", "12")
-    said = inside("compare", tmp_path / "run", place.undisturbed.folder)
+def test_a_run_that_went_less_far(ground: Ground, tmp_path: Path, inside: Inside) -> None:
+    inside("train", ground.recipe, "--out", tmp_path / "run", "--steps", "12")
+    said = inside("compare", tmp_path / "run", ground.undisturbed.folder)
     assert said.code == 0
     assert said.out == (
         "compare: the same bits: 12 steps of the ledgers\n"
@@ -48,9 +48,9 @@ def test_a_run_that_went_less_far(place: Place, tmp_path: Path, inside: Inside) 
     )
 
 
-def test_another_seed(place: Place, tmp_path: Path, inside: Inside) -> None:
-    inside("train", place.recipe, "--out", tmp_path / "run", "--set", "seed=4")
-    said = inside("compare", place.undisturbed.folder, tmp_path / "run")
+def test_another_seed(ground: Ground, tmp_path: Path, inside: Inside) -> None:
+    inside("train", ground.recipe, "--out", tmp_path / "run", "--set", "seed=4")
+    said = inside("compare", ground.undisturbed.folder, tmp_path / "run")
     assert (said.code, said.err) == (1, "")
     recipes, ledgers, tensors = said.out.splitlines()
     assert recipes == "compare: the recipes differ: seed is 3 and 4"
@@ -58,26 +58,26 @@ def test_another_seed(place: Place, tmp_path: Path, inside: Inside) -> None:
     assert "loss_hex 0x1." in ledgers
     a, b = (
         checkpoints.read(folder / "checkpoints" / "step-30.h5").tensors["parameters/birnn.4.bias"]
-        for folder in (place.undisturbed.folder, tmp_path / "run")
+        for folder in (ground.undisturbed.folder, tmp_path / "run")
     )
     assert tensors.startswith("compare: birnn.4.bias differs at (0) in step 30: ")
     assert f"{float(a.flat[0]).hex()} and {float(b.flat[0]).hex()} (" in tensors
 
 
-def test_the_first_difference_of_the_ledgers(place: Place, copied: Path, inside: Inside) -> None:
+def test_the_first_difference_of_the_ledgers(ground: Ground, copied: Path, inside: Inside) -> None:
     lines = (copied / "ledger.jsonl").read_text().splitlines()
     for at in (16, 21):
         entry = json.loads(lines[at])
         entry["norm_hex"] = "0x1.8p+1"
         lines[at] = json.dumps(entry)
-    before = json.loads(place.undisturbed.ledger.splitlines()[16])["norm_hex"]
+    before = json.loads(ground.undisturbed.ledger.splitlines()[16])["norm_hex"]
     (copied / "ledger.jsonl").write_text("\n".join(lines) + "\n")
-    said = inside("compare", place.undisturbed.folder, copied)
+    said = inside("compare", ground.undisturbed.folder, copied)
     assert said.code == 1
     assert said.out == (f"compare: ledgers differ in step 17: norm_hex {before} and 0x1.8p+1\n")
 
 
-def test_one_bit_of_one_weight(place: Place, copied: Path, inside: Inside) -> None:
+def test_one_bit_of_one_weight(ground: Ground, copied: Path, inside: Inside) -> None:
     def flip(tensor: np.ndarray) -> None:
         tensor.view(np.uint32)[3, 11] ^= 1
 
@@ -85,7 +85,7 @@ def test_one_bit_of_one_weight(place: Place, copied: Path, inside: Inside) -> No
     value = original.tensors["parameters/dense.2.weight"][3, 11]
     bits = value.view(np.uint32) ^ np.uint32(1)
     change_tensor(copied, "parameters/dense.2.weight", flip)
-    said = inside("compare", place.undisturbed.folder, copied)
+    said = inside("compare", ground.undisturbed.folder, copied)
     assert said.code == 1
     assert said.out == (
         f"compare: dense.2.weight differs at (3, 11) in step 30: {float(value).hex()} and "
@@ -93,7 +93,7 @@ def test_one_bit_of_one_weight(place: Place, copied: Path, inside: Inside) -> No
     )
 
 
-def test_a_sign_of_zero_is_a_difference(place: Place, copied: Path, tmp_path: Path) -> None:
+def test_a_sign_of_zero_is_a_difference(ground: Ground, copied: Path, tmp_path: Path) -> None:
     second = Path(shutil.copytree(copied, tmp_path / "second"))
     for folder, zero in ((copied, 0.0), (second, -0.0)):
         change_tensor(folder, "velocities/output.bias", lambda t, zero=zero: t.fill(zero))
@@ -105,42 +105,45 @@ def test_a_sign_of_zero_is_a_difference(place: Place, copied: Path, tmp_path: Pa
     ]
 
 
-def test_equal_nans_are_the_same_bits(place: Place, copied: Path, tmp_path: Path) -> None:
+def test_equal_nans_are_the_same_bits(ground: Ground, copied: Path, tmp_path: Path) -> None:
     change_tensor(copied, "mean", lambda t: t.fill(np.nan))
     second = shutil.copytree(copied, tmp_path / "second")
     assert compare_runs(str(copied), str(second))[1]
-    assert not compare_runs(str(copied), str(place.undisturbed.folder))[1]
+    assert not compare_runs(str(copied), str(ground.undisturbed.folder))[1]
 
 
-def test_other_shapes(place: Place, tmp_path: Path, inside: Inside) -> None:
-    recipe = write_recipe(tmp_path / "r.toml", place.corpus, model__recurrent=24)
+def test_other_shapes(ground: Ground, tmp_path: Path, inside: Inside) -> None:
+    recipe = write_recipe(tmp_path / "r.toml", ground.corpus, model__recurrent=24)
     inside("train", recipe, "--out", tmp_path / "run")
-    lines, same = compare_runs(str(place.undisturbed.folder), str(tmp_path / "run"))
+    lines, same = compare_runs(str(ground.undisturbed.folder), str(tmp_path / "run"))
     assert not same
     assert lines[0] == "compare: the recipes differ: model.recurrent is 16 and 24"
     assert lines[2:] == ["compare: birnn.4.bias has shapes (32,) and (48,) in step 30"]
 
 
-def test_a_missing_folder(place: Place, tmp_path: Path, inside: Inside) -> None:
-    for a, b in ((tmp_path / "no", place.undisturbed.folder), (place.undisturbed.folder, tmp_path)):
+def test_a_missing_folder(ground: Ground, tmp_path: Path, inside: Inside) -> None:
+    for a, b in (
+        (tmp_path / "no", ground.undisturbed.folder),
+        (ground.undisturbed.folder, tmp_path),
+    ):
         said = inside("compare", a, b)
-        missing = a if a != place.undisturbed.folder else b
+        missing = a if a != ground.undisturbed.folder else b
         expected = f"{missing / 'ledger.jsonl'}: there is no ledger; is this a run folder?"
         assert (said.code, said.out, said.err) == (2, "", f"majel compare: {expected}\n")
 
 
-def test_nothing_in_common(place: Place, tmp_path: Path, inside: Inside) -> None:
+def test_nothing_in_common(ground: Ground, tmp_path: Path, inside: Inside) -> None:
     (tmp_path / "ledger.jsonl").write_text("")
-    said = inside("compare", place.undisturbed.folder, tmp_path)
+    said = inside("compare", ground.undisturbed.folder, tmp_path)
     assert said.code == 2
     assert said.err == (
-        f"majel compare: {place.undisturbed.folder} and {tmp_path} have no step in common\n"
+        f"majel compare: {ground.undisturbed.folder} and {tmp_path} have no step in common\n"
     )
 
 
-def test_a_damaged_checkpoint(place: Place, copied: Path, inside: Inside) -> None:
+def test_a_damaged_checkpoint(ground: Ground, copied: Path, inside: Inside) -> None:
     (copied / "checkpoints" / "step-30.h5").write_bytes(b"x" * 5000)
-    said = inside("compare", place.undisturbed.folder, copied)
+    said = inside("compare", ground.undisturbed.folder, copied)
     assert said.code == 2
     assert said.err.startswith(f"majel compare: {copied / 'checkpoints' / 'step-30.h5'}: damaged ")
     assert said.err.count("\n") == 1

@@ -10,6 +10,7 @@ import pytest
 from makers import digest, exact_data, same_bits, touchy_data
 
 from majelpy import ops
+from majelpy.array import Place, asarray
 from majelpy.errors import DTypeError, ShapeError
 
 CASES = [
@@ -45,7 +46,7 @@ def terms(x: Any, w: Any, stride: Any, padding: Any, dilation: Any) -> Any:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("shape", "kernel", "stride", "padding", "dilation"), CASES)
 def test_values_and_gradients(
-    shape: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, dtype: Any
+    shape: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, dtype: Any, each_place: Place
 ) -> None:
     x, w = exact_data(shape, 1).astype(dtype), exact_data(kernel, 2).astype(dtype)
     options = {"stride": stride, "padding": padding, "dilation": dilation}
@@ -57,10 +58,11 @@ def test_values_and_gradients(
         y[(..., *out)] += x[(..., *at)] @ w[(..., *k)].T
         dx[(..., *at)] += dy[(..., *out)] @ w[(..., *k)]
         dw[(..., *k)] += dy[(..., *out)].T @ x[(..., *at)]
-    np.testing.assert_array_equal(ops.conv(x, w, **options).numpy(), y)
-    by_x, by_w = ops.conv_backward(dy, x, w, **options)
-    np.testing.assert_array_equal(by_x.numpy(), dx)
-    np.testing.assert_array_equal(by_w.numpy(), dw)
+    there = [asarray(array, device=each_place) for array in (dy, x, w)]
+    found = [ops.conv(*there[1:], **options), *ops.conv_backward(*there, **options)]
+    for array, wanted in zip(found, (y, dx, dw), strict=True):
+        assert array.place == each_place
+        np.testing.assert_array_equal(array.to_device("cpu").numpy(), wanted)
 
 
 _seen: dict[str, str] = {}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from training import (
     FEATURES,
+    Ground,
     Inside,
-    Place,
     majel,
     own_lines,
     utterances,
@@ -28,13 +28,13 @@ pytest_plugins = ["training"]
 
 
 @pytest.fixture(scope="module")
-def trained(place: Place) -> Trained:
-    return load_trained(str(place.undisturbed.folder))
+def trained(ground: Ground) -> Trained:
+    return load_trained(str(ground.undisturbed.folder))
 
 
 @pytest.fixture(scope="module")
-def data(place: Place, trained: Trained) -> Utterances:
-    corpus = Corpus.open(place.corpus)
+def data(ground: Ground, trained: Trained) -> Utterances:
+    corpus = Corpus.open(ground.corpus)
     everything = np.arange(len(corpus))
     return Utterances(
         corpus, everything, trained.alphabet, "error", trained.mean, trained.scale, cache_bytes=0
@@ -77,8 +77,8 @@ def test_the_sum_is_that_of_the_utterances(trained: Trained, data: Utterances) -
     assert abs(float(found.loss) - float(loss) / len(data)) <= float(np.spacing(found.loss))
 
 
-def test_json_is_one_object(place: Place, inside: Inside) -> None:
-    said = inside("eval", place.undisturbed.folder, place.corpus, "--json")
+def test_json_is_one_object(ground: Ground, inside: Inside) -> None:
+    said = inside("eval", ground.undisturbed.folder, ground.corpus, "--json")
     assert said.code == 0, said.err
     assert said.err == ""
     assert said.out.count("\n") == 1
@@ -88,38 +88,38 @@ def test_json_is_one_object(place: Place, inside: Inside) -> None:
     assert 0 < found["cer"] < 1
     assert 0 < found["wer"] <= 1
     assert np.float32(found["loss"]) > 0
-    pretty = inside("eval", place.undisturbed.folder, place.corpus)
+    pretty = inside("eval", ground.undisturbed.folder, ground.corpus)
     assert pretty.out.count("\n") > 1
     assert json.loads(pretty.out) == found
 
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_ranks_change_nothing(ranks: int, place: Place, inside: Inside) -> None:
-    alone = inside("eval", place.undisturbed.folder, place.corpus, "--json")
-    ended = majel("eval", place.undisturbed.folder, place.corpus, "--json", ranks=ranks)
+def test_ranks_change_nothing(ranks: int, ground: Ground, inside: Inside) -> None:
+    alone = inside("eval", ground.undisturbed.folder, ground.corpus, "--json")
+    ended = majel("eval", ground.undisturbed.folder, ground.corpus, "--json", ranks=ranks)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == alone.out
     assert json.loads(alone.out)["utterances"] == 40
 
 
 @pytest.mark.mpi
-def test_more_ranks_than_utterances(place: Place, tmp_path: Path, inside: Inside) -> None:
+def test_more_ranks_than_utterances(ground: Ground, tmp_path: Path, inside: Inside) -> None:
     write_corpus(tmp_path / "two.h5", utterances(2, seed=5))
-    alone = inside("eval", place.undisturbed.folder, tmp_path / "two.h5", "--json")
-    ended = majel("eval", place.undisturbed.folder, tmp_path / "two.h5", "--json", ranks=3)
+    alone = inside("eval", ground.undisturbed.folder, tmp_path / "two.h5", "--json")
+    ended = majel("eval", ground.undisturbed.folder, tmp_path / "two.h5", "--json", ranks=3)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == alone.out
     assert json.loads(alone.out)["utterances"] == 2
 
 
 def test_evaluation_during_training_is_that_of_eval(
-    place: Place, tmp_path: Path, inside: Inside
+    ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
     # A separate dev corpus, normalised by the statistics of the training corpus.
     write_corpus(tmp_path / "dev.h5", utterances(9, seed=5))
     run = tmp_path / "run"
-    said = inside("train", place.recipe, "--out", run, "--set", f"data.dev={tmp_path / 'dev.h5'}")
+    said = inside("train", ground.recipe, "--out", run, "--set", f"data.dev={tmp_path / 'dev.h5'}")
     assert said.code == 0, said.err
     last = json.loads((run / "ledger.jsonl").read_text().splitlines()[-1])
     shown = json.loads(inside("eval", run, tmp_path / "dev.h5", "--json").out)
@@ -130,13 +130,13 @@ def test_evaluation_during_training_is_that_of_eval(
 
 
 def test_the_last_step_of_several_is_evaluated(
-    place: Place, tmp_path: Path, inside: Inside
+    ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
     run = tmp_path / "run"
     losses = []
     for step in ("10", "20"):
-        inside("train", place.recipe, "--out", run, "--steps", step)
-        losses.append(json.loads(inside("eval", run, place.corpus, "--json").out)["loss"])
+        inside("train", ground.recipe, "--out", run, "--steps", step)
+        losses.append(json.loads(inside("eval", run, ground.corpus, "--json").out)["loss"])
     assert losses[1] < losses[0]
 
 
@@ -151,18 +151,18 @@ BAD = [
 
 @pytest.mark.parametrize(("changes", "message"), BAD)
 def test_a_corpus_of_other_features(
-    changes: dict[str, int], message: str, place: Place, tmp_path: Path, inside: Inside
+    changes: dict[str, int], message: str, ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
     write_corpus(tmp_path / "other.h5", **changes)  # type: ignore[arg-type]
-    run = place.undisturbed.folder
+    run = ground.undisturbed.folder
     said = inside("eval", run, tmp_path / "other.h5", "--json")
     expected = f"majel eval: {tmp_path / 'other.h5'}: {message.format(run=run)}\n"
     assert (said.code, said.out, said.err) == (2, "", expected)
 
 
 @pytest.mark.mpi
-def test_one_rank_speaks_for_all(place: Place, tmp_path: Path) -> None:
-    ended = majel("eval", place.undisturbed.folder, tmp_path / "no.h5", ranks=3)
+def test_one_rank_speaks_for_all(ground: Ground, tmp_path: Path) -> None:
+    ended = majel("eval", ground.undisturbed.folder, tmp_path / "no.h5", ranks=3)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert own_lines(ended.stderr) == [
         f"majel eval: {tmp_path / 'no.h5'}: there is no such corpus; make it with 'majel prepare'"
@@ -170,13 +170,13 @@ def test_one_rank_speaks_for_all(place: Place, tmp_path: Path) -> None:
 
 
 def test_characters_outside_the_alphabet_are_dropped_and_said(
-    place: Place, tmp_path: Path, inside: Inside
+    ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
     made = utterances(4, seed=5)
     plain = tmp_path / "plain.h5"
     write_corpus(plain, made)
     write_corpus(tmp_path / "x.h5", [(frames, f"{text}xé", name) for frames, text, name in made])
-    run = place.undisturbed.folder
+    run = ground.undisturbed.folder
     said = inside("eval", run, tmp_path / "x.h5", "--json")
     assert said.code == 0
     line = f"{tmp_path / 'x.h5'}: dropped characters outside the alphabet: 'x' (4), 'é' (4)\n"
@@ -184,8 +184,8 @@ def test_characters_outside_the_alphabet_are_dropped_and_said(
     assert said.out == inside("eval", run, plain, "--json").out
 
 
-def test_no_run_folder(place: Place, tmp_path: Path, inside: Inside) -> None:
-    said = inside("eval", tmp_path, place.corpus)
+def test_no_run_folder(ground: Ground, tmp_path: Path, inside: Inside) -> None:
+    said = inside("eval", tmp_path, ground.corpus)
     assert (said.code, said.out) == (2, "")
     assert said.err == (
         f"majel eval: {tmp_path}: no checkpoint; is this a run folder of 'majel train'?\n"

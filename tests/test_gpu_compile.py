@@ -33,19 +33,21 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @needs_nvrtc
+@pytest.mark.parametrize("program", build.PROGRAMS)
 @pytest.mark.parametrize("wanted", WANTED)
-def test_kernels_compile(wanted: int, own_cache: Path) -> None:
-    path = build.cubin(architecture(wanted))
+def test_kernels_compile(wanted: int, program: str, own_cache: Path) -> None:
+    path = build.cubin(program, architecture(wanted))
     code = path.read_bytes()
     assert code.startswith(b"\x7fELF")
-    assert [name for name in build.kernel_names() if name.encode() not in code] == []
+    for name, of in build.programs().items():
+        assert (f".text.{name}\0".encode() in code) == (of == program), name
     assert [p.name for p in own_cache.iterdir()] == [path.name]
 
 
 @cache
-def functions(wanted: int) -> dict[str, str]:
+def functions(program: str, wanted: int) -> dict[str, str]:
     """PTX of each kernel."""
-    text = build.ptx(architecture(wanted))
+    text = build.ptx(program, architecture(wanted))
     parts = re.split(r"\.visible \.entry (\w+)", text)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
@@ -57,64 +59,85 @@ FUSED = {
     *("mj_spectrogram_kernel", "mj_spectrogram_tables_kernel"),
     *("mj_gemm_128x128_kernel", "mj_gemm_32x64_kernel"),
     *("mj_rnn_forward_persistent_kernel", "mj_rnn_backward_persistent_kernel"),
+    *("mj_reduce_chunks_kernel", "mj_reduce_lines_kernel"),
 }
-"""Kernels whose bodies write mj_fma."""
+"""Kernels whose bodies write mj_fma; float64 has none."""
+
+CLAMPED = {"mj_unary_atan_kernel"}
+"""Kernels where the compiler may write max(|x|, 1): a NaN has gone another way before."""
 
 FLOAT = re.compile(
-    r"^\s*(?:@!?%p\d+ )?((?:add|sub|mul|fma|mad|div|sqrt|rcp|ex2|lg2|sin|cos)\S*f\d+)"
+    r"^\s*(?:@!?%p\d+ )?"
+    r"((?:add|sub|mul|fma|mad|div|sqrt|rcp|ex2|lg2|sin|cos|min|max|cvt)\S*f\d+\S*)"
 )
-ALLOWED = {
-    *("add.f32", "sub.f32", "mul.f32", "add.rn.f32", "sub.rn.f32", "mul.rn.f32"),
-    *("fma.rn.f32", "div.rn.f32", "rcp.rn.f32", "sqrt.rn.f32"),
-}
-"""All rounded to nearest, denormals kept; rcp.rn is 1 / x, correctly rounded."""
+ALLOWED = re.compile(
+    r"(add|sub|mul|div|sqrt|rcp)\.rn\.f(32|64)"
+    r"|cvt\.(f64\.f32|rn\.f32\.f64|rn\.f(32|64)\.[su]\d+|rzi\.[su]\d+\.f(32|64))"
+)
+"""Rounded to nearest, denormals kept; integers towards 0; rcp.rn is 1 / x, correctly rounded. An
+operation without .rn might be contracted by the assembler."""
+
+
+def floating(text: str) -> set[str]:
+    """Return the floating-point operations of a PTX text, without comparisons and moves."""
+    return {m.group(1) for line in text.splitlines() if (m := FLOAT.match(line))}
 
 
 @needs_nvrtc
+@pytest.mark.parametrize("program", build.PROGRAMS)
 @pytest.mark.parametrize("wanted", WANTED)
-def test_ptx_keeps_the_arithmetic(wanted: int) -> None:
-    found = functions(wanted)
-    assert set(found) == set(build.kernel_names())
+def test_ptx_keeps_the_arithmetic(wanted: int, program: str) -> None:
+    found = functions(program, wanted)
+    assert set(found) == set(build.kernel_names(program))
     for name, text in found.items():
         assert ".ftz" not in text and ".approx" not in text and ".sat" not in text, name
-        assert not re.search(r"\.f64|\.f16|\.bf16|\.tf32", text), name
-        used = {m.group(1) for line in text.splitlines() if (m := FLOAT.match(line))}
-        assert used <= ALLOWED, f"{name}: {used - ALLOWED}"
-        assert ("fma.rn.f32" in used) == (name in FUSED), name
-        assert not re.search(r"\b(min|max)\S*\.f32", text), f"{name}: min or max drops NaN"
+        assert not re.search(r"\.f16|\.bf16|\.tf32|\bfma\S*\.f64", text), name
+        assert program == "array" or ".f64" not in text, name
+        used = {op for op in floating(text) if not ALLOWED.fullmatch(op)}
+        fused = {"fma.rn.f32"} if name in FUSED else set()
+        assert used - ({"max.f64"} if name in CLAMPED else set()) == fused, name
 
 
 @needs_nvrtc
-def test_the_lint_would_see_a_contraction() -> None:
-    source = 'extern "C" __global__ void k(float *x) { x[0] = x[1] * x[2] + x[3]; }'
+def test_the_lint_would_see_a_contraction(monkeypatch: pytest.MonkeyPatch) -> None:
     here = architecture(80)
-    kept = nvrtc.compile_source(source, build.folder(), here, ptx=True).decode()
-    assert "fma" not in kept and "mul" in kept and ".ftz" not in kept
+    for kind, bits in (("float", "f32"), ("double", "f64")):
+        source = f'extern "C" __global__ void k({kind} *x) {{ x[0] = x[1] * x[2] + x[3]; }}'
+        kept = nvrtc.compile_source(source, build.folder(), here, ptx=True).decode()
+        assert floating(kept) == {f"mul.rn.{bits}", f"add.rn.{bits}"} and ".ftz" not in kept
+        monkeypatch.setattr(nvrtc, "FLAGS", ("--std=c++17", "--use_fast_math"))
+        fused = nvrtc.compile_source(source, build.folder(), here, ptx=True).decode()
+        assert any("fma" in op for op in floating(fused))
+        monkeypatch.undo()
 
 
 @needs_nvrtc
 def test_the_key_covers_all_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = build.key(90)
-    assert build.key(80) != first == build.key(90)
+    first = build.key("training", 90)
+    assert build.key("training", 80) != first == build.key("training", 90)
+    assert build.key("array", 90) != first
     monkeypatch.setattr(nvrtc, "FLAGS", (*nvrtc.FLAGS, "--use_fast_math"))
-    assert build.key(90) != first
+    assert build.key("training", 90) != first
     monkeypatch.undo()
     monkeypatch.setattr(nvrtc, "version", lambda: (1, 2))
-    assert build.key(90) != first
+    assert build.key("training", 90) != first
     monkeypatch.undo()
     copied = tmp_path / "kernels"
     (copied / "gpu").mkdir(parents=True)
     for path in [*build.folder().glob("*.h"), *(build.folder() / "gpu").glob("*")]:
         (copied / path.relative_to(build.folder())).write_bytes(path.read_bytes())
     monkeypatch.setattr(build, "folder", lambda: copied)
-    assert build.key(90) == first
+    both = [build.key(program, 90) for program in build.PROGRAMS]
+    assert both[0] == first
+    (copied / "gpu" / "standard.cu").write_text("\n")
+    assert build.key("training", 90) == first and build.key("array", 90) != both[1]
     (copied / "mj_sum.h").write_text((copied / "mj_sum.h").read_text() + "\n")
-    assert build.key(90) != first
+    assert build.key("training", 90) != first
 
 
 @needs_nvrtc
 def test_many_ranks_may_start_at_once(own_cache: Path) -> None:
-    program = f"from majelpy.gpu import build; print(build.cubin({architecture(90)}))"
+    program = f"from majelpy.gpu import build; print(build.cubin('training', {architecture(90)}))"
     started = [
         subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
@@ -133,17 +156,23 @@ def test_errors_of_the_compiler(own_cache: Path, monkeypatch: pytest.MonkeyPatch
     own_cache.parent.joinpath("file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(own_cache.parent / "file"))
     with pytest.raises(BuildError, match=r"^gpu: cannot keep .*set XDG_CACHE_HOME to a folder"):
-        build.cubin(architecture(90))
-    monkeypatch.setenv("MAJELPY_NVRTC", "/no/such/libnvrtc.so")
-    with pytest.raises(BuildError, match=r"^nvrtc: cannot load /no/such/libnvrtc.so: "):
+        build.cubin("training", architecture(90))
+    monkeypatch.setenv("MAJELPY_NVRTC", str(own_cache.parent / "file"))
+    with pytest.raises(BuildError, match=r"^nvrtc: cannot load .*/file: "):
         nvrtc.version()
     monkeypatch.setattr(nvrtc, "find", lambda: None)
     with pytest.raises(BuildError, match=r"^nvrtc: no libnvrtc found; needs pip's nvidia-cuda-"):
         nvrtc.version()
 
 
+def test_a_variable_that_names_no_compiler_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAJELPY_NVRTC", "/no/such/libnvrtc.so")
+    with pytest.raises(BuildError, match=r"^nvrtc: MAJELPY_NVRTC=/no/such/libnvrtc.so: no such"):
+        nvrtc.find()
+
+
 def test_drivers_have_no_float_operator() -> None:
-    for path in [*build.drivers(), build.folder() / "gpu" / "driver.h"]:
+    for path in [*(build.folder() / "gpu").glob("*.cu"), build.folder() / "gpu" / "driver.h"]:
         text = re.sub(r"/\*.*?\*/|//[^\n]*", " ", path.read_text(), flags=re.DOTALL)
         literals = set(re.findall(r"(?<![\w.])-?\d+\.\d*f?|\d+e-?\d+f?", text))
         assert literals <= {"0.0f", "-0.0f"}, f"{path.name}: {literals}"

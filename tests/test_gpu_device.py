@@ -12,10 +12,12 @@ from typing import Any
 import device_training
 import gpu_cases
 import numpy as np
+import one_case
 import pytest
-from gpu_cases import Case, all_cases, on_device
+from gpu_cases import all_cases
 from makers import digest, touchy_data
 from mpi_launch import environment, found_mpirun
+from one_case import Case, on_device
 
 from majelpy.array.memory import Pool
 from majelpy.array.place import Place
@@ -43,7 +45,7 @@ def on() -> Any:
 
 @pytest.mark.parametrize("case", all_cases(), ids=lambda c: c.name)
 def test_equal_bits(case: Case, on: Any) -> None:
-    gpu_cases.check(case, on, PLANS[case.entry])
+    one_case.check(case, on, PLANS[case.entry])
     golden = json.loads(GOLDEN.read_text())
     assert digest(*on_device(case, on, PLANS[case.entry])) == golden[case.name]
 
@@ -53,13 +55,13 @@ def test_equal_bits(case: Case, on: Any) -> None:
 def test_both_tiles(case: Case, tile: Any, on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dense, "LARGE", tile)
     monkeypatch.setattr(dense, "SMALL", tile)
-    gpu_cases.check(case, on, PLANS[case.entry])
+    one_case.check(case, on, PLANS[case.entry])
 
 
 @pytest.mark.parametrize("case", list(gpu_cases.recurrences()), ids=lambda c: c.name)
 def test_layers_step_by_step(case: Case, on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequences, "persistent_shape", lambda *_: None)
-    gpu_cases.check(case, on, PLANS[case.entry])
+    one_case.check(case, on, PLANS[case.entry])
 
 
 def test_the_pool_and_its_fallback_hold_the_same_numbers(on: Any) -> None:

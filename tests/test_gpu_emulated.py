@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-import gpu_cases
 import numpy as np
+import one_case
 import pytest
 from emulation import Emulation, Memory
-from gpu_cases import Case, Out, all_cases, on_cpu, on_device, program, tree_sums
+from gpu_cases import all_cases, program, tree_sums
 from makers import digest, level_data, same_bits, touchy_data
+from one_case import Case, Out, on_cpu, on_device
 
 from majelpy import native
-from majelpy.gpu import build, dense, sequences, sums
+from majelpy.array.launch import BINARY, CLASSES, COMPARISONS, UNARY
+from majelpy.gpu import build, dense, sequences, standard, sums
 from majelpy.gpu.device import PLANS
 
 CASES = all_cases()
@@ -23,7 +26,7 @@ GOLDEN = Path(__file__).parent / "golden" / "every_place.json"
 
 
 def check(case: Case, on: Emulation) -> None:
-    gpu_cases.check(case, on, PLANS[case.entry])
+    one_case.check(case, on, PLANS[case.entry])
 
 
 def test_golden_digests() -> None:
@@ -40,6 +43,7 @@ MEETING = [
     case
     for case in CASES
     if case.entry.split("_")[1] in ("gemm", "rnn", "log", "ctc", "square", "spectrogram")
+    or (case.entry in ("mj_reduce", "mj_cumulate") and case.name.startswith(("sum", "cumulative")))
 ]
 
 
@@ -116,10 +120,17 @@ def test_spectrogram_with_a_window_beyond_shared_memory() -> None:
     check(case, Emulation(shared_bytes=8000))
 
 
+FUNCTIONS = {"unary": UNARY, "binary": BINARY, "compare": COMPARISONS, "classify": CLASSES}
+"""Functions of the array library that have a kernel each."""
+
+
 def test_every_kernel_and_every_entry_point_has_a_case() -> None:
-    text = "".join(inspect.getsource(module) for module in (dense, sums, sequences))
+    text = "".join(inspect.getsource(module) for module in (dense, sums, sequences, standard))
     text = text.replace("{name}", "forward") + text.replace("{name}", "backward")
-    assert [name for name in build.kernel_names() if f'"{name}"' not in text] == []
+    named = set(re.findall(r'"(mj_\w+_kernel)"', text))
+    for kind, names in FUNCTIONS.items():
+        named |= {f"mj_{kind}_{name}_kernel" for name in names}
+    assert named == set(build.programs())
     assert set(PLANS) - {case.entry for case in CASES} == {"mj_tree_sum"}
     header = native._prototypes((build.folder() / "entry_points.h").read_text())
     assert set(PLANS) <= set(header)

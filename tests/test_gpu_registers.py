@@ -27,9 +27,10 @@ SPILLS = {
 """Most bytes of spill stores; none where not named. These are capped to 128 registers."""
 
 
-def test_kernels_keep_to_their_registers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", build.PROGRAMS)
+def test_kernels_keep_to_their_registers(program: str, tmp_path: Path) -> None:
     source = tmp_path / "kernels.ptx"
-    source.write_text(build.ptx(90))
+    source.write_text(build.ptx(program, 90))
     command = [str(PTXAS), "-v", "-arch=sm_90", "-o", str(tmp_path / "cubin"), str(source)]
     done = subprocess.run(command, capture_output=True, text=True)
     if "Unsupported .version" in done.stderr:
@@ -39,7 +40,7 @@ def test_kernels_keep_to_their_registers(tmp_path: Path) -> None:
         r"Function properties for (\w+)\n.*?(\d+) bytes spill stores.*?\n.*?Used (\d+) registers",
         done.stderr,
     )
-    assert {name for name, _, _ in report} == set(build.kernel_names())
+    assert {name for name, _, _ in report} == set(build.kernel_names(program))
     for name, spilled, registers in report:
         assert int(spilled) <= SPILLS.get(name, 0), f"{name}: {spilled} bytes of spills"
         assert int(registers) <= 255

@@ -21,13 +21,14 @@ LAYERS = [
     {"majelpy", "majelpy.errors"},
     {"majelpy.comm.tree", "majelpy.sink", "majelpy.train.settings"},
     {"majelpy.comm.bucket"},
-    {"majelpy.native", "majelpy.array.place"},
-    {"majelpy.array.buddy", "majelpy.array.system"},
+    {"majelpy.native", "majelpy.array.place", "majelpy.array.dtypes"},
+    {"majelpy.array.buddy", "majelpy.array.system", "majelpy.array.numbering"},
     {"majelpy.array.memory"},
     {"majelpy.gpu"},
     {"majelpy.array"},
     {"majelpy.ops"},
     {"majelpy.comm", "majelpy.nn", "majelpy.speech"},
+    {"majelpy.dist"},
     {"majelpy.train"},
     {"majelpy.cli"},
     {"majelpy.__main__"},
@@ -36,7 +37,10 @@ LAYERS = [
 
 DOORS = {
     "mpi4py": {"majelpy.comm.world"},
-    "h5py": {"majelpy.speech.corpus", "majelpy.train.checkpoint", "majelpy.cli.info"},
+    "h5py": {
+        *("majelpy.speech.corpus", "majelpy.train.checkpoint", "majelpy.dist.file"),
+        "majelpy.cli.info",
+    },
     "soundfile": {"majelpy.speech.audio", "majelpy.speech.synth", "majelpy.cli.info"},
     "soxr": {"majelpy.speech.audio", "majelpy.speech.synth"},
     "espeakng_loader": {"majelpy.speech.espeak"},

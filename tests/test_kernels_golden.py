@@ -25,8 +25,9 @@ GOLDEN = json.loads(make_golden.PATH.read_text())
 def test_every_kernel_has_a_digest() -> None:
     header = Path(__file__).parent.parent / "kernels" / "entry_points.h"
     kernels = set(native._prototypes(header.read_text())) - {"mj_set_threads"}
-    assert set(make_golden.CASES) == kernels == set(GOLDEN["digests"])
-    assert len(set(GOLDEN["digests"].values())) == len(kernels)
+    assert {name.split()[0] for name in make_golden.CASES} == kernels
+    assert set(make_golden.CASES) == set(GOLDEN["digests"])
+    assert len(set(GOLDEN["digests"].values())) == len(make_golden.CASES)
 
 
 def test_the_digests_are_of_this_arithmetic() -> None:

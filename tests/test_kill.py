@@ -19,7 +19,7 @@ import pytest
 from mpi_launch import environment, mpirun
 from training import (
     Done,
-    Place,
+    Ground,
     assert_same,
     command,
     descendants,
@@ -41,10 +41,10 @@ STEPS = 5 * EPOCHS
 
 
 @pytest.fixture(scope="module")
-def recipe(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recipe(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A longer recipe, so that a kill meets training."""
     folder = tmp_path_factory.mktemp("kill")
-    return write_recipe(folder / "long.toml", place.corpus, schedule__epochs=EPOCHS)
+    return write_recipe(folder / "long.toml", ground.corpus, schedule__epochs=EPOCHS)
 
 
 @pytest.fixture(scope="module")

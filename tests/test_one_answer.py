@@ -20,8 +20,8 @@ from mpi_launch import environment
 from training import (
     LEAVES,
     STEPS,
+    Ground,
     Inside,
-    Place,
     assert_same,
     command,
     done,
@@ -98,74 +98,74 @@ def test_each_variation_changes_its_setting(field: str) -> None:
 
 @pytest.mark.parametrize(("ranks", "options"), CASES)
 def test_no_launch_setting_changes_a_bit(
-    ranks: int, options: list[str], place: Place, tmp_path: Path, inside: Inside
+    ranks: int, options: list[str], ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
     if ranks > 1:
-        assert_same(train(place.recipe, tmp_path, *options, ranks=ranks), place.undisturbed)
+        assert_same(train(ground.recipe, tmp_path, *options, ranks=ranks), ground.undisturbed)
         return
     with emulated_gpu() if "--place" in options else nullcontext():
-        said = inside("train", place.recipe, "--out", tmp_path, *options)
+        said = inside("train", ground.recipe, "--out", tmp_path, *options)
     assert said.code == 0, said.err
-    assert_same(done(tmp_path, said.out), place.undisturbed)
+    assert_same(done(tmp_path, said.out), ground.undisturbed)
 
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("ranks", [2, 3, 4, 5, 8])
-def test_no_number_of_ranks_changes_a_bit(ranks: int, place: Place, tmp_path: Path) -> None:
-    assert_same(train(place.recipe, tmp_path, ranks=ranks), place.undisturbed)
+def test_no_number_of_ranks_changes_a_bit(ranks: int, ground: Ground, tmp_path: Path) -> None:
+    assert_same(train(ground.recipe, tmp_path, ranks=ranks), ground.undisturbed)
     timings = map(json.loads, (tmp_path / "timings.jsonl").read_text().splitlines())
     assert [line["ranks"] for line in timings] == [ranks] * STEPS
 
 
 @pytest.mark.parametrize("isa", available_isas())
-def test_no_instruction_set_changes_a_bit(isa: str, place: Place, tmp_path: Path) -> None:
+def test_no_instruction_set_changes_a_bit(isa: str, ground: Ground, tmp_path: Path) -> None:
     info = majel("info", MAJELPY_ISA=isa)
     assert f"instruction set: {isa} " in info.stdout
-    assert_same(train(place.recipe, tmp_path, MAJELPY_ISA=isa), place.undisturbed)
+    assert_same(train(ground.recipe, tmp_path, MAJELPY_ISA=isa), ground.undisturbed)
 
 
 @pytest.mark.mpi
-def test_ranks_with_different_instruction_sets_agree(place: Place, tmp_path: Path) -> None:
+def test_ranks_with_different_instruction_sets_agree(ground: Ground, tmp_path: Path) -> None:
     # Rank 0 takes the best instruction set, the other the plainest.
     script = tmp_path / "rank"
     script.write_text(
         '#!/bin/sh\n[ "$OMPI_COMM_WORLD_RANK" = 1 ] && export MAJELPY_ISA=plain\nexec "$@"\n'
     )
     script.chmod(0o755)
-    words = command("train", place.recipe, "--out", tmp_path / "run", ranks=2)
+    words = command("train", ground.recipe, "--out", tmp_path / "run", ranks=2)
     ended = subprocess.run(
         [*words[:3], str(script), *words[3:]],
         env=environment(), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-    assert_same(done(tmp_path / "run", ended.stdout), place.undisturbed)
+    assert_same(done(tmp_path / "run", ended.stdout), ground.undisturbed)
 
 
 def test_the_place_of_files_and_the_working_folder_change_nothing(
-    place: Place, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+    ground: Ground, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "elsewhere.h5").write_bytes(place.corpus.read_bytes())
+    (tmp_path / "elsewhere.h5").write_bytes(ground.corpus.read_bytes())
     write_recipe(tmp_path / "other.toml", Path("elsewhere.h5"))
     monkeypatch.chdir(tmp_path)
     said = inside("train", "other.toml", "--out", "run")
     assert said.code == 0, said.err
-    assert_same(done(tmp_path / "run", said.out), place.undisturbed)
+    assert_same(done(tmp_path / "run", said.out), ground.undisturbed)
 
 
-def test_the_run_learns_something(place: Place) -> None:
+def test_the_run_learns_something(ground: Ground) -> None:
     # Else equal fingerprints would say little.
-    lines = [json.loads(line) for line in place.undisturbed.ledger.splitlines()]
+    lines = [json.loads(line) for line in ground.undisturbed.ledger.splitlines()]
     assert lines[-1]["loss"] < lines[0]["loss"] / 2
     assert len({line["loss_hex"] for line in lines}) == STEPS
     assert [line["step"] for line in lines if "digest" in line] == [10, 20, 30]
-    assert lines[-1]["digest"] == place.undisturbed.fingerprint
+    assert lines[-1]["digest"] == ground.undisturbed.fingerprint
     for line in lines:
         assert float(np.float32(line["loss"])) == float.fromhex(line["loss_hex"])
     assert [line["step"] for line in lines if "dev_loss_hex" in line] == [5, 10, 15, 20, 25, 30]
 
 
-def test_the_ledger_tells_nothing_of_the_launch(place: Place) -> None:
-    for line in map(json.loads, place.undisturbed.ledger.splitlines()):
+def test_the_ledger_tells_nothing_of_the_launch(ground: Ground) -> None:
+    for line in map(json.loads, ground.undisturbed.ledger.splitlines()):
         assert not {"seconds", "ranks", "threads", "host", "time"} & set(line)
 
 
@@ -177,15 +177,15 @@ def test_the_ledger_tells_nothing_of_the_launch(place: Place) -> None:
     ["seed=4", "data.leaves=4", "data.batch=8", "optimizer.rate=0.020000001", "schedule.warmup=5"],
 )
 def test_another_recipe_gives_another_fingerprint(
-    change: str, place: Place, tmp_path: Path, inside: Inside
+    change: str, ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
-    said = inside("train", place.recipe, "--out", tmp_path, "--set", change)
+    said = inside("train", ground.recipe, "--out", tmp_path, "--set", change)
     assert said.code == 0, said.err
-    assert done(tmp_path, said.out).fingerprint != place.undisturbed.fingerprint
+    assert done(tmp_path, said.out).fingerprint != ground.undisturbed.fingerprint
 
 
 def test_one_bit_of_one_sample_gives_another_fingerprint(
-    place: Place, tmp_path: Path, inside: Inside
+    ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
     made = utterances()
     kept, _ = hold_out(len(made), 8, seed=3)
@@ -193,27 +193,27 @@ def test_one_bit_of_one_sample_gives_another_fingerprint(
     assert frames[3, 5] != 0
     frames.view(np.uint32)[3, 5] ^= 1
     write_corpus(tmp_path / "changed.h5", made)
-    said = inside("train", place.recipe, "--out", tmp_path / "run", "--set",
+    said = inside("train", ground.recipe, "--out", tmp_path / "run", "--set",
                   f"data.train={tmp_path / 'changed.h5'}")  # fmt: skip
     assert said.code == 0, said.err
     found = done(tmp_path / "run", said.out)
-    assert found.fingerprint != place.undisturbed.fingerprint
-    assert found.ledger != place.undisturbed.ledger
+    assert found.fingerprint != ground.undisturbed.fingerprint
+    assert found.ledger != ground.undisturbed.ledger
 
 
 def test_the_same_corpus_written_again_gives_the_same(
-    place: Place, tmp_path: Path, inside: Inside
+    ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
     write_corpus(tmp_path / "again.h5")
-    said = inside("train", place.recipe, "--out", tmp_path / "run", "--set",
+    said = inside("train", ground.recipe, "--out", tmp_path / "run", "--set",
                   f"data.train={tmp_path / 'again.h5'}")  # fmt: skip
     assert said.code == 0, said.err
-    assert_same(done(tmp_path / "run", said.out), place.undisturbed)
+    assert_same(done(tmp_path / "run", said.out), ground.undisturbed)
 
 
 @pytest.mark.mpi
-def test_more_ranks_than_leaves_is_one_clear_line(place: Place, tmp_path: Path) -> None:
-    ended = majel("train", place.recipe, "--out", tmp_path / "run", ranks=LEAVES + 1)
+def test_more_ranks_than_leaves_is_one_clear_line(ground: Ground, tmp_path: Path) -> None:
+    ended = majel("train", ground.recipe, "--out", tmp_path / "run", ranks=LEAVES + 1)
     assert ended.returncode == 2
     assert own_lines(ended.stderr) == [
         "majel train: 9 ranks for 8 leaves; start at most 8 ranks or raise data.leaves in the "

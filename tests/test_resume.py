@@ -10,8 +10,8 @@ import pytest
 from training import (
     STEPS,
     Done,
+    Ground,
     Inside,
-    Place,
     assert_same,
     done,
     majel,
@@ -34,11 +34,11 @@ def checkpoint_names(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def stopped(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stopped(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run stopped after step 12, with checkpoints of the steps 10, 11 and 12."""
     folder = tmp_path_factory.mktemp("stopped") / "run"
     options = ("--checkpoint-seconds", "0", "--steps", "12")
-    ended = majel("train", place.recipe, "--out", folder, *options)
+    ended = majel("train", ground.recipe, "--out", folder, *options)
     assert ended.returncode == 0, ended.stderr
     assert checkpoint_names(folder) == ["step-10.h5", "step-11.h5", "step-12.h5"]
     return folder
@@ -60,159 +60,159 @@ def truncate(path: Path, fraction: float) -> None:
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * fraction)])
 
 
-def resume(inside: Inside, place: Place, folder: Path, *options: str) -> tuple[Done, str]:
-    said = inside("train", place.recipe, "--out", folder, *options)
+def resume(inside: Inside, ground: Ground, folder: Path, *options: str) -> tuple[Done, str]:
+    said = inside("train", ground.recipe, "--out", folder, *options)
     assert said.code == 0, said.err
     return done(folder, said.out), said.err
 
 
 @pytest.mark.mpi
-def test_stopped_on_4_ranks_and_resumed_on_3(place: Place, tmp_path: Path) -> None:
-    first = majel("train", place.recipe, "--out", tmp_path, "--steps", "10", ranks=4)
+def test_stopped_on_4_ranks_and_resumed_on_3(ground: Ground, tmp_path: Path) -> None:
+    first = majel("train", ground.recipe, "--out", tmp_path, "--steps", "10", ranks=4)
     assert first.returncode == 0, first.stderr
     ledger = (tmp_path / "ledger.jsonl").read_bytes()
-    assert ledger == b"".join(place.undisturbed.ledger.splitlines(keepends=True)[:10])
+    assert ledger == b"".join(ground.undisturbed.ledger.splitlines(keepends=True)[:10])
     assert not (tmp_path / "fingerprint").exists()
     halfway = json.loads(ledger.splitlines()[9])["digest"]
     assert first.stdout == f"fingerprint: {halfway}\n"
-    assert halfway != place.undisturbed.fingerprint
+    assert halfway != ground.undisturbed.fingerprint
 
-    second = majel("train", place.recipe, "--out", tmp_path, ranks=3)
+    second = majel("train", ground.recipe, "--out", tmp_path, ranks=3)
     assert second.returncode == 0, second.stderr
     assert f"resuming after step 10 of {STEPS}" in second.stderr
-    assert_same(done(tmp_path, second.stdout), place.undisturbed)
+    assert_same(done(tmp_path, second.stdout), ground.undisturbed)
 
 
-def test_in_many_short_pieces(place: Place, tmp_path: Path, inside: Inside) -> None:
+def test_in_many_short_pieces(ground: Ground, tmp_path: Path, inside: Inside) -> None:
     for step in (1, 2, 7, 10, 11, 29):
-        found, _ = resume(inside, place, tmp_path, "--steps", str(step))
+        found, _ = resume(inside, ground, tmp_path, "--steps", str(step))
         assert len(found.ledger.splitlines()) == step
-    assert_same(resume(inside, place, tmp_path)[0], place.undisturbed)
+    assert_same(resume(inside, ground, tmp_path)[0], ground.undisturbed)
 
 
-def test_resumed_from_the_newest_checkpoint(place: Place, copied: Path, inside: Inside) -> None:
-    found, said = resume(inside, place, copied)
+def test_resumed_from_the_newest_checkpoint(ground: Ground, copied: Path, inside: Inside) -> None:
+    found, said = resume(inside, ground, copied)
     assert f"resuming after step 12 of {STEPS}" in said
     assert "passed over" not in said
-    assert_same(found, place.undisturbed)
+    assert_same(found, ground.undisturbed)
 
 
 @pytest.mark.parametrize("fraction", [0.0005, 0.2, 0.5, 0.8, 0.999])
 def test_a_flipped_bit_falls_back_to_the_last_good_checkpoint(
-    fraction: float, place: Place, copied: Path, inside: Inside
+    fraction: float, ground: Ground, copied: Path, inside: Inside
 ) -> None:
     flip(copied / "checkpoints" / "step-12.h5", fraction)
-    found, said = resume(inside, place, copied)
+    found, said = resume(inside, ground, copied)
     (line,) = [line for line in said.splitlines() if line.startswith("majel")]
     assert line.startswith("majel train: passed over ")
     assert "step-12.h5: " in line
     assert f"resuming after step 11 of {STEPS}" in said
-    assert_same(found, place.undisturbed)
+    assert_same(found, ground.undisturbed)
 
 
 @pytest.mark.parametrize("fraction", [0, 0.3, 0.99])
 def test_a_truncated_checkpoint_falls_back_to_the_last_good_one(
-    fraction: float, place: Place, copied: Path, inside: Inside
+    fraction: float, ground: Ground, copied: Path, inside: Inside
 ) -> None:
     truncate(copied / "checkpoints" / "step-12.h5", fraction)
     truncate(copied / "checkpoints" / "step-11.h5", fraction)
-    found, said = resume(inside, place, copied)
+    found, said = resume(inside, ground, copied)
     lines = [line for line in said.splitlines() if line.startswith("majel")]
     assert len(lines) == 2
     assert "step-12.h5: damaged or truncated" in lines[0]
     assert "step-11.h5: damaged or truncated" in lines[1]
     assert f"resuming after step 10 of {STEPS}" in said
-    assert_same(found, place.undisturbed)
+    assert_same(found, ground.undisturbed)
 
 
 @pytest.mark.mpi
-def test_a_damaged_checkpoint_on_3_ranks(place: Place, copied: Path) -> None:
+def test_a_damaged_checkpoint_on_3_ranks(ground: Ground, copied: Path) -> None:
     flip(copied / "checkpoints" / "step-12.h5", 0.5)
-    ended = majel("train", place.recipe, "--out", copied, ranks=3)
+    ended = majel("train", ground.recipe, "--out", copied, ranks=3)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("passed over") == 1
-    assert_same(done(copied, ended.stdout), place.undisturbed)
+    assert_same(done(copied, ended.stdout), ground.undisturbed)
 
 
 def test_without_a_good_checkpoint_it_starts_over(
-    place: Place, copied: Path, inside: Inside
+    ground: Ground, copied: Path, inside: Inside
 ) -> None:
     for path in (copied / "checkpoints").iterdir():
         flip(path, 0.5)
-    found, said = resume(inside, place, copied)
+    found, said = resume(inside, ground, copied)
     assert said.count("majel train: passed over ") == 3
     assert "majel train: no good checkpoint is left; starting over\n" in said
     assert f"training from step 0 of {STEPS}" in said
-    assert_same(found, place.undisturbed)
+    assert_same(found, ground.undisturbed)
 
 
 def test_damaged_checkpoints_do_not_push_out_new_ones(
-    place: Place, copied: Path, inside: Inside
+    ground: Ground, copied: Path, inside: Inside
 ) -> None:
     # The damaged ones are of later steps than those that come after starting over.
     for path in (copied / "checkpoints").iterdir():
         truncate(path, 0.5)
-    resume(inside, place, copied, "--steps", "4", "--checkpoint-seconds", "0")
+    resume(inside, ground, copied, "--steps", "4", "--checkpoint-seconds", "0")
     assert [name for name in checkpoint_names(copied) if name.endswith(".h5")] == [
         "step-2.h5", "step-3.h5", "step-4.h5",
     ]  # fmt: skip
-    found, said = resume(inside, place, copied)
+    found, said = resume(inside, ground, copied)
     assert f"resuming after step 4 of {STEPS}" in said
     assert "passed over" not in said
-    assert_same(found, place.undisturbed)
+    assert_same(found, ground.undisturbed)
 
 
-def test_a_torn_ledger_line_is_written_again(place: Place, copied: Path, inside: Inside) -> None:
+def test_a_torn_ledger_line_is_written_again(ground: Ground, copied: Path, inside: Inside) -> None:
     with (copied / "ledger.jsonl").open("ab") as file:
-        file.write(place.undisturbed.ledger.splitlines()[12][:40])
-    assert_same(resume(inside, place, copied)[0], place.undisturbed)
+        file.write(ground.undisturbed.ledger.splitlines()[12][:40])
+    assert_same(resume(inside, ground, copied)[0], ground.undisturbed)
 
 
 def test_ledger_lines_behind_the_checkpoint_are_written_again(
-    place: Place, copied: Path, inside: Inside
+    ground: Ground, copied: Path, inside: Inside
 ) -> None:
     # As if it had gone on to step 15 and died before the next checkpoint; and with wrong lines,
     # so that lines merely left standing would be seen.
     with (copied / "ledger.jsonl").open("a") as file:
         for step in (13, 14, 15):
             file.write(json.dumps({"step": step, "loss": "wrong"}) + "\n")
-    assert_same(resume(inside, place, copied)[0], place.undisturbed)
+    assert_same(resume(inside, ground, copied)[0], ground.undisturbed)
 
 
 def test_what_a_killed_process_left_aside_is_removed(
-    place: Place, copied: Path, inside: Inside
+    ground: Ground, copied: Path, inside: Inside
 ) -> None:
     for name in ("checkpoints/.step-13.h5.4242.tmp", ".ledger.jsonl.tmp", ".fingerprint.tmp"):
         (copied / name).write_bytes(b"half")
-    assert_same(resume(inside, place, copied)[0], place.undisturbed)
+    assert_same(resume(inside, ground, copied)[0], ground.undisturbed)
     assert list(copied.rglob(".*")) == []
 
 
 def test_a_finished_run_started_again_changes_nothing(
-    place: Place, tmp_path: Path, inside: Inside
+    ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
-    folder = Path(shutil.copytree(place.undisturbed.folder, tmp_path / "run"))
+    folder = Path(shutil.copytree(ground.undisturbed.folder, tmp_path / "run"))
     before = snapshot(folder)
     assert {"recipe.toml", "ledger.jsonl", "fingerprint", "checkpoints/step-30.h5"} <= set(before)
     for options in ([], ["--steps", "10"], ["--checkpoint-seconds", "0"]):
-        said = inside("train", place.recipe, "--out", folder, *options)
+        said = inside("train", ground.recipe, "--out", folder, *options)
         assert said.code == 0, said.err
-        assert said.out == f"fingerprint: {place.undisturbed.fingerprint}\n"
+        assert said.out == f"fingerprint: {ground.undisturbed.fingerprint}\n"
         assert snapshot(folder) == before
 
 
 @pytest.mark.mpi
-def test_a_finished_run_started_again_on_2_ranks(place: Place, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(place.undisturbed.folder, tmp_path / "run"))
+def test_a_finished_run_started_again_on_2_ranks(ground: Ground, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(ground.undisturbed.folder, tmp_path / "run"))
     before = snapshot(folder)
-    assert train(place.recipe, folder, ranks=2).fingerprint == place.undisturbed.fingerprint
+    assert train(ground.recipe, folder, ranks=2).fingerprint == ground.undisturbed.fingerprint
     assert snapshot(folder) == before
 
 
 def test_the_recipe_in_the_folder_trains_the_same(
-    place: Place, tmp_path: Path, inside: Inside
+    ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
-    stored = place.undisturbed.folder / "recipe.toml"
+    stored = ground.undisturbed.folder / "recipe.toml"
     said = inside("train", stored, "--out", tmp_path)
     assert said.code == 0, said.err
-    assert_same(done(tmp_path, said.out), place.undisturbed)
+    assert_same(done(tmp_path, said.out), ground.undisturbed)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from slurm_cluster import Cluster, Job, wait_for
-from training import Done, Place, assert_same, done
+from training import Done, Ground, assert_same, done
 
 pytest_plugins = ["slurm_cluster", "training"]
 pytestmark = pytest.mark.slow
@@ -78,35 +78,35 @@ def slow_majel(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_trains(cluster: Cluster, place: Place, tmp_path: Path, launcher: str) -> None:
-    job = Submitted(cluster, tmp_path, MAJEL_RECIPE=str(place.recipe), MAJEL_LAUNCHER=launcher)
-    assert_same(job.finished(0), place.undisturbed)
+def test_trains(cluster: Cluster, ground: Ground, tmp_path: Path, launcher: str) -> None:
+    job = Submitted(cluster, tmp_path, MAJEL_RECIPE=str(ground.recipe), MAJEL_LAUNCHER=launcher)
+    assert_same(job.finished(0), ground.undisturbed)
     assert "2 ranks on 1 host" in job.log.read_text()
 
 
-def test_requeued(cluster: Cluster, place: Place, tmp_path: Path, slow_majel: str) -> None:
+def test_requeued(cluster: Cluster, ground: Ground, tmp_path: Path, slow_majel: str) -> None:
     job = Submitted(
         cluster, tmp_path, "--checkpoint-seconds", "0",
-        MAJEL=slow_majel, MAJEL_RECIPE=str(place.recipe),
+        MAJEL=slow_majel, MAJEL_RECIPE=str(ground.recipe),
     )  # fmt: skip
     job.wait_for_epoch()
     assert cluster.run("scontrol", "requeue", job.number).returncode == 0
-    assert_same(job.finished(1), place.undisturbed)
+    assert_same(job.finished(1), ground.undisturbed)
     # It had the choice of the launcher.
     expected = "train.sbatch: srun" if cluster.pmix else "mpirun --map-by"
     assert expected in job.log.read_text()
 
 
 def test_requeues_itself_when_its_time_is_nearly_up(
-    cluster: Cluster, place: Place, tmp_path: Path, slow_majel: str, launcher: str
+    cluster: Cluster, ground: Ground, tmp_path: Path, slow_majel: str, launcher: str
 ) -> None:
     job = Submitted(
         cluster, tmp_path, "--checkpoint-seconds", "9999",
-        MAJEL=slow_majel, MAJEL_RECIPE=str(place.recipe), MAJEL_LAUNCHER=launcher,
+        MAJEL=slow_majel, MAJEL_RECIPE=str(ground.recipe), MAJEL_LAUNCHER=launcher,
     )  # fmt: skip
     job.wait_for_epoch()
     cluster.warn(job.number)
-    assert_same(job.finished(1), place.undisturbed)
+    assert_same(job.finished(1), ground.undisturbed)
     assert "back into the queue" in job.log.read_text()
 
 

@@ -17,8 +17,8 @@ import pytest
 from training import (
     MAJEL,
     STEPS,
+    Ground,
     Inside,
-    Place,
     assert_same,
     done,
     majel,
@@ -46,8 +46,8 @@ def of_pool(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if "pool on" in line]
 
 
-def test_the_steady_state_takes_nothing_from_the_system(place: Place, tmp_path: Path) -> None:
-    train(place.recipe, tmp_path, "--no-prefetch")
+def test_the_steady_state_takes_nothing_from_the_system(ground: Ground, tmp_path: Path) -> None:
+    train(ground.recipe, tmp_path, "--no-prefetch")
     lines = timings(tmp_path)
     assert len(lines) == STEPS
     assert {line["system_allocations"] for line in lines} == {1}, "the region, and nothing else"
@@ -101,15 +101,15 @@ COST = (
 
 
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.mpi)])
-def test_half_the_pool_gives_the_same_answer(ranks: int, place: Place, tmp_path: Path) -> None:
-    train(place.recipe, tmp_path / "whole", ranks=ranks)
+def test_half_the_pool_gives_the_same_answer(ranks: int, ground: Ground, tmp_path: Path) -> None:
+    train(ground.recipe, tmp_path / "whole", ranks=ranks)
     peak = timings(tmp_path / "whole")[-1]["pool_peak_bytes"]
     ended = majel(
-        *("train", place.recipe, "--out", tmp_path / "half", "--pool-bytes", str(peak // 2)),
+        *("train", ground.recipe, "--out", tmp_path / "half", "--pool-bytes", str(peak // 2)),
         ranks=ranks,
     )
     assert ended.returncode == 0, ended.stderr
-    assert_same(done(tmp_path / "half", ended.stdout), place.undisturbed)
+    assert_same(done(tmp_path / "half", ended.stdout), ground.undisturbed)
     warning, cost = of_pool(ended.stderr)
     of_rank = "rank 0: " if ranks > 1 else ""
     found = re.fullmatch(of_rank + WARNING, warning)
@@ -137,8 +137,8 @@ def test_the_lowest_rank_concerned_speaks() -> None:
     assert said == ["rank 1: one", "alone"]
 
 
-def test_a_pool_that_suffices_says_nothing(place: Place, tmp_path: Path) -> None:
-    ended = majel("train", place.recipe, "--out", tmp_path / "run", "--steps", "2")
+def test_a_pool_that_suffices_says_nothing(ground: Ground, tmp_path: Path) -> None:
+    ended = majel("train", ground.recipe, "--out", tmp_path / "run", "--steps", "2")
     assert ended.returncode == 0 and of_pool(ended.stderr) == []
 
 
@@ -172,9 +172,9 @@ sys.exit(main(sys.argv[1:]))
     ids=["region", "fallback"],
 )
 def test_no_memory_is_one_line(
-    options: list[str], wanted: str, place: Place, tmp_path: Path
+    options: list[str], wanted: str, ground: Ground, tmp_path: Path
 ) -> None:
-    words = ["train", str(place.recipe), "--out", str(tmp_path / "run"), "--no-prefetch"]
+    words = ["train", str(ground.recipe), "--out", str(tmp_path / "run"), "--no-prefetch"]
     ended = subprocess.run(
         [MAJEL[0], "-c", LIMITED, *words, "--threads", "1", *options],
         capture_output=True, text=True, timeout=60, check=False,

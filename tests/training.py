@@ -201,7 +201,7 @@ def train(recipe: Path, folder: Path, *options: str, ranks: int = 1, **variables
 
 
 @dataclass(frozen=True)
-class Place:
+class Ground:
     """What most tests start from: a corpus, a recipe for it, and the run that nothing disturbed."""
 
     folder: Path
@@ -211,7 +211,7 @@ class Place:
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
     """Corpus, recipe and undisturbed run; nobody may write to them."""
     folder = tmp_path_factory.mktemp("training")
     write_corpus(folder / "train.h5")
@@ -220,7 +220,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     lines = [json.loads(line) for line in undisturbed.ledger.splitlines()]
     steps = [line["step"] for line in lines]
     assert steps == list(range(1, STEPS + 1)), steps
-    return Place(folder, folder / "train.h5", recipe, undisturbed)
+    return Ground(folder, folder / "train.h5", recipe, undisturbed)
 
 
 def assert_same(found: Done, expected: Done) -> None:

@@ -1,14 +1,12 @@
 /* Drivers of the array library: elementwise functions and conversions.
  *
  * Policy. Blocks of elements are the tasks. The order of names in the tables below is that of
- * majelpy/array/launch.py.
+ * majelpy/array/numbering.py.
  */
-#include "../standard.h"
-
-#include <limits>
-#include <type_traits>
-
 #include "../entry_points.h"
+#include "../standard_cast.h"
+#include "../standard_order.h"
+#include "pairs.h"
 #include "threads.h"
 
 namespace {
@@ -26,11 +24,7 @@ template <class T, mj_f64 (*F)(mj_f64)> void wide(int64_t count, const T *x, T *
 }
 template <class T, T (*F)(T, T)>
 void binary(int64_t count, const T *a, int64_t a_step, const T *b, int64_t b_step, T *out) {
-  if (a_step && b_step) {
-    for (int64_t i = 0; i < count; i++) out[i] = F(a[i], b[i]);
-  } else {
-    for (int64_t i = 0; i < count; i++) out[i] = F(a[i * a_step], b[i * b_step]);
-  }
+  mj::pairs(count, a, a_step, b, b_step, out, F);
 }
 template <class T, mj_f64 (*F)(mj_f64, mj_f64)>
 void wide(int64_t count, const T *a, int64_t a_step, const T *b, int64_t b_step, T *out) {
@@ -44,6 +38,7 @@ template <class T> Unary<T> unary_of(int64_t function) {
       wide<T, mj_expm1>, wide<T, mj_floor>, wide<T, mj_log>,  wide<T, mj_log1p>,      wide<T, mj_log2>,
       wide<T, mj_log10>, wide<T, mj_round>, wide<T, mj_sin>,  wide<T, mj_sinh>,       wide<T, mj_tan>,
       wide<T, mj_tanh>,  wide<T, mj_trunc>, unary<T, mj_sqrt>, unary<T, mj_square<T>>, unary<T, mj_reciprocal<T>>,
+      unary<T, mj_negated<T>>, unary<T, mj_absolute<T>>, unary<T, mj_sign<T>>,
   };
   return table[function];
 }
@@ -52,6 +47,7 @@ template <class T> Binary<T> binary_of(int64_t function) {
       binary<T, mj_add<T>>,  binary<T, mj_sub<T>>, binary<T, mj_mul<T>>,          binary<T, mj_div<T>>,
       binary<T, mj_floor_divide<T>>, binary<T, mj_remainder<T>>, binary<T, mj_max<T>>, binary<T, mj_least<T>>,
       wide<T, mj_atan2>,     wide<T, mj_hypot>,    wide<T, mj_logaddexp>,         wide<T, mj_power>,
+      binary<T, mj_copysign<T>>, binary<T, mj_nextafter<T>>,
   };
   return table[function];
 }
@@ -70,32 +66,12 @@ void launch(Binary<T> body, int64_t count, const void *a, int64_t a_step, const 
   });
 }
 
-/* Types of numbers in memory: how each becomes a float64 and comes from one. */
-struct Half { uint16_t bits; };
-struct Brain { uint16_t bits; };
-
-template <class T> mj_f64 widened(T v) { return (mj_f64)v; }
-mj_f64 widened(Half v) { return mj_from_16<5>(v.bits); }
-mj_f64 widened(Brain v) { return mj_from_16<8>(v.bits); }
-
-template <class From, class To> To converted(From v, To) {
-  if constexpr (std::is_same_v<To, Half> || std::is_same_v<To, Brain>) {
-    return {(uint16_t)mj_to_16<std::is_same_v<To, Half> ? 5 : 8>(widened(v))};
-  } else if constexpr (std::is_arithmetic_v<From> && (std::is_integral_v<From> || std::is_floating_point_v<To>)) {
-    return (To)v; /* integers wrap around; to float one rounding */
-  } else if constexpr (std::is_integral_v<To>) {
-    return mj_to_integer<To>(widened(v), std::numeric_limits<To>::min(), std::numeric_limits<To>::max());
-  } else {
-    return (To)widened(v);
-  }
-}
-
 template <class Body> void with_type(int64_t type, Body body) {
   switch (type) {
     case 0: return body(float());
     case 1: return body(mj_f64());
-    case 2: return body(Half());
-    case 3: return body(Brain());
+    case 2: return body(mj_half());
+    case 3: return body(mj_brain());
     case 4: return body(int8_t());
     case 5: return body(int16_t());
     case 6: return body(int32_t());
@@ -132,7 +108,7 @@ void mj_cast(int64_t from, int64_t to, int64_t count, const void *x, void *out) 
       const auto *values = static_cast<const decltype(source) *>(x);
       auto *results = static_cast<decltype(target) *>(out);
       mj::parallel_blocks(count, GRAIN, [&](int64_t start, int64_t stop) {
-        for (int64_t i = start; i < stop; i++) results[i] = converted(values[i], target);
+        for (int64_t i = start; i < stop; i++) results[i] = mj_converted(values[i], target);
       });
     });
   });

@@ -6,35 +6,13 @@
 #include <algorithm>
 
 #include "../entry_points.h"
-#include "../standard.h"
+#include "../standard_rules.h"
 #include "threads.h"
 
 namespace {
 
 constexpr int64_t WIDTH = 64;  /* outputs, or 8 chunks, side by side */
 constexpr int64_t CHUNKS = 8;
-
-template <class T> struct Sum {
-  static T start() { return T(0); }
-  static T term(T acc, T x) { return mj_term(acc, x); }
-  static T total(bool first, T total, T chunk) { return mj_total(first, total, chunk); }
-};
-template <class T> struct Product {
-  static T start() { return T(1); }
-  static T term(T acc, T x) { return mj_mul(acc, x); }
-  static T total(bool first, T total, T chunk) { return mj_factor_total(first, total, chunk); }
-};
-/* The largest and the smallest start at the first value, so their chunks need no start. */
-template <class T> struct Largest {
-  static T start() { return mj_narrow<T>(-MJ_INFINITY64); }
-  static T term(T acc, T x) { return mj_max(acc, x); }
-  static T total(bool first, T total, T chunk) { return first ? chunk : mj_max(total, chunk); }
-};
-template <class T> struct Smallest {
-  static T start() { return mj_narrow<T>(MJ_INFINITY64); }
-  static T term(T acc, T x) { return mj_least(acc, x); }
-  static T total(bool first, T total, T chunk) { return first ? chunk : mj_least(total, chunk); }
-};
 
 /* One output from n contiguous terms, term(i) the i-th. */
 template <class Rule, class T, class Term> T line(int64_t n, T, Term term) {
@@ -108,17 +86,17 @@ void reduce_by(int64_t function, int64_t outer, int64_t n, int64_t inner, const 
   T *to = static_cast<T *>(out);
   const auto term = [from](int64_t i, int64_t) { return from[i]; };
   switch (function) {
-    case 0: return reduce<Sum<T>>(outer, n, inner, to, term);
-    case 1: return reduce<Product<T>>(outer, n, inner, to, term);
-    case 2: return reduce<Largest<T>>(outer, n, inner, to, term);
-    default: return reduce<Smallest<T>>(outer, n, inner, to, term);
+    case 0: return reduce<mj_sum_rule<T>>(outer, n, inner, to, term);
+    case 1: return reduce<mj_product_rule<T>>(outer, n, inner, to, term);
+    case 2: return reduce<mj_largest_rule<T>>(outer, n, inner, to, term);
+    default: return reduce<mj_smallest_rule<T>>(outer, n, inner, to, term);
   }
 }
 
 template <class T>
 void squares(int64_t outer, int64_t n, int64_t inner, const void *x, const void *means, void *out) {
   const T *from = static_cast<const T *>(x), *mean = static_cast<const T *>(means);
-  reduce<Sum<T>>(outer, n, inner, static_cast<T *>(out),
+  reduce<mj_sum_rule<T>>(outer, n, inner, static_cast<T *>(out),
                  [=](int64_t i, int64_t o) { return mj_square_from(from[i], mean[o]); });
 }
 
@@ -153,7 +131,7 @@ void mj_reduce(int64_t function, int64_t type, int64_t outer, int64_t n, int64_t
 void mj_cumulate(int64_t function, int64_t type, int64_t outer, int64_t n, int64_t inner, const void *x, void *out) {
   const auto run = [=](auto as) {
     using T = decltype(as);
-    const auto body = function == 0 ? cumulate<Sum<T>, T> : cumulate<Product<T>, T>;
+    const auto body = function == 0 ? cumulate<mj_sum_rule<T>, T> : cumulate<mj_product_rule<T>, T>;
     body(outer, n, inner, static_cast<const T *>(x), static_cast<T *>(out));
   };
   if (type == 0) {

@@ -1,18 +1,16 @@
 """Elementwise functions of two arguments, signs and limits.
 
-Policy. As in majelpy.array.elementary: floats by bodies, integers by NumPy.
+Policy. As in majelpy.array.elementary: floats by bodies, integers by NumPy or CuPy.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from majelpy.array import dtypes
-from majelpy.array.array import Array, empty
-from majelpy.array.checks import broadcast, converted, numpy_errors, of_kind, operands
-from majelpy.array.elementary import NUMERIC, binary, moved
+from majelpy.array.array import Array
+from majelpy.array.checks import converted, of_kind
+from majelpy.array.elementary import NUMERIC, binary, unary
 
 
 def add(x1: Any, x2: Any, /) -> Array:
@@ -77,12 +75,12 @@ def logaddexp(x1: Any, x2: Any, /) -> Array:
 
 def negative(x: Any, /) -> Array:
     """Return -x."""
-    return moved("negative", x)
+    return unary("negative", x, NUMERIC)
 
 
 def positive(x: Any, /) -> Array:
     """Return x, copied."""
-    return moved("positive", x)
+    return of_kind("positive", x, NUMERIC).copy()
 
 
 def conj(x: Any, /) -> Array:
@@ -97,31 +95,22 @@ def real(x: Any, /) -> Array:
 
 def abs(x: Any, /) -> Array:
     """Return the magnitude of x."""
-    return moved("abs", x)
+    return unary("abs", x, NUMERIC)
 
 
 def sign(x: Any, /) -> Array:
     """Return -1, 0 or 1; NaN for NaN."""
-    return moved("sign", x)
+    return unary("sign", x, NUMERIC)
 
 
 def copysign(x1: Any, x2: Any, /) -> Array:
     """Return x1 with the sign of x2."""
-    return _exact("copysign", x1, x2)
+    return binary("copysign", x1, x2, dtypes.FLOATS)
 
 
 def nextafter(x1: Any, x2: Any, /) -> Array:
     """Return the number next to x1 on the way to x2."""
-    return _exact("nextafter", x1, x2)
-
-
-def _exact(name: str, x1: Any, x2: Any) -> Array:
-    """A function of two floats that has no rounding: NumPy's."""
-    a, b = operands(name, dtypes.FLOATS, x1, x2)
-    out = empty(broadcast(name, a.shape, b.shape), a.dtype)
-    with numpy_errors(name, a, b):
-        getattr(np, name)(a._view, b._view, out=out._view)
-    return out
+    return binary("nextafter", x1, x2, dtypes.FLOATS)
 
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Array:

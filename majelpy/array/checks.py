@@ -1,8 +1,8 @@
 """What the functions of the standard share: operands, axes, broadcasting, NumPy's errors.
 
 Policy. Every message names the operation, the values found and what is needed. An operand may be
-an array, a NumPy array or, beside one of these, a Python number. NumPy moves, compares and does
-integers; what it refuses becomes an error of majelpy.
+an array, a NumPy array or, beside one of these, a Python number; arrays of one operation lie on one
+place. NumPy (on a GPU CuPy) moves and does integers; what it refuses becomes an error of majelpy.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from majelpy.array import dtypes
-from majelpy.array.array import Array, convert_into, empty, store
+from majelpy.array.array import Array, convert_into, empty
+from majelpy.array.place import CPU, Place
 from majelpy.errors import DTypeError, RangeError, ShapeError
 
 Numbers = bool | int | float
@@ -50,10 +51,10 @@ def needs_kind(operation: str, dtype: np.dtype, kinds: Sequence[np.dtype]) -> No
 
 def converted(x: Array, dtype: np.dtype) -> Array:
     """Return ``x`` in that type, itself if it has it."""
-    return x if x.dtype == dtype else store(x._view, dtype)
+    return x if x.dtype == dtype else x._moved(x._view, dtype)
 
 
-def number(operation: str, value: Numbers, dtype: np.dtype) -> Array:
+def number(operation: str, value: Numbers, dtype: np.dtype, place: Place = CPU) -> Array:
     """Return a Python number as an array without axes."""
     dtypes.check_number(operation, value, dtype)
     new = empty((), dtype)
@@ -65,7 +66,7 @@ def number(operation: str, value: Numbers, dtype: np.dtype) -> Array:
         convert_into(wide, new)
     else:
         new._view[...] = value
-    return new
+    return new.to_device(place)
 
 
 def operands(operation: str, kinds: Sequence[np.dtype] | None, x1: Any, x2: Any) -> list[Array]:
@@ -82,13 +83,22 @@ def operands(operation: str, kinds: Sequence[np.dtype] | None, x1: Any, x2: Any)
     joint = dtypes.promote(operation, *found)
     if kinds is not None:
         needs_kind(operation, joint, kinds)
-    places = {str(a.place) for a in arrays if a is not None}
-    if len(places) > 1:
-        raise DTypeError(f"{operation}: arrays on {' and '.join(sorted(places))}; needs one place")
+    place = one_place(operation, *(a for a in arrays if a is not None))
     return [
-        number(operation, value, joint) if array is None else converted(array, joint)
+        number(operation, value, joint, place) if array is None else converted(array, joint)
         for value, array in zip(values, arrays, strict=True)
     ]
+
+
+def one_place(operation: str, *arrays: Array) -> Place:
+    """Return the place on which all the arrays lie."""
+    places = {str(array.place): array.place for array in arrays}
+    if len(places) > 1:
+        raise DTypeError(
+            f"{operation}: arrays on {' and '.join(sorted(places))}; needs one place "
+            "(to_device copies)"
+        )
+    return arrays[0].place
 
 
 def broadcast(operation: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:

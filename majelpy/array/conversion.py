@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import dtypes
-from majelpy.array.array import Array, on_place, store
+from majelpy.array import dtypes, launch
+from majelpy.array.array import Array, on_place
 from majelpy.array.checks import array_of
 from majelpy.array.place import CPU, Place
 
@@ -21,8 +21,10 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Place | str | No
     ends of the range, and NaN becomes 0. Integers wrap around. What is not 0 becomes True.
     """
     a, kind = array_of("astype", x), dtypes.dtype_of("astype", dtype)
-    on_place(device)
-    return a if a.dtype == kind and not copy else store(a._view, kind)
+    there = a if device is None else a.to_device(device)
+    if there.dtype == kind and (there is not a or not copy):
+        return there
+    return there._moved(there._view, kind)
 
 
 class Info:
@@ -55,8 +57,8 @@ class Info:
         return {dtypes.name_of(d): d for d in plain if dtypes.isdtype(d, wanted)}
 
     def devices(self) -> tuple[Place, ...]:
-        """Return the places."""
-        return (CPU,)
+        """Return the places: the CPU, and the GPUs that CuPy finds."""
+        return (CPU, *launch.gpus())
 
 
 def __array_namespace_info__() -> Info:

@@ -15,12 +15,17 @@ import numpy as np
 
 from majelpy.array import dtypes, launch
 from majelpy.array.array import Array, empty, on_place, store, zeros
-from majelpy.array.checks import Numbers, array_of, number, numpy_errors
-from majelpy.array.place import Place
+from majelpy.array.checks import Numbers, array_of, converted, number, one_place
+from majelpy.array.conversion import astype
+from majelpy.array.manipulation import broadcast_to
+from majelpy.array.place import CPU, Place
 from majelpy.errors import CopyError, DTypeError, ExchangeError, RangeError, ShapeError
 
 Device = Place | str | None
 Shape = int | Sequence[int]
+
+CUDA = 2
+"""What DLPack calls memory of a GPU (kDLCUDA)."""
 
 
 def asarray(
@@ -30,9 +35,12 @@ def asarray(
 
     Parameters
     ----------
-    obj : Array, NumPy array, Python number, nested sequence, buffer, or DLPack producer
+    obj : Array, NumPy array, Python number, nested sequence, buffer, DLPack producer, or array
+        with ``__cuda_array_interface__``
     dtype : optional
         Element type of the result.
+    device : optional
+        Place of the result; where nothing is said that of ``obj`` if it has one, else the CPU.
     copy : bool, optional
         Copy always (True) or never (False).
 
@@ -43,17 +51,21 @@ def asarray(
     CopyError
         If ``copy`` is False and memory would have to be copied.
     """
-    on_place(device)
     kind = None if dtype is None else dtypes.dtype_of("asarray", dtype)
     if isinstance(obj, Array):
-        same = kind is None or kind == obj.dtype
-        if same and not copy:
+        place = obj.place if device is None else on_place(device)
+        if (kind is None or kind == obj.dtype) and place == obj.place and not copy:
             return obj
         _may_copy(copy)
-        return store(obj._view, kind)
+        return astype(obj, obj.dtype if kind is None else kind, device=place)
     typed = isinstance(obj, np.ndarray | np.generic) or hasattr(obj, "__array_interface__")
-    if not typed and not isinstance(obj, Numbers | Sequence) and hasattr(obj, "__dlpack__"):
-        return asarray(from_dlpack(obj), kind, copy=copy)
+    foreign = not typed and not isinstance(obj, Numbers | Sequence)
+    if foreign and (hasattr(obj, "__dlpack__") or hasattr(obj, "__cuda_array_interface__")):
+        there = from_dlpack(obj) if hasattr(obj, "__dlpack__") else _from_cuda(obj)
+        return asarray(there, kind, device=device, copy=copy)
+    if on_place(device) != CPU:
+        _may_copy(copy)
+        return asarray(obj, kind).to_device(on_place(device))
     host = np.asarray(obj) if typed or _is_buffer(obj) else _from_python(obj, kind)
     host = host.astype(host.dtype.newbyteorder("=")) if not host.dtype.isnative else host
     found = dtypes.dtype_of("asarray", host.dtype)
@@ -95,7 +107,7 @@ def _from_python(data: Any, kind: np.dtype | None) -> np.ndarray:
 def _unwrapped(data: Any) -> tuple[Any, set[type]]:
     """Nested sequences with arrays as NumPy's, and the types of what is in them."""
     if isinstance(data, Array):
-        return data._view, {Array}
+        return data.numpy(), {Array}
     if isinstance(data, np.ndarray | np.generic | Numbers):
         return data, {type(data)}
     if isinstance(data, list | tuple | range):
@@ -116,16 +128,36 @@ def from_dlpack(x: Any, /, *, device: Device = None, copy: bool | None = None) -
     DTypeError
         If the producer has elements of an unsupported type.
     """
-    on_place(device)
     try:
-        host = np.from_dlpack(x)
+        kind, which = x.__dlpack_device__()
+        place = Place("gpu", int(which)) if int(kind) == CUDA else CPU
+        found = launch.mover(place).from_dlpack(x)
     except (BufferError, RuntimeError, TypeError, AttributeError) as error:
         raise ExchangeError(f"from_dlpack: {type(x).__name__}: {error}") from None
-    dtypes.dtype_of("from_dlpack", host.dtype)
-    fits = host.flags.c_contiguous and host.flags.writeable
+    there = _over(found, x, place, "from_dlpack", copy)
+    if device is None or on_place(device) == place:
+        return there
+    if copy is False:
+        raise CopyError(f"from_dlpack: memory on {place}; {on_place(device)} needs a copy")
+    return there.to_device(device)
+
+
+def _from_cuda(x: Any) -> Array:
+    """An array over the memory of a producer with ``__cuda_array_interface__``."""
+    found = launch.mover(Place("gpu", 0)).asarray(x)
+    return _over(found, x, Place("gpu", int(found.device.id)), "asarray", None)
+
+
+def _over(found: Any, owner: Any, place: Place, operation: str, copy: bool | None) -> Array:
+    """An array over what NumPy or CuPy made of another library's memory; a copy if need be."""
+    kind = dtypes.dtype_of(operation, found.dtype)
+    fits = found.flags.c_contiguous and (place != CPU or found.flags.writeable)
+    view = found if place == CPU else found.view(dtypes.moved_as(kind))
     if not fits and copy is False:
-        raise CopyError("from_dlpack: memory is not contiguous or not writable; needs a copy")
-    return store(host) if copy or not fits else Array(host, (host, x))
+        raise CopyError(f"{operation}: memory is not contiguous or not writable; needs a copy")
+    if copy or not fits:
+        return store(view, of=kind, place=place)
+    return Array(view, (found, owner), place, kind)
 
 
 def full(shape: Shape, fill_value: Numbers, *, dtype: Any = None, device: Device = None) -> Array:
@@ -134,42 +166,47 @@ def full(shape: Shape, fill_value: Numbers, *, dtype: Any = None, device: Device
     if type(fill_value) not in defaults:
         raise DTypeError(f"full: {fill_value!r} ({type(fill_value).__name__}); needs a number")
     new = empty(shape, defaults[type(fill_value)] if dtype is None else dtype, device)
-    if new.dtype in dtypes.STORAGE:
-        new._view[...] = store(number("full", fill_value, dtypes.float64)._view, new.dtype)._view
-    else:
-        new._view[...] = number("full", fill_value, new.dtype)._view
+    wide = dtypes.float64 if new.dtype in dtypes.STORAGE else new.dtype
+    value = converted(number("full", fill_value, wide), new.dtype)
+    new._view[...] = value.to_device(new.place)._view
     return new
+
+
+def _one(array: Array) -> Any:
+    """1, for assignment to views of that array."""
+    return store(np.asarray(1, np.uint8), array.dtype).to_device(array.place)._view
 
 
 def ones(shape: Shape, *, dtype: Any = None, device: Device = None) -> Array:
     """Return an array of ones."""
     new = empty(shape, dtype, device)
-    new._view[...] = store(np.asarray(1, np.uint8), new.dtype)._view
+    new._view[...] = _one(new)
     return new
 
 
 def empty_like(x: Any, /, *, dtype: Any = None, device: Device = None) -> Array:
-    """Return an uninitialised array of the shape and type of x."""
+    """Return an uninitialised array of the shape, type and place of x, where none is named."""
     a = array_of("empty_like", x)
-    return empty(a.shape, a.dtype if dtype is None else dtype, device)
+    return empty(a.shape, a.dtype if dtype is None else dtype, device or a.place)
 
 
 def zeros_like(x: Any, /, *, dtype: Any = None, device: Device = None) -> Array:
-    """Return zeros of the shape and type of x."""
+    """Return zeros of the shape, type and place of x."""
     a = array_of("zeros_like", x)
-    return zeros(a.shape, a.dtype if dtype is None else dtype, device)
+    return zeros(a.shape, a.dtype if dtype is None else dtype, device or a.place)
 
 
 def ones_like(x: Any, /, *, dtype: Any = None, device: Device = None) -> Array:
-    """Return ones of the shape and type of x."""
+    """Return ones of the shape, type and place of x."""
     a = array_of("ones_like", x)
-    return ones(a.shape, dtype=a.dtype if dtype is None else dtype, device=device)
+    return ones(a.shape, dtype=a.dtype if dtype is None else dtype, device=device or a.place)
 
 
 def full_like(x: Any, /, fill_value: Numbers, *, dtype: Any = None, device: Device = None) -> Array:
-    """Return one value in the shape and type of x."""
+    """Return one value in the shape, type and place of x."""
     a = array_of("full_like", x)
-    return full(a.shape, fill_value, dtype=a.dtype if dtype is None else dtype, device=device)
+    kind = a.dtype if dtype is None else dtype
+    return full(a.shape, fill_value, dtype=kind, device=device or a.place)
 
 
 def arange(
@@ -182,7 +219,7 @@ def arange(
     device: Device = None,
 ) -> Array:
     """Return start, start + step, ... before stop; int64 of integers, else float32."""
-    on_place(device)
+    place = on_place(device)
     first, last = (0, start) if stop is None else (start, stop)
     if step == 0:
         raise RangeError("arange: step is 0; needs another number")
@@ -195,9 +232,9 @@ def arange(
             dtypes.check_number("arange", end, kind)
         wrapped = np.uint64(first % (1 << 64)), np.uint64(step % (1 << 64))
         with np.errstate(over="ignore"):
-            values = np.arange(count, dtype=np.uint64) * wrapped[1] + wrapped[0]
-        return store(values, kind)
-    return _line(first, step, count, kind)
+            counted = launch.mover(place).arange(count, dtype=np.uint64)
+            return store(counted * wrapped[1] + wrapped[0], kind, place=place)
+    return _line(first, step, count, kind, place)
 
 
 def _ceil_div(a: Any, b: Any) -> int:
@@ -215,23 +252,25 @@ def linspace(
     endpoint: bool = True,
 ) -> Array:
     """Return ``num`` evenly spaced numbers from start to stop, float32 if not said otherwise."""
-    on_place(device)
+    place = on_place(device)
     if num < 0:
         raise ShapeError(f"linspace: num is {num}; needs 0 or more")
     kind = dtypes.float32 if dtype is None else dtypes.dtype_of("linspace", dtype)
     parts = num - 1 if endpoint else num
-    new = _line(start, (stop - start) / parts if parts > 0 else 0.0, num, kind)
+    new = _line(start, (stop - start) / parts if parts > 0 else 0.0, num, kind, place)
     if endpoint and num > 1:
-        new._view[-1] = store(number("linspace", float(stop), dtypes.float64)._view, kind)._view
+        last = number("linspace", float(stop), dtypes.float64)
+        new._view[-1:] = converted(last, kind).to_device(place)._view
     return new
 
 
-def _line(start: float, step: float, count: int, kind: np.dtype) -> Array:
+def _line(start: float, step: float, count: int, kind: np.dtype, place: Place) -> Array:
     """start + i * step for i below count: one product, one sum, one conversion, each rounded."""
-    values = store(np.arange(count, dtype=np.float64))
+    counted = launch.mover(place).arange(count, dtype=np.uint64)
+    values = store(counted, dtypes.float64, place=place)
     for name, operand in (("multiply", step), ("add", start)):
-        launch.binary(name, values, store(np.asarray(float(operand))), values)
-    return store(values._view, kind)
+        launch.binary(name, values, number(name, float(operand), dtypes.float64, place), values)
+    return converted(values, kind)
 
 
 def eye(
@@ -245,8 +284,10 @@ def eye(
 ) -> Array:
     """Return a matrix with ones on the k-th diagonal."""
     new = zeros((n_rows, n_rows if n_cols is None else n_cols), dtype, device)
-    rows = np.arange(max(0, -k), min(new.shape[0], max(0, new.shape[1] - k)))
-    new._view[rows, rows + k] = store(np.asarray(1, np.uint8), new.dtype)._view
+    rows, columns = new.shape
+    count = max(0, min(rows, columns - k) - max(0, -k))
+    first = k if k >= 0 else -k * columns
+    new._view.reshape(-1)[first : first + count * (columns + 1) : columns + 1] = _one(new)
     return new
 
 
@@ -264,11 +305,11 @@ def _triangle(name: str, x: Any, k: int) -> Array:
     a = array_of(name, x)
     if a.ndim < 2:
         raise ShapeError(f"{name}: shape {a.shape}; needs 2 axes or more")
-    rows, columns = np.ogrid[: a.shape[-2], : a.shape[-1]]
-    new = zeros(a.shape, a.dtype)
-    np.copyto(
-        new._view, a._view, where=columns - rows <= k if name == "tril" else columns - rows >= k
-    )
+    on = launch.mover(a.place)
+    apart = on.arange(a.shape[-1]) - on.arange(a.shape[-2])[:, None]
+    new = zeros(a.shape, a.dtype, a.place)
+    kept = on.broadcast_to(apart <= k if name == "tril" else apart >= k, a.shape)
+    on.copyto(new._view, a._view, where=kept)
     return new
 
 
@@ -279,6 +320,13 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> tuple[Array, ...]:
         raise ShapeError(f"meshgrid: indexing {indexing!r}; needs 'xy' or 'ij'")
     if len({v.dtype for v in vectors}) > 1:
         raise DTypeError(f"meshgrid: types {', '.join(str(v.dtype) for v in vectors)} differ")
-    with numpy_errors("meshgrid", *vectors):
-        found = np.meshgrid(*(v._view for v in vectors), indexing=indexing)  # type: ignore[call-overload]
-    return tuple(store(grid) for grid in found)
+    if vectors:
+        one_place("meshgrid", *vectors)
+    order = list(range(len(vectors)))
+    if indexing == "xy":
+        order[:2] = order[:2][::-1]
+    sizes = tuple(vectors[i].size for i in order)
+    return tuple(
+        broadcast_to(v.reshape(*(v.size if j == i else 1 for j in order)), sizes)
+        for i, v in enumerate(vectors)
+    )

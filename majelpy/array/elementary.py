@@ -1,8 +1,8 @@
 """Elementwise functions of one argument, and what all elementwise functions share.
 
 Policy. Floats go through the bodies of kernels/standard*.h, whose errors in ulp stand there;
-float32 results of elementary functions are float64 ones rounded. Integers are NumPy's: they
-wrap around. An operand may be a Python number where another one is an array.
+float32 results of elementary functions are float64 ones rounded. Integers are NumPy's, on a GPU
+CuPy's: they wrap around. An operand may be a Python number where another one is an array.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from majelpy.array import dtypes, launch
 from majelpy.array.array import Array, empty
 from majelpy.array.checks import broadcast, numpy_errors, of_kind, operands
+from majelpy.errors import RangeError
 
 NUMERIC = dtypes.FLOATS + dtypes.INTEGERS
 
@@ -24,7 +25,9 @@ def unary(name: str, x: Any, kinds: tuple[np.dtype, ...] = dtypes.FLOATS) -> Arr
     if a.dtype in dtypes.FLOATS:
         launch.unary(name, a, out)
     elif name == "square":
-        np.multiply(a._view, a._view, out=out._view)
+        launch.mover(a.place).multiply(a._view, a._view, out=out._view)
+    elif name in ("negative", "abs", "sign"):
+        getattr(launch.mover(a.place), name)(a._view, out=out._view)
     else:
         out._view[...] = a._view  # an integer is rounded already
     return out
@@ -34,27 +37,21 @@ def binary(name: str, x1: Any, x2: Any, kinds: tuple[np.dtype, ...] = NUMERIC) -
     a, b = operands(name, kinds, x1, x2)
     out = empty(broadcast(name, a.shape, b.shape), a.dtype, a.place)
     if a.dtype in dtypes.FLOATS:
-        launch.binary(name, _spread(a, out), _spread(b, out), out)
-    else:
-        with numpy_errors(name, a, b):
-            getattr(np, "power" if name == "pow" else name)(a._view, b._view, out=out._view)
+        launch.binary(name, spread(a, out), spread(b, out), out)
+        return out
+    if name == "pow" and out.size and b.dtype in dtypes.SIGNED and (b._view < 0).any():
+        raise RangeError("pow: an integer has an exponent below 0; needs 0 or more, or floats")
+    with numpy_errors(name, a, b):
+        function = getattr(launch.mover(a.place), "power" if name == "pow" else name)
+        function(a._view, b._view, out=out._view)
     return out
 
 
-def _spread(x: Array, out: Array) -> Array:
+def spread(x: Array, out: Array) -> Array:
     """The elements of x for those of out; a single element stays one."""
     if x.shape == out.shape or x.size == 1:
         return x
     return x._moved(launch.mover(x.place).broadcast_to(x._view, out.shape))
-
-
-def moved(name: str, x: Any, kinds: tuple[np.dtype, ...] = NUMERIC) -> Array:
-    """A function that has no rounding: NumPy's."""
-    a = of_kind(name, x, kinds)
-    out = empty(a.shape, a.dtype, a.place)
-    with numpy_errors(name, a):
-        getattr(np, name)(a._view, out=out._view)
-    return out
 
 
 def acos(x: Any, /) -> Array:

@@ -1,7 +1,8 @@
 """Reading and writing of elements: integers, slices, None, Ellipsis, arrays of integers, masks.
 
-Policy. An index moves bytes, so NumPy does it. A mask stands alone or last in its key, as NumPy
-allows; integer arrays may be mixed with the rest.
+Policy. An index moves bytes, so NumPy does it, and CuPy on a GPU, where arrays in a key must lie on
+the array's place. A mask stands alone or last in its key, as NumPy allows; integer arrays may be
+mixed with the rest.
 """
 
 from __future__ import annotations
@@ -10,21 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import dtypes
-from majelpy.array.array import Array, store
-from majelpy.array.checks import array_of, axis_of, number, numpy_errors
-from majelpy.errors import DTypeError, ShapeError
+from majelpy.array import dtypes, launch
+from majelpy.array.array import Array
+from majelpy.array.checks import array_of, axis_of, number, numpy_errors, one_place
+from majelpy.array.place import CPU
+from majelpy.errors import DTypeError, RangeError, ShapeError
 
 
-def _plain(part: Any) -> Any:
-    """A part of a key as NumPy takes it."""
+def _plain(x: Array, part: Any) -> Any:
+    """A part of a key of x as NumPy or CuPy takes it."""
     if isinstance(part, Array | np.ndarray | np.generic):
-        host = array_of("index", part)._view
-        if host.dtype not in (*dtypes.INTEGERS, dtypes.bool):
+        found = array_of("index", part)
+        if found.dtype not in (*dtypes.INTEGERS, dtypes.bool):
             raise DTypeError(
-                f"index: array of {dtypes.name_of(host.dtype)}; needs integers or bool"
+                f"index: array of {dtypes.name_of(found.dtype)}; needs integers or bool"
             )
-        return host if host.ndim or host.dtype == dtypes.bool else int(host)
+        if found.ndim == 0:
+            return found.to_device(CPU)._view.item()
+        one_place("index", x, found)
+        return found._view
     if isinstance(part, slice):
         return slice(
             *(None if v is None else _integer(v) for v in (part.start, part.stop, part.step))
@@ -41,10 +46,40 @@ def _integer(value: Any) -> int:
         raise DTypeError(f"index: {value!r} ({type(value).__name__}); needs an integer") from None
 
 
-def _key(key: Any) -> tuple[tuple[Any, ...], bool]:
-    """The key for NumPy, and whether it selects without arrays."""
-    parts = tuple(_plain(part) for part in (key if isinstance(key, tuple) else (key,)))
-    return parts, not any(isinstance(part, np.ndarray | bool) for part in parts)
+def _key(x: Array, key: Any) -> tuple[tuple[Any, ...], bool, bool]:
+    """The key of x for NumPy or CuPy, whether it has arrays, and whether some are of integers."""
+    parts = tuple(_plain(x, part) for part in (key if isinstance(key, tuple) else (key,)))
+    found = [part for part in parts if hasattr(part, "dtype")]
+    integers = any(part.dtype != dtypes.bool for part in found)
+    arrays = bool(found) or any(isinstance(part, bool) for part in parts)
+    return (parts if x.place == CPU else _bounded(x, parts)), arrays, integers
+
+
+def _bounded(x: Array, parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A key for CuPy, which wraps indices around: masks as indices, and each index in its axis."""
+    taken = [
+        0
+        if part is None or part is Ellipsis or isinstance(part, bool)
+        else part.ndim
+        if hasattr(part, "dtype") and part.dtype == dtypes.bool
+        else 1
+        for part in parts
+    ]
+    if sum(taken) > x.ndim:
+        raise RangeError(f"index: {sum(taken)} indices of an array of shape {x.shape}")
+    on, axis, plain = launch.mover(x.place), 0, list[Any]()
+    for part, count in zip(parts, taken, strict=True):
+        if not hasattr(part, "dtype"):
+            plain.append(part)
+        elif part.dtype != dtypes.bool:
+            _needs_range("index", part, x.shape[axis])
+            plain.append(part)
+        elif tuple(part.shape) != x.shape[axis : axis + count]:
+            raise RangeError(f"index: mask of shape {tuple(part.shape)} of an array {x.shape}")
+        else:
+            plain += on.nonzero(part)
+        axis += x.ndim - sum(taken) if part is Ellipsis else count
+    return tuple(plain)
 
 
 def get(x: Array, key: Any) -> Array:
@@ -55,14 +90,14 @@ def get(x: Array, key: Any) -> Array:
     RangeError
         If an index is out of range or if there are more of them than axes.
     DTypeError
-        If a part of the key is none of the above.
+        If a part of the key is none of the above, or lies on another place.
     """
-    parts, basic = _key(key)
-    if basic and Ellipsis not in parts:
+    parts, arrays, _ = _key(x, key)
+    if not arrays and Ellipsis not in parts:
         parts = (*parts, Ellipsis)  # so that NumPy gives a view even of a single element
     with numpy_errors("index", x):
         found = x._view[parts]
-    if basic and found.flags.c_contiguous:
+    if not arrays and found.flags.c_contiguous:
         return x._part(found)
     return x._moved(found)
 
@@ -70,22 +105,42 @@ def get(x: Array, key: Any) -> Array:
 def put(x: Array, key: Any, value: Any) -> None:
     """Let the elements that ``key`` selects become ``value``, broadcast and in the array's type.
 
+    Where integer arrays name an element twice, the last value stays.
+
     Raises
     ------
     DTypeError
-        If the value's type does not promote to the array's.
+        If the value's type does not promote to the array's, or if it lies on another place.
     """
-    parts, _ = _key(key)
+    parts, _, integers = _key(x, key)
     if type(value) in (bool, int, float):
-        source = number("setitem", value, x.dtype)._view
+        source = number("setitem", value, x.dtype, x.place)._view
     else:
         array = array_of("setitem", value)
+        one_place("setitem", x, array)
         if array.dtype != x.dtype and not dtypes.can_cast(array.dtype, x.dtype):
             names = dtypes.name_of(array.dtype), dtypes.name_of(x.dtype)
             raise DTypeError(f"setitem: {names[0]} into {names[1]}; convert it with astype")
-        source = store(array._view, x.dtype)._view
+        source = array._moved(array._view, x.dtype)._view
     with numpy_errors("setitem", x):
-        x._view[parts] = source
+        if x.place == CPU or not integers or source.size == 1:
+            x._view[parts] = source
+        else:
+            _put_last(x, parts, source)
+
+
+def _put_last(x: Array, parts: tuple[Any, ...], source: Any) -> None:
+    """Put on a GPU, where of two values for one element any may win: only the last is put."""
+    on = launch.mover(x.place)
+    selected = on.arange(x.size).reshape(x.shape)[parts]
+    kept = source.reshape(source.shape[max(0, source.ndim - selected.ndim) :])
+    values = on.broadcast_to(kept, selected.shape).reshape(-1)
+    at = selected.reshape(-1)
+    order = on.argsort(at, kind="stable")
+    last = on.ones(at.size, dtypes.bool)
+    last[:-1] = at[order[1:]] != at[order[:-1]]
+    chosen = order[last]
+    x._view.reshape(-1)[at[chosen]] = values[chosen]
 
 
 def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Array:
@@ -100,23 +155,39 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Array:
     if axis is None and a.ndim != 1:
         raise ShapeError(f"take: shape {a.shape}; needs an axis unless there is exactly one")
     where = axis_of("take", 0 if axis is None else axis, a.ndim)
-    _needs_integers("take", at)
+    view = _indices("take", a, at, where)
     with numpy_errors("take", a, at):
-        return store(np.take(a._view, at._view, axis=where))
+        return a._moved(launch.mover(a.place).take(a._view, view, axis=where))
 
 
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Array:
     """Return, for each line along the axis, its elements at that line's indices."""
     a, at = array_of("take_along_axis", x), array_of("take_along_axis", indices)
     where = axis_of("take_along_axis", axis, a.ndim)
-    _needs_integers("take_along_axis", at)
     if at.ndim != a.ndim:
         raise ShapeError(f"take_along_axis: shapes {a.shape} and {at.shape} differ in their axes")
+    view = _indices("take_along_axis", a, at, where)
     with numpy_errors("take_along_axis", a, at):
-        return store(np.take_along_axis(a._view, at._view.astype(np.int64), axis=where))
+        return a._moved(launch.mover(a.place).take_along_axis(a._view, view, axis=where))
 
 
-def _needs_integers(operation: str, indices: Array) -> None:
+def _indices(operation: str, x: Array, indices: Array, axis: int) -> Any:
+    """Indices along an axis of x as NumPy or CuPy takes them."""
     if indices.dtype not in dtypes.INTEGERS:
         name = dtypes.name_of(indices.dtype)
         raise DTypeError(f"{operation}: indices of {name}; needs integers")
+    launch.mover(one_place(operation, x, indices))
+    if x.place != CPU:
+        _needs_range(operation, indices._view, x.shape[axis])
+    return indices._view.astype(np.int64)
+
+
+def _needs_range(operation: str, indices: Any, size: int) -> None:
+    """Refuse indices out of range, which CuPy would wrap around."""
+    if indices.size:
+        least, most = int(indices.min()), int(indices.max())
+        if least < -size or most >= size:
+            found = least if least < -size else most
+            raise RangeError(
+                f"{operation}: index {found} is out of bounds of an axis of size {size}"
+            )

@@ -1,7 +1,7 @@
 """Kernels of the array library, and what runs and moves on a place.
 
-Policy. The order of names is that of the tables in kernels/cpu/standard.cpp. Operands and results
-are arrays on one place; kernels get their addresses. Bodies: kernels/standard*.h.
+Policy. Operands and results are arrays on one place; kernels get their addresses, and the numbers
+of functions and types (majelpy.array.numbering). Bodies: kernels/standard*.h.
 """
 
 from __future__ import annotations
@@ -12,26 +12,11 @@ import numpy as np
 
 from majelpy import native
 from majelpy.array import dtypes
+from majelpy.array.numbering import BINARY, CLASSES, COMPARISONS, REDUCTIONS, TYPES, UNARY
 from majelpy.array.place import CPU, Place
 
 if TYPE_CHECKING:
     from majelpy.array.array import Array
-
-UNARY = (
-    *("acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "exp"),
-    *("expm1", "floor", "log", "log1p", "log2", "log10", "round", "sin", "sinh", "tan"),
-    *("tanh", "trunc", "sqrt", "square", "reciprocal"),
-)
-BINARY = (
-    *("add", "subtract", "multiply", "divide", "floor_divide", "remainder", "maximum", "minimum"),
-    *("atan2", "hypot", "logaddexp", "pow"),
-)
-REDUCTIONS = ("sum", "prod", "max", "min")
-TYPES = (
-    *(dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16),
-    *(dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64),
-    *(dtypes.uint8, dtypes.uint16, dtypes.uint32, dtypes.uint64),
-)
 
 
 def device(place: Place) -> Any:
@@ -55,6 +40,13 @@ def mover(place: Place) -> Any:
     return np if place == CPU else device(place).mover
 
 
+def gpus() -> tuple[Place, ...]:
+    """Return the GPUs of this machine; none where CuPy is missing or finds none."""
+    from majelpy.gpu import device as gpu
+
+    return gpu.places()
+
+
 def unary(name: str, x: Array, out: Array) -> None:
     """Let out = name(x)."""
     kernel = library(out.place).mj_unary
@@ -68,6 +60,26 @@ def binary(name: str, a: Array, b: Array, out: Array) -> None:
     library(out.place).mj_binary(
         function, kind, out.size, a.pointer, a_step, b.pointer, b_step, out.pointer
     )
+
+
+def compare(name: str, a: Array, b: Array, out: Array) -> None:
+    """Let out = name(a, b), of bool; a and b have as many elements as out, or one."""
+    function, kind = COMPARISONS.index(name), TYPES.index(a.dtype)
+    a_step, b_step = int(a.size == out.size), int(b.size == out.size)
+    library(out.place).mj_compare(
+        function, kind, out.size, a.pointer, a_step, b.pointer, b_step, out.pointer
+    )
+
+
+def classify(name: str, x: Array, out: Array) -> None:
+    """Let out = name(x), of bool."""
+    function, kind = CLASSES.index(name), TYPES.index(x.dtype)
+    library(out.place).mj_classify(function, kind, x.size, x.pointer, out.pointer)
+
+
+def order_key(x: Array, out: Array) -> None:
+    """Let out = unsigned integers in whose order the elements of x are sorted, NaN last."""
+    library(out.place).mj_order_key(TYPES.index(x.dtype), x.size, x.pointer, out.pointer)
 
 
 def cast(x: Array, out: Array) -> None:

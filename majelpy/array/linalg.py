@@ -2,7 +2,7 @@
 
 Policy. Each element is a canonical sum of products (kernels/mj_sum.h): float32 by fused
 multiply-add through the matrix product of training, float64 with each product rounded. Integers
-are NumPy's and wrap around. A row has the same bits alone or in a batch.
+are NumPy's or CuPy's and wrap around. A row has the same bits alone or in a batch.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from majelpy.array.array import Array, empty
 from majelpy.array.checks import axis_of, broadcast, operands
 from majelpy.array.elementary import NUMERIC
 from majelpy.array.manipulation import permute_dims, reshape
+from majelpy.array.place import CPU
 from majelpy.errors import ShapeError
 
 
@@ -42,8 +43,12 @@ def matmul(x1: Any, x2: Any, /) -> Array:
     out = empty((*batch, m, n), a.dtype, a.place)
     if a.dtype in dtypes.FLOATS:
         _products(left, right, out)
-    else:
+    elif a.place == CPU:
         np.matmul(left._view, right._view, out=out._view)
+    else:  # CuPy's matmul needs cuBLAS
+        out._view[...] = 0
+        for i in range(k):
+            out._view[...] += left._view[..., i, None] * right._view[..., i, None, :]
     dropped = (*(() if a.ndim == 1 else (m,)), *(() if b.ndim == 1 else (n,)))
     return out.reshape(*batch, *dropped)
 
@@ -94,7 +99,7 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
         rows = math.prod(shape[:-1]), shape[-1]
         launch.dot_rows(x.reshape(*rows), y.reshape(*rows), out)
     else:
-        on.sum(x._view * y._view, axis=-1, dtype=a.dtype, out=out._view)
+        out._view[...] = on.sum(x._view * y._view, axis=-1, dtype=a.dtype)
     return out
 
 

@@ -1,7 +1,8 @@
-"""Elementwise comparisons, logic and bits: no rounding, so NumPy does them.
+"""Elementwise comparisons, logic and bits.
 
-Policy. Comparisons give bool. Shifts by the width or more give 0, or -1 for a negative number
-shifted right.
+Policy. Comparisons give bool. Floats are compared and classified by bodies, integers and booleans
+by NumPy or CuPy. Shifts by the width or more, or by a negative count, give 0, or -1 for a negative
+number shifted right.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import dtypes
+from majelpy.array import dtypes, launch
 from majelpy.array.array import Array, empty
-from majelpy.array.checks import broadcast, numpy_errors, of_kind, operands
-from majelpy.array.elementary import NUMERIC
+from majelpy.array.checks import broadcast, of_kind, operands
+from majelpy.array.elementary import NUMERIC, spread
 
 BOOL = (dtypes.bool,)
 BITS = (dtypes.bool, *dtypes.INTEGERS)
@@ -21,25 +22,40 @@ BITS = (dtypes.bool, *dtypes.INTEGERS)
 
 def _compare(name: str, x1: Any, x2: Any, kinds: tuple[np.dtype, ...] = NUMERIC) -> Array:
     a, b = operands(name, kinds, x1, x2)
-    out = empty(broadcast(name, a.shape, b.shape), dtypes.bool)
-    with numpy_errors(name, a, b):
-        getattr(np, name)(a._view, b._view, out=out._view)
+    out = empty(broadcast(name, a.shape, b.shape), dtypes.bool, a.place)
+    if a.dtype in dtypes.FLOATS:
+        launch.compare(name, spread(a, out), spread(b, out), out)
+    else:
+        getattr(launch.mover(a.place), name)(a._view, b._view, out=out._view)
     return out
 
 
-def _bits(name: str, x1: Any, x2: Any, kinds: tuple[np.dtype, ...] = BITS) -> Array:
-    a, b = operands(f"bitwise_{name}", kinds, x1, x2)
-    out = empty(broadcast(f"bitwise_{name}", a.shape, b.shape), a.dtype)
-    with numpy_errors(f"bitwise_{name}", a, b):
-        getattr(np, f"bitwise_{name}" if kinds is BITS else name)(a._view, b._view, out=out._view)
+def _bits(name: str, x1: Any, x2: Any) -> Array:
+    a, b = operands(name, BITS, x1, x2)
+    out = empty(broadcast(name, a.shape, b.shape), a.dtype, a.place)
+    getattr(launch.mover(a.place), name)(a._view, b._view, out=out._view)
     return out
 
 
-def _test(name: str, x: Any, kinds: tuple[np.dtype, ...] = NUMERIC) -> Array:
+def _shift(name: str, x1: Any, x2: Any) -> Array:
+    a, b = operands(f"bitwise_{name}", dtypes.INTEGERS, x1, x2)
+    out = empty(broadcast(f"bitwise_{name}", a.shape, b.shape), a.dtype, a.place)
+    on, last = launch.mover(a.place), 8 * a.dtype.itemsize - 1
+    count = b._view.view(dtypes.word_of(b.dtype))  # a negative count is a large one
+    # C++, which CuPy hands its operands to, leaves larger shifts open.
+    getattr(on, name)(a._view, on.minimum(count, last).view(b.dtype), out=out._view)
+    if name == "left_shift" or a.dtype in dtypes.UNSIGNED:
+        on.multiply(out._view, count <= last, out=out._view)
+    return out
+
+
+def _class(name: str, x: Any, kinds: tuple[np.dtype, ...] = NUMERIC) -> Array:
     a = of_kind(name, x, kinds)
-    out = empty(a.shape, dtypes.bool)
-    with numpy_errors(name, a):
-        getattr(np, name)(a._view, out=out._view)
+    out = empty(a.shape, dtypes.bool, a.place)
+    if a.dtype in dtypes.FLOATS:
+        launch.classify(name, a, out)
+    else:
+        out._view[...] = name == "isfinite"
     return out
 
 
@@ -90,57 +106,60 @@ def logical_xor(x1: Any, x2: Any, /) -> Array:
 
 def bitwise_and(x1: Any, x2: Any, /) -> Array:
     """Return x1 & x2."""
-    return _bits("and", x1, x2)
+    return _bits("bitwise_and", x1, x2)
 
 
 def bitwise_or(x1: Any, x2: Any, /) -> Array:
     """Return x1 | x2."""
-    return _bits("or", x1, x2)
+    return _bits("bitwise_or", x1, x2)
 
 
 def bitwise_xor(x1: Any, x2: Any, /) -> Array:
     """Return x1 ^ x2."""
-    return _bits("xor", x1, x2)
+    return _bits("bitwise_xor", x1, x2)
 
 
 def bitwise_left_shift(x1: Any, x2: Any, /) -> Array:
     """Return x1 << x2."""
-    return _bits("left_shift", x1, x2, dtypes.INTEGERS)
+    return _shift("left_shift", x1, x2)
 
 
 def bitwise_right_shift(x1: Any, x2: Any, /) -> Array:
     """Return x1 >> x2, the sign kept."""
-    return _bits("right_shift", x1, x2, dtypes.INTEGERS)
+    return _shift("right_shift", x1, x2)
 
 
 def logical_not(x: Any, /) -> Array:
     """Return not x."""
-    return _test("logical_not", x, BOOL)
+    a = of_kind("logical_not", x, BOOL)
+    out = empty(a.shape, a.dtype, a.place)
+    launch.mover(a.place).logical_not(a._view, out=out._view)
+    return out
 
 
 def isfinite(x: Any, /) -> Array:
     """Return whether x is neither infinite nor NaN."""
-    return _test("isfinite", x)
+    return _class("isfinite", x)
 
 
 def isinf(x: Any, /) -> Array:
     """Return whether x is infinite."""
-    return _test("isinf", x)
+    return _class("isinf", x)
 
 
 def isnan(x: Any, /) -> Array:
     """Return whether x is NaN."""
-    return _test("isnan", x)
+    return _class("isnan", x)
 
 
 def signbit(x: Any, /) -> Array:
     """Return whether the sign bit of x is set."""
-    return _test("signbit", x, dtypes.FLOATS)
+    return _class("signbit", x, dtypes.FLOATS)
 
 
 def bitwise_invert(x: Any, /) -> Array:
     """Return ~x."""
     a = of_kind("bitwise_invert", x, BITS)
-    out = empty(a.shape, a.dtype)
-    np.invert(a._view, out=out._view)
+    out = empty(a.shape, a.dtype, a.place)
+    launch.mover(a.place).invert(a._view, out=out._view)
     return out

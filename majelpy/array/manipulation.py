@@ -1,7 +1,7 @@
 """Shapes and places of elements: nothing here calculates.
 
-Policy. NumPy moves the bytes. `reshape`, `expand_dims` and `squeeze` give views; whatever would not
-be contiguous is a copy in the pool.
+Policy. NumPy, on a GPU CuPy, moves the bytes. `reshape`, `expand_dims` and `squeeze` give views;
+whatever would not be contiguous is a copy in the pool.
 """
 
 from __future__ import annotations
@@ -12,9 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import dtypes
+from majelpy.array import dtypes, launch
 from majelpy.array.array import Array, empty, store
-from majelpy.array.checks import array_of, axes_of, axis_of, broadcast, converted, numpy_errors
+from majelpy.array.checks import (
+    array_of,
+    axes_of,
+    axis_of,
+    broadcast,
+    converted,
+    numpy_errors,
+    one_place,
+)
+from majelpy.array.place import CPU
 from majelpy.errors import DTypeError, RangeError, ShapeError
 
 
@@ -30,7 +39,7 @@ def broadcast_to(x: Any, /, shape: tuple[int, ...]) -> Array:
     a = array_of("broadcast_to", x)
     if broadcast("broadcast_to", a.shape, tuple(shape)) != tuple(shape):
         raise ShapeError(f"broadcast_to: shape {a.shape} does not broadcast to {shape}")
-    return store(np.broadcast_to(a._view, shape))
+    return a._moved(launch.mover(a.place).broadcast_to(a._view, tuple(shape)))
 
 
 def broadcast_arrays(*arrays: Any) -> tuple[Array, ...]:
@@ -52,8 +61,8 @@ def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Array:
         raise ShapeError(f"concat: shapes {shapes} differ beside axis {at}")
     shape = list(parts[0].shape)
     shape[at] = sum(a.shape[at] for a in parts)
-    out = empty(tuple(shape), parts[0].dtype)
-    np.concatenate([a._view for a in parts], axis=at, out=out._view)
+    out = empty(tuple(shape), parts[0].dtype, parts[0].place)
+    launch.mover(out.place).concatenate([a._view for a in parts], axis=at, out=out._view)
     return out
 
 
@@ -71,6 +80,7 @@ def _together(operation: str, arrays: Sequence[Any]) -> list[Array]:
     found = [array_of(operation, a) for a in arrays]
     if not found:
         raise ShapeError(f"{operation}: no arrays; needs at least one")
+    one_place(operation, *found)
     joint = dtypes.promote(operation, *(a.dtype for a in found))
     return [converted(a, joint) for a in found]
 
@@ -78,8 +88,8 @@ def _together(operation: str, arrays: Sequence[Any]) -> list[Array]:
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
     """Return the arrays that lie along an axis."""
     a = array_of("unstack", x)
-    rows = np.moveaxis(a._view, axis_of("unstack", axis, a.ndim), 0)
-    return tuple(store(row) for row in rows)
+    rows = launch.mover(a.place).moveaxis(a._view, axis_of("unstack", axis, a.ndim), 0)
+    return tuple(a._moved(rows[i, ...]) for i in range(len(rows)))
 
 
 def expand_dims(x: Any, /, axis: int | tuple[int, ...] = 0) -> Array:
@@ -118,7 +128,7 @@ def permute_dims(x: Any, /, axes: tuple[int, ...]) -> Array:
     order = [axis_of("permute_dims", axis, a.ndim) for axis in axes]
     if sorted(order) != list(range(a.ndim)):
         raise ShapeError(f"permute_dims: axes {axes}; needs each of {a.ndim} axes once")
-    return store(np.transpose(a._view, order))
+    return a._moved(launch.mover(a.place).transpose(a._view, order))
 
 
 def matrix_transpose(x: Any, /) -> Array:
@@ -134,13 +144,13 @@ def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int
         axes_of("moveaxis", axes, a.ndim)
     if len(pairs[0]) != len(pairs[1]):
         raise ShapeError(f"moveaxis: {len(pairs[0])} axes to {len(pairs[1])} places")
-    return store(np.moveaxis(a._view, pairs[0], pairs[1]))
+    return a._moved(launch.mover(a.place).moveaxis(a._view, pairs[0], pairs[1]))
 
 
 def flip(x: Any, /, *, axis: int | tuple[int, ...] | None = None) -> Array:
     """Return the elements in reverse order along axes."""
     a = array_of("flip", x)
-    return store(np.flip(a._view, axes_of("flip", axis, a.ndim)))
+    return a._moved(launch.mover(a.place).flip(a._view, axes_of("flip", axis, a.ndim)))
 
 
 def roll(
@@ -151,24 +161,32 @@ def roll(
     for one in axis if isinstance(axis, tuple) else () if axis is None else (axis,):
         axis_of("roll", one, a.ndim)
     with numpy_errors("roll", a):
-        return store(np.roll(a._view, shift, axis))
+        return a._moved(launch.mover(a.place).roll(a._view, shift, axis))
 
 
 def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Array:
     """Return each element ``repeats`` times, along an axis or of the flattened array."""
     a = array_of("repeat", x)
-    times = repeats if isinstance(repeats, int) else array_of("repeat", repeats)._view
     at = None if axis is None else axis_of("repeat", axis, a.ndim)
-    if not isinstance(times, int) and times.dtype not in dtypes.INTEGERS:
-        raise DTypeError(f"repeat: repeats of {times.dtype}; needs integers")
+    times: Any = repeats
+    if not isinstance(repeats, int):
+        given = array_of("repeat", repeats)
+        one_place("repeat", a, given)
+        if given.dtype not in dtypes.INTEGERS:
+            raise DTypeError(f"repeat: repeats of {dtypes.name_of(given.dtype)}; needs integers")
+        times = given.to_device(CPU)._view  # the result's shape depends on them
     if np.any(np.less(times, 0)):
         raise RangeError("repeat: repeats below 0; needs 0 or more")
     with numpy_errors("repeat", a):
-        return store(np.repeat(a._view, times, at))
+        if a.place == CPU or isinstance(times, int):
+            return a._moved(launch.mover(a.place).repeat(a._view, times, at))
+        rows = np.repeat(np.arange(a.size if at is None else a.shape[at]), times)
+        places = store(rows).to_device(a.place)
+        return a._moved(launch.mover(a.place).take(a._view, places._view, axis=at))
 
 
 def tile(x: Any, repetitions: tuple[int, ...], /) -> Array:
     """Return the array laid side by side, so often along each axis."""
     a = array_of("tile", x)
     with numpy_errors("tile", a):
-        return store(np.tile(a._view, repetitions))
+        return a._moved(launch.mover(a.place).tile(a._view, repetitions))

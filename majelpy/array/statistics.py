@@ -2,21 +2,21 @@
 
 Policy. Sums and products of floats are canonical (kernels/mj_sum.h) over the reduced axes in
 row-major order; the reduced type is that of the array, so float32 sums are float32 sums.
-Integers and booleans are NumPy's: sums of integers are int64 or uint64 and wrap around. A kernel
-reduces the middle axis of (outer, n, inner); axes that do not lie together are moved to the end.
+Integers and booleans are NumPy's or CuPy's: sums of integers are int64 or uint64 and wrap around.
+A kernel reduces the middle axis of (outer, n, inner); axes that do not lie together are moved to
+the end.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from majelpy.array import dtypes, launch
 from majelpy.array.arithmetic import divide, subtract
-from majelpy.array.array import Array, empty, store
+from majelpy.array.array import Array, convert_into, empty
 from majelpy.array.checks import (
     array_of,
     axes_of,
@@ -57,10 +57,18 @@ def _by_kernel(name: str, a: Array, axes: tuple[int, ...], keepdims: bool) -> Ar
     return out
 
 
-def _by_numpy(name: str, a: Array, axes: tuple[int, ...], keepdims: bool, **options: Any) -> Array:
-    with numpy_errors(name, a):
-        found = getattr(np, name)(a._view, axis=axes, keepdims=keepdims, **options)
-    return store(np.asarray(found))
+def _by_mover(
+    name: str, a: Array, axes: tuple[int, ...], keepdims: bool, dtype: np.dtype | None = None
+) -> Array:
+    out = empty(_remaining(a.shape, axes, keepdims), dtype or a.dtype, a.place)
+    if out.size and axes:  # CuPy reduces neither to nothing nor over nothing
+        options = {} if dtype is None else {"dtype": dtype}
+        with numpy_errors(name, a):
+            function = getattr(launch.mover(a.place), name)
+            out._view[...] = function(a._view, axis=axes, keepdims=keepdims, **options)
+    elif out.size:
+        convert_into(a._view, out, of=a.dtype)
+    return out
 
 
 def _accumulated(name: str, x: Any, dtype: Any) -> Array:
@@ -81,7 +89,7 @@ def _total(name: str, x: Any, axis: Axis, dtype: Any, keepdims: bool) -> Array:
     axes = axes_of(name, axis, a.ndim)
     if a.dtype in dtypes.FLOATS:
         return _by_kernel(name, a, axes, keepdims)
-    return _by_numpy(name, a, axes, keepdims, dtype=a.dtype)
+    return _by_mover(name, a, axes, keepdims, dtype=a.dtype)
 
 
 def sum(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
@@ -109,7 +117,7 @@ def _extreme(name: str, x: Any, axis: Axis, keepdims: bool) -> Array:
     axes = axes_of(name, axis, a.ndim)
     if math.prod(a.shape[i] for i in axes) == 0:
         raise ShapeError(f"{name}: shape {a.shape} has nothing along axes {axes}; needs an element")
-    reduce = _by_kernel if a.dtype in dtypes.FLOATS else _by_numpy
+    reduce = _by_kernel if a.dtype in dtypes.FLOATS else _by_mover
     return reduce(name, a, axes, keepdims)
 
 
@@ -128,7 +136,8 @@ def mean(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     a = of_kind("mean", x, dtypes.FLOATS)
     axes = axes_of("mean", axis, a.ndim)
     count = math.prod(a.shape[i] for i in axes)
-    return divide(_by_kernel("sum", a, axes, keepdims), number("mean", float(count), a.dtype))
+    total = _by_kernel("sum", a, axes, keepdims)
+    return divide(total, number("mean", float(count), a.dtype, a.place))
 
 
 def var(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Array:
@@ -145,7 +154,7 @@ def var(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
     out = empty(_remaining(a.shape, axes, keepdims), a.dtype, a.place)
     launch.reduce_squares(_middle(a, axes), means, out)
     freedom = math.prod(a.shape[i] for i in axes) - correction
-    return divide(out, number("var", float(freedom) if freedom > 0 else 0.0, a.dtype))
+    return divide(out, number("var", float(freedom) if freedom > 0 else 0.0, a.dtype, a.place))
 
 
 def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Array:
@@ -157,40 +166,38 @@ def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
 def all(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return whether every element over axes is other than 0."""
     a = array_of("all", x)
-    return _by_numpy("all", converted(a, dtypes.bool), axes_of("all", axis, a.ndim), keepdims)
+    return _by_mover("all", converted(a, dtypes.bool), axes_of("all", axis, a.ndim), keepdims)
 
 
 def any(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return whether an element over axes is other than 0."""
     a = array_of("any", x)
-    return _by_numpy("any", converted(a, dtypes.bool), axes_of("any", axis, a.ndim), keepdims)
+    return _by_mover("any", converted(a, dtypes.bool), axes_of("any", axis, a.ndim), keepdims)
 
 
 def count_nonzero(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return how many elements over axes are other than 0."""
     a = converted(array_of("count_nonzero", x), dtypes.bool)
     axes = axes_of("count_nonzero", axis, a.ndim)
-    return _by_numpy("sum", a, axes, keepdims, dtype=dtypes.int64)
+    return _by_mover("sum", a, axes, keepdims, dtype=dtypes.int64)
 
 
-def _cumulated(
-    name: str, plain: Callable[..., Any], x: Any, axis: int | None, dtype: Any, initial: bool
-) -> Array:
+def _cumulated(name: str, x: Any, axis: int | None, dtype: Any, initial: bool) -> Array:
     a = _accumulated(name, x, dtype)
     if axis is None and a.ndim != 1:
         raise ShapeError(f"{name}: shape {a.shape}; needs an axis unless there is exactly one")
     at = axis_of(name, 0 if axis is None else axis, a.ndim)
-    out = empty(a.shape, a.dtype)
+    out = empty(a.shape, a.dtype, a.place)
+    kind = "sum" if name == "cumulative_sum" else "prod"
     if a.dtype in dtypes.FLOATS:
-        kind = "sum" if name == "cumulative_sum" else "prod"
         launch.cumulate(kind, _middle(a, (at,)), out)
-    else:
-        with numpy_errors(name, a):
-            plain(a._view, axis=at, dtype=a.dtype, out=out._view)
+    elif out.size:
+        plain = getattr(launch.mover(a.place), f"cum{kind}")
+        out._view[...] = plain(a._view, axis=at, dtype=a.dtype)
     if not initial:
         return out
-    first = empty((*a.shape[:at], 1, *a.shape[at + 1 :]), a.dtype)
-    first._view[...] = 0 if name == "cumulative_sum" else 1
+    first = empty((*a.shape[:at], 1, *a.shape[at + 1 :]), a.dtype, a.place)
+    first._view[...] = number(name, int(kind == "prod"), a.dtype, a.place)._view
     return concat((first, out), axis=at)
 
 
@@ -204,14 +211,14 @@ def cumulative_sum(
     Order: the running sum of an element's chunk of 256 is added to the total of the chunks before
     it, so that the last value has the bits of `sum`.
     """
-    return _cumulated("cumulative_sum", np.cumsum, x, axis, dtype, include_initial)
+    return _cumulated("cumulative_sum", x, axis, dtype, include_initial)
 
 
 def cumulative_prod(
     x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
 ) -> Array:
     """Return the running product along an axis, from 1 on if asked; order as `cumulative_sum`."""
-    return _cumulated("cumulative_prod", np.cumprod, x, axis, dtype, include_initial)
+    return _cumulated("cumulative_prod", x, axis, dtype, include_initial)
 
 
 def diff(

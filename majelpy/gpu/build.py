@@ -1,8 +1,10 @@
-"""The GPU kernels as one program, and the cache of its cubins.
+"""The GPU kernels as two programs, and the cache of their cubins.
 
-Policy. The key of a cubin is the SHA-256 over all sources, the flags, the compiler's version and
-the architecture, so a cached file is never stale. A file is written aside and renamed, so ranks
-that start at once may all compile, and each finds a whole file.
+Policy. The drivers standard*.cu are the program of the array library, all others that of training,
+so neither waits for the other's compilation. The key of a cubin is the SHA-256 over the program's
+sources, the flags, the compiler's version and the architecture, so a cached file is never stale. A
+file is written aside and renamed, so ranks that start at once may all compile, and each finds a
+whole file.
 """
 
 from __future__ import annotations
@@ -34,26 +36,37 @@ def folder() -> Path:
     raise BuildError(f"gpu: no kernel sources beside {here}; install majelpy with 'pip install .'")
 
 
-def drivers() -> list[Path]:
-    """Return the GPU drivers, in name order."""
-    return sorted((folder() / "gpu").glob("*.cu"))
+PROGRAMS = ("training", "array")
 
 
-def program() -> str:
-    """Return the source that includes every driver."""
-    return "".join(f'#include "gpu/{path.name}"\n' for path in drivers())
+def drivers(program: str) -> list[Path]:
+    """Return the GPU drivers of a program, in name order."""
+    found = sorted((folder() / "gpu").glob("*.cu"))
+    return [p for p in found if p.name.startswith("standard") == (program == "array")]
 
 
-def kernel_names() -> list[str]:
-    """Return the names of all kernels, in the drivers' order."""
-    pattern = r"\b(mj_\w+_kernel)\b(?=\(mj_i64|\(const|\(float|, \d)"
-    return [name for path in drivers() for name in re.findall(pattern, path.read_text())]
+def source(program: str) -> str:
+    """Return the source that includes every driver of a program."""
+    return "".join(f'#include "gpu/{path.name}"\n' for path in drivers(program))
 
 
-def key(architecture: int) -> str:
-    """Return the SHA-256 that a cubin is kept under."""
+def kernel_names(program: str) -> list[str]:
+    """Return the names of a program's kernels, in the drivers' order."""
+    pattern = r"\b(mj_\w+_kernel)\b(?=\(mj_i64|\(const|\(float|, \w)"
+    return [name for path in drivers(program) for name in re.findall(pattern, path.read_text())]
+
+
+@cache
+def programs() -> dict[str, str]:
+    """Return the program of each kernel."""
+    return {name: program for program in PROGRAMS for name in kernel_names(program)}
+
+
+def key(program: str, architecture: int) -> str:
+    """Return the SHA-256 that a program's cubin is kept under."""
     total = hashlib.sha256()
-    for path in sorted([*folder().glob("*.h"), *(folder() / "gpu").glob("*")]):
+    headers = [*folder().glob("*.h"), *(folder() / "gpu").glob("*.h")]
+    for path in sorted([*headers, *drivers(program)]):
         text = path.read_bytes()
         total.update(f"{path.relative_to(folder())} {len(text)}\n".encode() + text)
     total.update(f"{nvrtc.FLAGS} {nvrtc.version()} sm_{architecture}".encode())
@@ -66,18 +79,18 @@ def cache_folder() -> Path:
     return Path(base) / "majelpy"
 
 
-def cubin(architecture: int) -> Path:
-    """Return the path of the kernels' cubin, compiled if it is not in the cache.
+def cubin(program: str, architecture: int) -> Path:
+    """Return the path of a program's cubin, compiled if it is not in the cache.
 
     Raises
     ------
     BuildError
         If it cannot be compiled or kept.
     """
-    path = cache_folder() / f"{key(architecture)}.cubin"
+    path = cache_folder() / f"{key(program, architecture)}.cubin"
     if path.exists():
         return path
-    code = nvrtc.compile_source(program(), folder(), architecture)
+    code = nvrtc.compile_source(source(program), folder(), architecture)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as aside:
@@ -90,6 +103,6 @@ def cubin(architecture: int) -> Path:
     return path
 
 
-def ptx(architecture: int) -> str:
-    """Return the PTX text of all kernels."""
-    return nvrtc.compile_source(program(), folder(), architecture, ptx=True).decode()
+def ptx(program: str, architecture: int) -> str:
+    """Return the PTX text of a program."""
+    return nvrtc.compile_source(source(program), folder(), architecture, ptx=True).decode()

@@ -2,8 +2,9 @@
 
 Policy. CuPy loads the cubin, launches and copies; it does not calculate. Launches and copies of a
 place go to CuPy's current stream of that GPU, one after another, so memory that a plan gives back
-may be used by the next at once. Beside it are two streams of copies only, one to the host
-(`copy_out`) and one from it (`copy_in_beside`), so that copies and kernels run at the same time.
+may be used by the next at once. The GPU of the array made last is CuPy's current one, since CuPy
+moves elements nowhere else. Beside that stream are two of copies only, one to the host (`copy_out`)
+and one from it (`copy_in_beside`), so that copies and kernels run at the same time.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import numpy as np
 from majelpy.array.memory import Allocation, pool
 from majelpy.array.place import Place
 from majelpy.errors import BuildError, MajelError, PoolError
-from majelpy.gpu import build, dense, sequences, sums
+from majelpy.gpu import build, dense, sequences, standard, sums
 
 PLANS = {
     name: plan
-    for module in (dense, sums, sequences)
+    for module in (dense, sums, sequences, standard)
     for name, plan in vars(module).items()
     if name.startswith("mj_")
 }
@@ -40,7 +41,7 @@ class Device:
     Raises
     ------
     BuildError
-        If CuPy is not installed, or the kernels cannot be compiled.
+        If CuPy is not installed; from `launch`, if the kernels cannot be compiled.
     PoolError
         If there is no such GPU.
     """
@@ -55,7 +56,7 @@ class Device:
         attributes = self._device.attributes
         self.multiprocessors = int(attributes["MultiProcessorCount"])
         self.shared_bytes = int(attributes["MaxSharedMemoryPerBlockOptin"])
-        self._cubin = str(build.cubin(int(self._device.compute_capability)))
+        self._architecture = int(self._device.compute_capability)
         self._kernels: dict[tuple[str, bool], Any] = {}
         try:
             with self._device:
@@ -87,11 +88,12 @@ class Device:
     @property
     def mover(self) -> Any:
         """The module that moves elements of arrays on this GPU."""
+        self._device.use()
         return self._cupy
 
     def view(self, memory: Allocation, shape: tuple[int, ...], dtype: np.dtype) -> Any:
         """Return memory as a CuPy array, which keeps it alive."""
-        cuda = self._cupy.cuda
+        cuda = self.mover.cuda
         whole = cuda.UnownedMemory(memory.pointer, memory.nbytes, memory, self.place.number)
         return self._cupy.ndarray(shape, dtype, cuda.MemoryPointer(whole, 0))
 
@@ -201,13 +203,14 @@ class Device:
 
     def _kernel(self, name: str, together: bool) -> Any:
         if (name, together) not in self._kernels:
-            module = self._module(together)
+            module = self._module(build.programs()[name], together)
             self._kernels[name, together] = module.get_function(name)
         return self._kernels[name, together]
 
     @functools.cache  # noqa: B019  devices live as long as the process
-    def _module(self, together: bool) -> Any:
-        return self._cupy.RawModule(path=self._cubin, enable_cooperative_groups=together)
+    def _module(self, program: str, together: bool) -> Any:
+        path = build.cubin(program, self._architecture)
+        return self._cupy.RawModule(path=str(path), enable_cooperative_groups=together)
 
 
 def count() -> int:
@@ -256,6 +259,17 @@ def device(place: Place) -> Any:
     return _devices[place]
 
 
+def places() -> tuple[Place, ...]:
+    """Return the GPUs that CuPy finds, or else those that have a launcher."""
+    try:
+        import cupy
+
+        count = int(cupy.cuda.runtime.getDeviceCount())
+    except Exception:  # CuPy's own errors have no name where it cannot be imported
+        return tuple(sorted(_devices, key=str))
+    return tuple(Place("gpu", number) for number in range(count))
+
+
 def set_device(place: Place, new: Any) -> None:
     """Let a place be served by that launcher; None forgets the one it has."""
     _libraries.pop(place, None)
@@ -268,7 +282,7 @@ def set_device(place: Place, new: Any) -> None:
 def library(place: Place) -> Any:
     """Return the GPU's entry points: the names and arguments of `native.library`.
 
-    Pointers to floats are addresses on the GPU, those to integers host memory.
+    Which pointers are addresses on the GPU says majelpy.gpu.launch.
     """
     if place not in _libraries:
         on = device(place)

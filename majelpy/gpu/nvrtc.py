@@ -36,8 +36,16 @@ def _folders() -> Iterator[Path]:
 
 
 def find() -> Path | None:
-    """Return the path of libnvrtc: that of ``MAJELPY_NVRTC``, else the first one found."""
+    """Return the path of libnvrtc: that of ``MAJELPY_NVRTC``, else the first one found.
+
+    Raises
+    ------
+    BuildError
+        If ``MAJELPY_NVRTC`` names no file.
+    """
     if chosen := os.environ.get("MAJELPY_NVRTC"):
+        if not Path(chosen).is_file():
+            raise BuildError(f"nvrtc: MAJELPY_NVRTC={chosen}: no such file; needs libnvrtc's path")
         return Path(chosen)
     for folder in _folders():
         found = [p for p in folder.glob("libnvrtc.so*") if "alt" not in p.name]

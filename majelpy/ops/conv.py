@@ -8,11 +8,11 @@ Shapes: x (N, C, *sizes), weight (O, C, *kernel), result (N, O, *sizes of the re
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import numpy as np
-
-from majelpy.array import Array, asarray, empty, launch
+from majelpy.array import Array, asarray, dtypes, empty, launch, zeros
+from majelpy.array.checks import one_place
 from majelpy.errors import DTypeError, ShapeError
 
 Sizes = int | tuple[int, ...]
@@ -49,7 +49,7 @@ def conv(
         )
     )
     patches, places = _patches("conv", a, w.shape[2:], steps, [(p, p) for p in pads], gaps)
-    return _product(patches, w.reshape(len(w), -1), (len(a), *places))
+    return _product(patches, w.reshape(len(w), w.size // len(w)), (len(a), *places))
 
 
 def conv_backward(
@@ -63,8 +63,8 @@ def conv_backward(
     its first, +0 where no output is; by the weight, over utterance, then place of the output.
     """
     a, w = _operands("conv_backward", x, weight)
-    d = asarray(dy).numpy()
-    n = a.ndim - 2
+    d = asarray(dy)
+    on, n = launch.mover(one_place("conv_backward", d, a)), a.ndim - 2
     steps, pads, gaps = (
         _each("conv_backward", name, value, n, least)
         for name, value, least in (
@@ -78,34 +78,32 @@ def conv_backward(
         raise ShapeError(
             f"conv_backward: dy is {d.dtype} {d.shape}; needs {a.dtype} {(len(a), len(w), *places)}"
         )
-    rows = np.ascontiguousarray(np.moveaxis(d, 1, 0).reshape(len(w), -1))
-    by_weight = empty(w.shape, a.dtype)
-    launch.matmul(
-        asarray(rows), asarray(patches), by_weight.reshape(len(w), by_weight.size // len(w))
-    )
+    rows = d._moved(on.moveaxis(d._view, 1, 0)).reshape(len(w), d.size // len(w))
+    by_weight = empty(w.shape, a.dtype, a.place)
+    launch.matmul(rows, patches, by_weight.reshape(len(w), w.size // len(w)))
     # The gradient by x is a convolution of dy, spread out by the stride, with the reversed kernel.
-    spread = np.zeros(
-        (*d.shape[:2], *((p - 1) * s + 1 for p, s in zip(places, steps, strict=True))), d.dtype
-    )
-    spread[_stepped(steps)] = d
+    sizes = ((p - 1) * s + 1 for p, s in zip(places, steps, strict=True))
+    spread = zeros((*d.shape[:2], *sizes), d.dtype, d.place)
+    spread._view[_stepped(steps)] = d._view
     borders = []
     for i in range(n):
         before = (w.shape[2 + i] - 1) * gaps[i] - pads[i]
         borders.append((before, a.shape[2 + i] - spread.shape[2 + i] + pads[i]))
-    turned = np.flip(w, tuple(range(2, w.ndim))).swapaxes(0, 1)
-    found, sizes = _patches("conv_backward", spread, w.shape[2:], (1,) * n, borders, gaps)
-    weights = np.ascontiguousarray(turned).reshape(a.shape[1], -1)
-    return _product(found, weights, (len(a), *sizes)), by_weight
+    turned = on.flip(w._view, tuple(range(2, w.ndim))).swapaxes(0, 1)
+    found, inputs = _patches("conv_backward", spread, w.shape[2:], (1,) * n, borders, gaps)
+    weights = w._moved(turned).reshape(a.shape[1], w.size // a.shape[1])
+    return _product(found, weights, (len(a), *inputs)), by_weight
 
 
-def _operands(operation: str, x: Any, weight: Any) -> tuple[np.ndarray, np.ndarray]:
-    a, w = asarray(x).numpy(), asarray(weight).numpy()
-    if a.dtype != w.dtype or a.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+def _operands(operation: str, x: Any, weight: Any) -> tuple[Array, Array]:
+    a, w = asarray(x), asarray(weight)
+    if a.dtype != w.dtype or a.dtype not in dtypes.FLOATS:
         raise DTypeError(f"{operation}: x is {a.dtype}, weight {w.dtype}; needs one floating type")
     if a.ndim not in (3, 4) or w.ndim != a.ndim or w.shape[1] != a.shape[1] or 0 in w.shape:
         raise ShapeError(
             f"{operation}: x is {a.shape}, weight {w.shape}; needs (N, C, sizes) and (O, C, kernel)"
         )
+    one_place(operation, a, w)
     return a, w
 
 
@@ -123,12 +121,12 @@ def _each(operation: str, name: str, value: Sizes, count: int, least: int) -> tu
 
 def _patches(
     operation: str,
-    x: np.ndarray,
+    x: Array,
     kernel: tuple[int, ...],
     steps: tuple[int, ...],
     borders: list[tuple[int, int]],
     gaps: tuple[int, ...],
-) -> tuple[np.ndarray, tuple[int, ...]]:
+) -> tuple[Array, tuple[int, ...]]:
     """The inputs of each output as rows, (N * outputs, C * kernel), and the outputs' sizes.
 
     A border below 0 cuts off instead of padding.
@@ -138,28 +136,31 @@ def _patches(
         slice(max(0, -low), x.shape[axis] - max(0, -high))
         for axis, (low, high) in zip(axes, borders, strict=True)
     )
-    wide = [(max(0, low), max(0, high)) for low, high in borders]
     cut: tuple[Any, ...] = (..., *inner)
-    padded = np.pad(x[cut], [(0, 0), (0, 0), *wide])
+    kept = x._view[cut]
+    ends = [(max(0, low), max(0, high)) for low, high in borders]
+    sizes = [low + size + high for size, (low, high) in zip(kept.shape[2:], ends, strict=True)]
+    padded = zeros((*x.shape[:2], *sizes), x.dtype, x.place)
+    within = (slice(low, size - high) for size, (low, high) in zip(sizes, ends, strict=True))
+    padded._view[(..., *within)] = kept
     reach = tuple((k - 1) * g + 1 for k, g in zip(kernel, gaps, strict=True))
     if any(r > size for r, size in zip(reach, padded.shape[2:], strict=True)):
         raise ShapeError(
             f"{operation}: the kernel reaches over {reach}, the padded input has {padded.shape[2:]}"
         )
-    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axes)
+    on = launch.mover(x.place)
+    windows = on.lib.stride_tricks.sliding_window_view(padded._view, reach, axes)
     every = slice(None)
     windows = windows[(every, every, *_stepped(steps)[1:])]
     windows = windows[_stepped(gaps)]
     places = windows.shape[2 : x.ndim]
-    moved = np.moveaxis(windows, 1, x.ndim - 1)
-    rows = len(x) * int(np.prod(places)), x.shape[1] * int(np.prod(kernel))
-    return np.ascontiguousarray(moved).reshape(rows), places
+    moved = x._moved(on.moveaxis(windows, 1, x.ndim - 1))
+    return moved.reshape(len(x) * math.prod(places), x.shape[1] * math.prod(kernel)), places
 
 
-def _product(patches: np.ndarray, weights: np.ndarray, shape: tuple[int, ...]) -> Array:
+def _product(patches: Array, weights: Array, shape: tuple[int, ...]) -> Array:
     """Patches times weights, the channels moved to the second axis."""
-    sums = np.empty((len(patches), len(weights)), patches.dtype)
-    launch.matmul(asarray(patches), asarray(np.ascontiguousarray(weights.T)), asarray(sums))
-    out = empty((shape[0], len(weights), *shape[1:]), patches.dtype)
-    out.numpy()[...] = np.moveaxis(sums.reshape(*shape, len(weights)), -1, 1)
-    return out
+    sums = empty((len(patches), len(weights)), patches.dtype, patches.place)
+    launch.matmul(patches, weights.T, sums)
+    by_place = sums.reshape(*shape, len(weights))
+    return sums._moved(launch.mover(sums.place).moveaxis(by_place._view, -1, 1))

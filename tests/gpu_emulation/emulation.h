@@ -42,6 +42,9 @@ static inline float __fmaf_rn(float a, float b, float c) { return __builtin_fmaf
 static inline float __fsqrt_rn(float x) { return __builtin_sqrtf(x); }
 static inline int __float_as_int(float x) { int b; memcpy(&b, &x, 4); return b; }
 static inline float __int_as_float(int b) { float x; memcpy(&x, &b, 4); return x; }
+static inline double __dsqrt_rn(double x) { return __builtin_sqrt(x); }
+static inline long long __double_as_longlong(double x) { long long b; memcpy(&b, &x, 8); return b; }
+static inline double __longlong_as_double(long long b) { double x; memcpy(&x, &b, 8); return x; }
 static inline float __int2float_rn(int i) { return (float)i; }
 static inline float __ldcg(const float *p) { return *p; }
 static inline float4 __ldcg(const float4 *p) {

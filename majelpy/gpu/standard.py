@@ -1,0 +1,201 @@
+"""Plans of the array library: elementwise functions, conversions, reductions, products.
+
+Each function has the name and the arguments of its entry point, after the launcher. All pointers
+are addresses on the device, those to integers too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from majelpy.array.numbering import BINARY, CLASSES, COMPARISONS, REDUCTIONS, TYPES, UNARY
+from majelpy.gpu.launch import THREADS, Buffer, Launcher, ceil_div, elements
+from majelpy.gpu.sums import CHUNK
+
+SUM = REDUCTIONS.index("sum")
+SQUARES, PRODUCTS = len(REDUCTIONS), len(REDUCTIONS) + 1
+"""Further functions of a reduction (kernels/gpu/standard_sums.cu)."""
+
+PART, LINE_THREADS, LINE_BYTES = 32, 64, 24
+"""Of the kernels of lines: terms of a chunk in shared memory, threads, bytes of a chunk's place."""
+
+GEMM_SIDE, GEMM_TERMS = 64, 16
+"""Rows and columns of a tile of float64 products, terms of a stage."""
+
+
+def mj_unary(on: Launcher, function: int, kind: int, count: int, x: int, out: int) -> None:
+    elements(on, f"mj_unary_{UNARY[function]}_kernel", count, (kind, count, x, out))
+
+
+def mj_binary(
+    on: Launcher,
+    function: int,
+    kind: int,
+    count: int,
+    a: int,
+    a_step: int,
+    b: int,
+    b_step: int,
+    out: int,
+) -> None:
+    arguments = (kind, count, a, a_step, b, b_step, out)
+    elements(on, f"mj_binary_{BINARY[function]}_kernel", count, arguments)
+
+
+def mj_compare(
+    on: Launcher,
+    function: int,
+    kind: int,
+    count: int,
+    a: int,
+    a_step: int,
+    b: int,
+    b_step: int,
+    out: int,
+) -> None:
+    arguments = (kind, count, a, a_step, b, b_step, out)
+    elements(on, f"mj_compare_{COMPARISONS[function]}_kernel", count, arguments)
+
+
+def mj_classify(on: Launcher, function: int, kind: int, count: int, x: int, out: int) -> None:
+    elements(on, f"mj_classify_{CLASSES[function]}_kernel", count, (kind, count, x, out))
+
+
+def mj_order_key(on: Launcher, kind: int, count: int, x: int, out: int) -> None:
+    elements(on, "mj_order_key_kernel", count, (kind, count, x, out))
+
+
+def mj_cast(on: Launcher, source: int, target: int, count: int, x: int, out: int) -> None:
+    elements(on, "mj_cast_kernel", count, (source, target, count, x, out))
+
+
+def _beside(n: int, inner: int) -> bool:
+    """Say whether terms lie beside each other, enough of them for a part in shared memory."""
+    return inner == 1 and n >= PART
+
+
+def _lines(
+    on: Launcher,
+    kernel: str,
+    function: int,
+    kind: int,
+    outer: int,
+    n: int,
+    pointers: tuple[int | Buffer, ...],
+) -> None:
+    """Launch a kernel of lines, a thread a chunk."""
+    size = TYPES[kind].itemsize * (2 if function == PRODUCTS else 1)
+    on.launch(
+        kernel,
+        (ceil_div(outer * ceil_div(n, CHUNK), LINE_THREADS),),
+        (LINE_THREADS,),
+        (function, kind, outer, n, *pointers),
+        shared=LINE_THREADS * (LINE_BYTES + (PART + 1) * size),
+    )
+
+
+def _totals(
+    on: Launcher,
+    function: int,
+    kind: int,
+    outer: int,
+    chunks: int,
+    inner: int,
+    sums: Buffer,
+    out: int,
+) -> None:
+    """Turn sums of chunks into running totals, the last ones to ``out`` unless it is 0."""
+    if _beside(chunks, inner):
+        on.launch(
+            "mj_line_totals_kernel",
+            (min(outer, 32 * on.multiprocessors),),
+            (THREADS,),
+            (function, kind, outer, chunks, sums, out),
+            shared=TYPES[kind].itemsize * THREADS,
+        )
+    else:
+        arguments = (function, kind, outer, chunks, inner, sums, out)
+        elements(on, "mj_totals_kernel", outer * inner, arguments)
+
+
+def _chunk_sums(
+    on: Launcher,
+    function: int,
+    kind: int,
+    outer: int,
+    n: int,
+    inner: int,
+    x: int,
+    y: int,
+    sums: int | Buffer,
+) -> None:
+    if _beside(n, inner):
+        _lines(on, "mj_reduce_lines_kernel", function, kind, outer, n, (x, y, sums))
+    else:
+        count = outer * ceil_div(n, CHUNK) * inner
+        arguments = (function, kind, outer, n, inner, x, y, sums)
+        elements(on, "mj_reduce_chunks_kernel", count, arguments)
+
+
+def _reduce(
+    on: Launcher,
+    function: int,
+    kind: int,
+    outer: int,
+    n: int,
+    inner: int,
+    x: int,
+    y: int,
+    out: int,
+) -> None:
+    """Reduce the middle axis; the total of one chunk is that chunk."""
+    if outer == 0 or inner == 0:
+        return
+    chunks = ceil_div(n, CHUNK)
+    if chunks == 1:
+        _chunk_sums(on, function, kind, outer, n, inner, x, y, out)
+        return
+    sums = on.scratch(TYPES[kind].itemsize * outer * chunks * inner)
+    _chunk_sums(on, function, kind, outer, n, inner, x, y, sums)
+    rule = SUM if function in (SQUARES, PRODUCTS) else function
+    _totals(on, rule, kind, outer, chunks, inner, sums, out)
+
+
+def mj_reduce(
+    on: Launcher, function: int, kind: int, outer: int, n: int, inner: int, x: int, out: int
+) -> None:
+    _reduce(on, function, kind, outer, n, inner, x, 0, out)
+
+
+def mj_reduce_squares(
+    on: Launcher, kind: int, outer: int, n: int, inner: int, x: int, means: int, out: int
+) -> None:
+    _reduce(on, SQUARES, kind, outer, n, inner, x, means, out)
+
+
+def mj_dot_rows(on: Launcher, kind: int, rows: int, n: int, a: int, b: int, out: int) -> None:
+    _reduce(on, PRODUCTS, kind, rows, n, 1, a, b, out)
+
+
+def mj_cumulate(
+    on: Launcher, function: int, kind: int, outer: int, n: int, inner: int, x: int, out: int
+) -> None:
+    if outer == 0 or n == 0 or inner == 0:
+        return
+    chunks = ceil_div(n, CHUNK)
+    totals = on.scratch(TYPES[kind].itemsize * outer * chunks * inner)
+    if chunks > 1:
+        _chunk_sums(on, function, kind, outer, n, inner, x, 0, totals)
+        _totals(on, function, kind, outer, chunks, inner, totals, 0)
+    if _beside(n, inner):
+        _lines(on, "mj_cumulate_lines_kernel", function, kind, outer, n, (x, totals, out))
+    else:
+        arguments = (function, kind, outer, n, inner, x, totals, out)
+        elements(on, "mj_cumulate_chunks_kernel", outer * chunks * inner, arguments)
+
+
+def mj_gemm_double(on: Launcher, m: int, n: int, k: int, a: int, b: int, c: int) -> None:
+    if m > 0 and n > 0:
+        tiles = ceil_div(m, GEMM_SIDE) * ceil_div(n, GEMM_SIDE)
+        shared = np.dtype(np.float64).itemsize * GEMM_TERMS * (2 * GEMM_SIDE + 1)
+        on.launch("mj_gemm_double_kernel", (tiles,), (256,), (m, n, k, a, b, c), shared=shared)
