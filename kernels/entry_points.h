@@ -27,8 +27,9 @@ void mj_uniform_array(int64_t count, int64_t key, int64_t stream, float gain, fl
 void mj_philox_words(int64_t blocks, int64_t key, int64_t stream, uint32_t *out);
 
 /* Dropout of a share drop / 256; a number's fate depends on key, layer, epoch, the utterance's id,
- * the frame and the column, so on neither batch nor rank. */
-void mj_dropout_rows(int64_t utterances, const int64_t *offsets, const int64_t *ids, int64_t columns, int64_t key, int64_t layer, int64_t epoch, int64_t drop, const float *x, float *out);
+ * the frame and the column, so on neither batch nor rank. The rows of utterance n begin with frame
+ * starts[n], the columns with column `first`, a multiple of 16. */
+void mj_dropout_rows(int64_t utterances, const int64_t *offsets, const int64_t *starts, const int64_t *ids, int64_t first, int64_t columns, int64_t key, int64_t layer, int64_t epoch, int64_t drop, const float *x, float *out);
 
 /* Rows t-context..t+context of each utterance beside each other, +0 beyond its ends; utterance n
  * has the rows offsets[n]..offsets[n+1]. */

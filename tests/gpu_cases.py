@@ -97,8 +97,11 @@ def batches() -> Iterator[Case]:
         yield Case(f"context {features} {context}", "mj_context_rows", arguments)
     for columns in (1, 16, 100):
         x = touchy_data((rows, columns), 2)
-        arguments = (n, offsets, ids, columns, -3, 2, 5, 26, x, Out((rows, columns)))
+        rest = (columns, -3, 2, 5, 26, x, Out((rows, columns)))
+        arguments = (n, offsets, np.zeros(n, np.int64), ids, 0, *rest)
         yield Case(f"dropout {columns}", "mj_dropout_rows", arguments)
+        arguments = (n, offsets, np.arange(n) * 3, ids, 32, *rest)
+        yield Case(f"dropout of later frames {columns}", "mj_dropout_rows", arguments)
     for directions, hidden in ((1, 5), (2, 40), (3, 33)):
         h = touchy_data((rows, directions * hidden), 3)
         dy = touchy_data((rows, hidden), 4)

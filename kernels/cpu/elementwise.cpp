@@ -153,14 +153,15 @@ void mj_uniform_array(int64_t count, int64_t key, int64_t stream, float gain, fl
   }
 }
 
-void mj_dropout_rows(int64_t utterances, const int64_t *offsets, const int64_t *ids, int64_t columns, int64_t key,
-                     int64_t layer, int64_t epoch, int64_t drop, const float *x, float *out) {
+void mj_dropout_rows(int64_t utterances, const int64_t *offsets, const int64_t *starts, const int64_t *ids, int64_t first,
+                     int64_t columns, int64_t key, int64_t layer, int64_t epoch, int64_t drop, const float *x, float *out) {
   const float scale = mj_dropout_scale((mj_i32)drop);
   mj::parallel(utterances, [&](int64_t u) {
     const mj_u64 high = (mj_u64)ids[u] << 32 | (mj_u64)layer << 24 | (mj_u64)epoch;
     for (int64_t row = offsets[u]; row < offsets[u + 1]; row++) {
+      const mj_u64 frame = (mj_u64)(starts[u] + row - offsets[u]);
       for (int64_t j = 0; j < columns; j += 16) {
-        const mj_philox_block block = mj_philox((mj_u64)key, (mj_u64)(row - offsets[u]) << 32 | (mj_u64)(j / 16), high);
+        const mj_philox_block block = mj_philox((mj_u64)key, frame << 32 | (mj_u64)((first + j) / 16), high);
         unsigned char bytes[16];
         for (int b = 0; b < 16; b++) bytes[b] = (unsigned char)(block.v[b / 4] >> (8 * (b % 4)));
         const int64_t at = row * columns + j;

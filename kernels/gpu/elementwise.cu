@@ -88,11 +88,12 @@ MJ_KERNEL mj_uniform_array_kernel(mj_i64 count, mj_i64 key, mj_i64 stream, float
   });
 }
 
-MJ_KERNEL mj_dropout_rows_kernel(mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *ids, mj_i64 columns, mj_i64 key, mj_i64 layer, mj_i64 epoch, mj_i64 drop, const float *x, float *out) {
+MJ_KERNEL mj_dropout_rows_kernel(mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *starts, const mj_i64 *ids, mj_i64 first, mj_i64 columns, mj_i64 key, mj_i64 layer, mj_i64 epoch, mj_i64 drop, const float *x, float *out) {
   const float scale = mj_dropout_scale((mj_i32)drop);
   mj_utterance_rows(utterances, offsets, (columns + 15) / 16, [=](mj_i64 u, mj_i64 row, mj_i64 sixteen) {
     const mj_u64 high = (mj_u64)ids[u] << 32 | (mj_u64)layer << 24 | (mj_u64)epoch;
-    const mj_philox_block block = mj_philox((mj_u64)key, (mj_u64)(row - offsets[u]) << 32 | (mj_u64)sixteen, high);
+    const mj_u64 frame = (mj_u64)(starts[u] + row - offsets[u]);
+    const mj_philox_block block = mj_philox((mj_u64)key, frame << 32 | (mj_u64)(first / 16 + sixteen), high);
     for (int b = 0; b < 16; b++) {
       const mj_i64 j = 16 * sixteen + b, at = row * columns + j;
       if (j < columns) out[at] = mj_dropout(x[at], block.v[b / 4] >> (8 * (b % 4)) & 0xFF, (mj_u32)drop, scale);

@@ -95,7 +95,9 @@ def mj_dropout_rows(
     on: Launcher,
     utterances: int,
     offsets: int,
+    starts: int,
     ids: int,
+    first: int,
     columns: int,
     key: int,
     layer: int,
@@ -105,8 +107,9 @@ def mj_dropout_rows(
     out: int,
 ) -> None:
     rows = host(offsets, utterances + 1, np.int64)
-    names = on.upload(host(ids, utterances, np.int64))
-    arguments = (utterances, on.upload(rows), names, columns, key, layer, epoch, drop, x, out)
+    names, frames = (on.upload(host(v, utterances, np.int64)) for v in (ids, starts))
+    sizes = (first, columns, key, layer, epoch, drop)
+    arguments = (utterances, on.upload(rows), frames, names, *sizes, x, out)
     utterance_rows(on, "mj_dropout_rows_kernel", rows, ceil_div(columns, 16), arguments)
 
 

@@ -33,7 +33,9 @@ class Batch:
     leaf_utterances : (K + 1,) int64
         First utterance of each leaf of this rank, and N.
     merges : (K,) int32
-        Tree program of this rank's leaves.
+        Tree program of this rank's leaves, or of their parts.
+    starts, lengths : (N,) int64
+        The frame that each utterance's first row is, and all its frames, here or not.
     """
 
     frames: Array
@@ -43,6 +45,8 @@ class Batch:
     ids: np.ndarray
     leaf_utterances: np.ndarray
     merges: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
 
     def to_device(self, place: Place) -> Batch:
         """The batch with its frames on that place; all else is for the host."""

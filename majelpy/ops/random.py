@@ -61,6 +61,8 @@ class Dropout:
         First row of each utterance.
     ids : (N,) int64
         What identifies each utterance in the corpus, below 2^32.
+    starts : (N,) int64, optional
+        Frame that each utterance's first row is; frame 0 by default.
     """
 
     share: float
@@ -68,11 +70,13 @@ class Dropout:
     epoch: int
     offsets: np.ndarray
     ids: np.ndarray
+    starts: np.ndarray | None = None
 
-    def apply(self, x: Any, layer: int) -> Array:
+    def apply(self, x: Any, layer: int, first: int = 0) -> Array:
         """Return x, (rows, columns), with dropped numbers +0 and the rest scaled up.
 
-        The gradient is the same function: apply it to dy with the same ``layer``.
+        The gradient is the same function: apply it to dy with the same ``layer``. The columns
+        of x are those of the layer from ``first`` on, a multiple of 16.
 
         References
         ----------
@@ -81,16 +85,20 @@ class Dropout:
         """
         a = check.matrix("dropout", "x", x)
         offsets = check.offsets("dropout", self.offsets, a.shape[0])
-        if len(self.ids) != len(offsets) - 1 or not 0 <= self.share < 1:
+        if len(self.ids) != len(offsets) - 1 or not 0 <= self.share < 1 or first % 16:
             raise ShapeError(
                 f"dropout: share {self.share}, {len(self.ids)} ids for {len(offsets) - 1} "
-                "utterances; needs a share in [0, 1) and an id each"
+                f"utterances, columns from {first} on; needs a share in [0, 1), an id each and a "
+                "multiple of 16"
             )
+        zero = np.zeros(len(self.ids), dtype=np.int64)
+        starts = zero if self.starts is None else np.ascontiguousarray(self.starts, dtype=np.int64)
         ids = np.ascontiguousarray(self.ids, dtype=np.int64)
         on, place = check.kernels("dropout", x=a)
         out = empty(a.shape, device=place)
         on.mj_dropout_rows(
-            *(len(ids), offsets.ctypes.data, ids.ctypes.data, a.shape[1], _key(self.seed)),
+            *(len(ids), offsets.ctypes.data, starts.ctypes.data, ids.ctypes.data),
+            *(first, a.shape[1], _key(self.seed)),
             *(layer, self.epoch, int(self.share * 256), a.pointer, out.pointer),
         )
         return out

@@ -135,6 +135,8 @@ class Utterances:
             ids=np.array(members, dtype=np.int64),
             leaf_utterances=np.cumsum([0, *(len(leaf) for leaf in leaves)], dtype=np.int64),
             merges=merges,
+            starts=np.zeros(len(members), dtype=np.int64),
+            lengths=np.diff(offsets),
         )
 
 

@@ -325,7 +325,8 @@ void random_numbers() {
     const Longs offsets = running_sum({30, 1, 0, 39}), ids{5, 3, 1 << 30, 77};
     const Floats x = numbers(70 * columns, 50);
     Floats out(70 * columns, 7.0f);
-    CALL(mj_dropout_rows)(4, offsets.data(), ids.data(), columns, 2015, 2, 11, 77, x.data(), out.data());
+    const std::vector<int64_t> starts(4, 0);
+    CALL(mj_dropout_rows)(4, offsets.data(), starts.data(), ids.data(), 0, columns, 2015, 2, 11, 77, x.data(), out.data());
     digest(with("dropout", {columns}), out);
   }
 }
