@@ -283,6 +283,7 @@ class EmulatedDevice(Emulation):
         self.mover = Mover()
         self.pinned: dict[int, int] = {}
         self.copied_out = 0
+        self.asked: list[int] = []
         self._arriving: list[tuple[int, np.ndarray, bytes]] = []
 
     def scratch(self, nbytes: int) -> Any:
@@ -317,19 +318,32 @@ class EmulatedDevice(Emulation):
     def unpin(self, address: int) -> None:
         del self.pinned[address // 4096]
 
-    def copy_out(self, pointer: int, out: np.ndarray) -> None:
-        """Keep what is there now; who reads ``out`` before `finish_copies` reads NaN."""
+    def copy_out(self, pointer: int, out: np.ndarray) -> int:
+        """Keep what is there now; who reads ``out`` before it is `copied` reads NaN."""
         source = gpu_bytes(pointer, out.nbytes).tobytes()
         self.copied_out += 1
         self._arriving.append((pointer, out, source))
         out.view(np.uint8)[...] = 0xFF
+        return self.copied_out
+
+    def copied(self, mark: int) -> bool:
+        """Say no at the first question, as a copy takes its time; then let it arrive."""
+        self.asked.append(mark)
+        if self.asked.count(mark) == 1:
+            return False
+        while self.copied_out - len(self._arriving) < mark:
+            self._arrive()
+        return True
+
+    def _arrive(self) -> None:
+        pointer, out, source = self._arriving.pop(0)
+        # A GPU may copy at any moment up to now.
+        assert gpu_bytes(pointer, out.nbytes).tobytes() == source, "changed during the copy"
+        out.view(np.uint8)[...] = np.frombuffer(source, np.uint8)
 
     def finish_copies(self) -> None:
-        for pointer, out, source in self._arriving:
-            # A GPU may copy at any moment up to now.
-            assert gpu_bytes(pointer, out.nbytes).tobytes() == source, "changed during the copy"
-            out.view(np.uint8)[...] = np.frombuffer(source, np.uint8)
-        self._arriving.clear()
+        while self._arriving:
+            self._arrive()
 
     def point(self) -> int:
         return len(self.launched)

@@ -247,6 +247,14 @@ class TwoRanks:
         self.slots = np.zeros((3, 32), np.float32)
         self.touched = [self.slots.view(np.uint8)]
         self.result = np.arange(32, dtype=np.float32)
+        self.told: list[tuple[int, int]] = []
+
+    def pushed(self, first: int, last: int) -> None:
+        assert not np.isnan(self.slots[:2, first:last]).any()
+        self.told.append((first, last))
+
+    def poll(self) -> None:
+        pass
 
     def reduce(self) -> np.ndarray:
         self.seen = self.slots.copy()
@@ -262,9 +270,13 @@ def test_gradients_arrive_as_they_are_pushed() -> None:
         on.copy_in(numbers, staging.slots.pointer)
         staging.pushed(16, 20)
         assert np.isnan(reducer.slots[:2, 16:20]).all()  # not there yet, for anyone to see
+        assert not reducer.told
+        staging.pushed(0, 16)
+        assert reducer.told == [(16, 20)]
         total = staging.reduce()
+        assert reducer.told == [(16, 20), (0, 16)]
         expected = np.zeros((3, 32), np.float32)  # all else is as it was
-        expected[:2, 16:20] = numbers[:2, 16:20]
+        expected[:2, :20] = numbers[:2, :20]
         assert same_bits(reducer.seen, expected)
         assert total.place == GPU
         assert (total.to_device(CPU).numpy() == reducer.result).all()

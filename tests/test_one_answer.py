@@ -56,6 +56,11 @@ VARIATIONS: dict[str, list[tuple[int, list[str]]]] = {
         (3, ["--bucket-bytes", "1000", "--no-shared-memory"]),
         (3, ["--bucket-bytes", "64", "--no-shared-memory"]),
     ],
+    "overlap": [
+        (1, ["--no-overlap"]),
+        (3, ["--no-overlap"]),
+        (2, ["--no-overlap", "--no-shared-memory"]),
+    ],
     "pool_bytes": [(1, ["--pool-bytes", "0"]), (1, ["--pool-bytes", "65536"])],
     "prefetch": [(1, ["--no-prefetch"])],
     "cache_bytes": [

@@ -1,9 +1,10 @@
-"""The reducer's bits are the serial tree's, for any ranks, hosts, buckets and memory."""
+"""The reducer's bits are the serial tree's: any ranks, hosts, leaves, buckets, memory, moment."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from mpi_launch import launch
 
 from majelpy.comm import tree
-from majelpy.comm.reduce import TreeReducer
+from majelpy.comm.reduce import TreeReducer, contiguous
 from majelpy.comm.world import World
 from majelpy.errors import ShapeError, WorldError
 
@@ -23,19 +24,35 @@ from touchy import digest, touchy_leaf
 
 SIZES = (1, 100, 5003)
 BUCKETS = (64, 4096, 1 << 20)
+STEPS = 3
+PUSHES = [
+    [4992, 5003],
+    [2900, 4990],
+    [2880, 2890],
+    [1000, 1777],
+    [1777, 2880],
+    [992, 1000],
+    [0, 992],
+]
+"""Columns as a backward pass writes them: from the end on, with gaps that nobody writes."""
 
 
-def tree_sum(size: int, first: int, last: int) -> np.ndarray:
+def tree_sum(size: int, first: int, last: int, base: int = 0) -> np.ndarray:
     """Return the sum by the tree's definition; NumPy's adds round as IEEE says."""
     if last - first == 1:
-        return touchy_leaf(first, size)
+        return touchy_leaf(base + first, size)
     middle = first + tree.split(last - first)
-    return tree_sum(size, first, middle) + tree_sum(size, middle, last)
+    return tree_sum(size, first, middle, base) + tree_sum(size, middle, last, base)
 
 
 @cache
-def expected(leaves: int, size: int) -> str:
-    return digest(tree_sum(size, 0, leaves))
+def expected(leaves: int, size: int, pushed: bool = False) -> list[str]:
+    """Return the sum's digest in each step; columns that are not pushed are +0."""
+    written = np.full(size, not pushed)
+    for first, last in PUSHES if pushed else ():
+        written[first:last] = True
+    sums = [tree_sum(size, 0, leaves, base) for base in (0, 100)]
+    return [digest(np.where(written, sums[step % 2], np.float32(0))) for step in range(STEPS)]
 
 
 def cases(ranks: int, shared_memory: tuple[bool, ...]) -> list[dict[str, Any]]:
@@ -56,7 +73,8 @@ def run(ranks: int, tasks: list[dict[str, Any]], hosts: Any = None) -> list[dict
     printed = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(printed) == len(tasks)
     for task, line in zip(tasks, printed, strict=True):
-        assert line["digests"] == [expected(task["leaves"], task["size"])], task
+        sums = expected(task["leaves"], task["size"], "pushes" in task)
+        assert line["digests"] == [[one] for one in sums], task
     return printed
 
 
@@ -66,7 +84,7 @@ def test_touchy_leaves_show_another_order(leaves: int) -> None:
         total = touchy_leaf(0, size)
         for leaf in range(1, leaves):
             total = total + touchy_leaf(leaf, size)
-        assert digest(total) != expected(leaves, size)
+        assert digest(total) != expected(leaves, size)[0]
 
 
 @pytest.mark.mpi
@@ -74,7 +92,7 @@ def test_touchy_leaves_show_another_order(leaves: int) -> None:
 def test_any_number_of_ranks_gives_the_same_bits(ranks: int) -> None:
     tasks = cases(ranks, (True, False))
     for task, line in zip(tasks, run(ranks, tasks), strict=True):
-        assert (line["sent_bytes"] > 0) == (ranks > 1 and not task["shared_memory"])
+        assert (sum(line["sent_bytes"]) > 0) == (ranks > 1 and not task["shared_memory"])
 
 
 @pytest.mark.mpi
@@ -94,12 +112,97 @@ def test_hosts_of_several_ranks_give_the_same_bits(hosts: list[list[int]]) -> No
     run(ranks, cases(ranks, (True,)), hosts)
 
 
+def overlapped(**task: Any) -> dict[str, Any]:
+    """Return a case of pushes that leave while others are to come, on ranks that dawdle."""
+    common = {"leaves": 8, "size": 5003, "bucket_bytes": 1024, "shared_memory": True}
+    return common | {"pushes": PUSHES, "overlap": True, "delays": 1} | task
+
+
 @pytest.mark.mpi
-def test_two_hosts_send_what_a_ring_would() -> None:
-    task = {"leaves": 8, "size": 6400, "bucket_bytes": 6400, "shared_memory": True}
-    (line,) = run(4, [task], [[0, 1], [2, 3]])
-    rounds, hosts = 2, 2
-    assert line["sent_bytes"] == rounds * hosts * (2 * 6400 * 4 * (hosts - 1) // hosts)
+@pytest.mark.parametrize(
+    ("ranks", "hosts"), [(2, None), (3, [[0, 1], [2]]), (4, [[0, 2], [1, 3]])], ids=str
+)
+def test_overlap_gives_the_same_bits(ranks: int, hosts: Any) -> None:
+    tasks = [
+        overlapped(leaves=leaves, bucket_bytes=bytes_, shared_memory=shared, overlap=overlap)
+        for leaves in (8, 5)
+        for bytes_ in (64, 1024, 1 << 20)
+        for shared in (True, False)
+        for overlap in (True, False)
+        if overlap or bytes_ == 1024
+    ]
+    run(ranks, tasks, hosts)
+
+
+# Leaves with gaps: 4 leaves of 2 parts, a part of each of a host's leaves on each of its ranks;
+# the same with the parts on different hosts; and what no one would choose.
+GAPS: list[tuple[list[list[int]], list[list[list[int]]]]] = [
+    ([[0, 1], [2, 3]], [[[0, 1], [2, 3]], [[1, 2], [3, 4]], [[4, 5], [6, 7]], [[5, 6], [7, 8]]]),
+    ([[0, 2], [1, 3]], [[[0, 1], [2, 3]], [[1, 2], [3, 4]], [[4, 5], [6, 7]], [[5, 6], [7, 8]]]),
+    ([[0], [1, 2]], [[[3, 4], [6, 8]], [[0, 2], [4, 5]], [[2, 3], [5, 6]]]),
+    ([[0], [1]], [[[1, 3], [4, 6], [7, 8]], [[0, 1], [3, 4], [6, 7]]]),
+]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(("hosts", "ranges"), GAPS)
+def test_leaves_with_gaps_give_the_same_bits(hosts: Any, ranges: Any) -> None:
+    tasks = [
+        overlapped(ranges=ranges, shared_memory=shared, overlap=overlap)
+        for shared in (True, False)
+        for overlap in (True, False)
+    ]
+    run(len(ranges), tasks, hosts)
+
+
+@pytest.mark.mpi
+def test_groups_of_ranks_add_by_themselves() -> None:
+    tasks = [
+        overlapped(groups=groups, shared_memory=shared)
+        for groups in ([[0, 2], [1, 3]], [[0, 1], [2, 3]], [[0, 1, 3], [2]])
+        for shared in (True, False)
+    ]
+    run(4, tasks, [[0, 1], [2, 3]])
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("how", ["killed", "raises"])
+def test_a_rank_that_dies_amid_its_pushes_ends_the_world(how: str) -> None:
+    start = time.monotonic()
+    task = overlapped(dies=[1, how], groups=[[0, 1], [2]])
+    done = launch("reduce_program.py", 3, json.dumps({"hosts": None, "cases": [task]}))
+    assert time.monotonic() - start < 30
+    assert done.returncode == (1 if how == "raises" else 137)
+    assert ("majel: rank 1 on" in done.stderr) == (how == "raises")
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(
+    ("ranks", "hosts", "more"),
+    [
+        (4, [[0, 1], [2, 3]], {}),
+        (2, None, {"shared_memory": False}),
+        (4, None, {"shared_memory": False}),
+        (4, None, {"shared_memory": False, "groups": [[0, 2], [1, 3]]}),
+        (4, *GAPS[0][:1], {"ranges": GAPS[0][1]}),
+    ],
+)
+def test_no_rank_sends_more_than_a_ring_would(ranks: int, hosts: Any, more: Any) -> None:
+    size = 6400
+    pushes = [[low, low + 640] for low in range(0, size, 640)]
+    common = {"leaves": 8, "size": size, "shared_memory": True}
+    tasks = [
+        common | {"bucket_bytes": 6400} | more,
+        common | {"bucket_bytes": 2560, "overlap": True, "pushes": pushes} | more,
+    ]
+    together = len(more["groups"][0]) if "groups" in more else ranks
+    on_host = 1 if not more.get("shared_memory", True) else 2
+    machines = together // on_host
+    ring = 2 * 4 * size * (machines - 1) // machines // on_host
+    done = launch("reduce_program.py", ranks, json.dumps({"hosts": hosts, "cases": tasks}))
+    assert done.returncode == 0, done.stderr
+    for line in map(json.loads, done.stdout.splitlines()):
+        assert line["sent_bytes"] == [STEPS * ring] * ranks
 
 
 @pytest.mark.mpi
@@ -123,6 +226,19 @@ def test_one_rank_does_not_copy() -> None:
     reducer.close()
 
 
+def test_a_rank_alone_may_push() -> None:
+    reducer = TreeReducer(World.start(), 6, 100, bucket_bytes=64, overlap=True)
+    for _ in range(2):
+        reducer.slots[0] = touchy_leaf(0, 100)
+        reducer.pushed(0, 100)
+        assert digest(reducer.reduce()) == digest(touchy_leaf(0, 100))
+    reducer.close()
+
+
+def test_leaves_follow_hosts() -> None:
+    assert contiguous(8, ((0, 2), (1, 3))) == [[(0, 2)], [(4, 6)], [(2, 4)], [(6, 8)]]
+
+
 def test_errors_say_what_is_needed() -> None:
     message = "train: 1 ranks for 0 leaves; start at most 0 ranks or raise leaves in the recipe"
     with pytest.raises(WorldError, match=message):
@@ -131,3 +247,13 @@ def test_errors_say_what_is_needed() -> None:
         TreeReducer(World.start(), 8, 0, bucket_bytes=64)
     with pytest.raises(ShapeError, match="buckets of 63 bytes"):
         TreeReducer(World.start(), 8, 10, bucket_bytes=63)
+    for ranges in (
+        [],
+        [[]],
+        [[(0, 4)]],
+        [[(4, 8), (0, 4)]],
+        [[(0, 5), (4, 8)]],
+        [[(0, 8), (8, 8)]],
+    ):
+        with pytest.raises(WorldError, match="for 1 ranks and 8 leaves; needs ascending"):
+            TreeReducer(World.start(), 8, 10, bucket_bytes=64, ranges=ranges)

@@ -36,8 +36,35 @@ def test_every_world_calculates_the_same_expression(leaves: int) -> None:
         ranges = [tree.leaf_range(leaves, ranks, r) for r in range(ranks)]
         for counts in groupings(ranks):
             left = iter(ranges)
-            hosts = [[next(left) for _ in range(count)] for count in counts]
+            hosts = [[[next(left)] for _ in range(count)] for count in counts]
             assert tree.expression(leaves, hosts) == expected, counts
+
+
+def tree_of_trees(first: int, last: int, parts: int) -> str:
+    """Return the tree over leaves, each of them the tree over its parts."""
+    if last - first == 1:
+        return definition(first * parts, last * parts)
+    middle = first + tree.split(last - first)
+    return f"({tree_of_trees(first, middle, parts)}+{tree_of_trees(middle, last, parts)})"
+
+
+@pytest.mark.parametrize("leaves", range(1, 7))
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_parts_of_leaves_give_the_tree_of_trees_on_any_ranks(leaves: int, parts: int) -> None:
+    expected = tree_of_trees(0, leaves, parts)
+    assert tree.expression(leaves * parts) == expected
+    for rows in range(1, min(leaves, 4) + 1):
+        # Each rank of a row has one part of each of the row's leaves.
+        mesh = [
+            [
+                [(leaf * parts + part, leaf * parts + part + 1) for leaf in range(*row)]
+                for part in range(parts)
+            ]
+            for row in (tree.leaf_range(leaves, rows, r) for r in range(rows))
+        ]
+        assert tree.expression(leaves * parts, mesh) == expected
+        columns = [[row[part] for row in mesh] for part in range(parts)]
+        assert tree.expression(leaves * parts, columns) == expected
 
 
 def test_another_order_is_another_expression() -> None:
@@ -45,7 +72,7 @@ def test_another_order_is_another_expression() -> None:
     for leaf in range(1, 6):
         left_to_right = f"({left_to_right}+{leaf})"
     assert tree.expression(6) == "(((0+1)+(2+3))+(4+5))" != left_to_right
-    with pytest.raises(ShapeError, match="consecutive nodes"):
+    with pytest.raises(ShapeError, match="ascending nodes"):
         tree.node_merges(6, [(2, 4), (0, 2), (4, 6)])
 
 
@@ -76,6 +103,9 @@ def test_stack_programs() -> None:
     assert tree.node_merges(8, [(0, 2), (2, 3), (3, 4), (4, 6), (6, 8)]) == [0, 0, 2, 0, 2]
     assert tree.depth(8, 0, 8) == 4
     assert tree.depth(1, 0, 1) == 1
+    gaps = tree.stack(8, [(0, 1), (2, 4), (6, 8)])
+    assert gaps == ([0, 0, 1, 0, 1], [(0, 1), (2, 4), (6, 8)], 4)
+    assert tree.stack(8, [(0, 4), (5, 8)]).nodes == [(0, 4), (5, 6), (6, 8)]
     with pytest.raises(ShapeError, match=r"\[3, 9\) of 8 leaves"):
         tree.merges(8, 3, 9)
 
@@ -99,9 +129,9 @@ def test_the_stack_keeps_the_maximal_subtrees(leaves: int) -> None:
             assert len(nodes) <= tree.depth(leaves, first, last) <= 2 * leaves.bit_length()
 
 
-def test_items_must_be_consecutive_nodes() -> None:
-    for items in ([(0, 3)], [(0, 2), (3, 4)], [(1, 3)], [(0, 0)]):
-        with pytest.raises(ShapeError, match="needs consecutive nodes"):
+def test_items_must_be_ascending_nodes() -> None:
+    for items in ([(0, 3)], [(0, 2), (1, 2)], [(4, 5), (0, 4)], [(1, 3)], [(0, 0)]):
+        with pytest.raises(ShapeError, match="needs ascending nodes"):
             tree.node_merges(8, items)
 
 
@@ -110,7 +140,7 @@ def test_items_must_be_consecutive_nodes() -> None:
 def test_buckets_and_chunks_cover_the_vector_once(size: int, bucket_bytes: int) -> None:
     at = 0
     found = bucket.buckets(size, bucket_bytes)
-    for start, stop in found:
+    for start, stop, _ in found:
         assert (stop - start) * 4 <= bucket_bytes
         for ranks in (1, 2, 3, 8):
             low = start
@@ -118,7 +148,7 @@ def test_buckets_and_chunks_cover_the_vector_once(size: int, bucket_bytes: int) 
                 first, last = bucket.chunk(start, stop, ranks, rank)
                 assert first == low and first <= last <= stop
                 assert first % 16 == 0 or first == last == stop
-                assert last - first <= bucket.largest_chunk(*found[0], ranks)
+                assert last - first <= bucket.largest_chunk(*found[0][:2], ranks)
                 low = last
             assert low == stop
         assert start == at
@@ -129,3 +159,43 @@ def test_buckets_and_chunks_cover_the_vector_once(size: int, bucket_bytes: int) 
 def test_a_bucket_holds_a_line() -> None:
     with pytest.raises(ShapeError, match=r"buckets of 63 bytes; needs .* 64 bytes"):
         bucket.buckets(100, 63)
+
+
+def test_buckets_follow_pushes() -> None:
+    # As a model has it: loss, a weight and its bias below, a weight in two parts, the first layer.
+    pushes = [(192, 193), (80, 190), (64, 70), (320, 331), (331, 350), (0, 64), (208, 320)]
+    assert bucket.buckets(368, 1 << 20, pushes) == [
+        (64, 208, 3),
+        (320, 368, 5),
+        (0, 64, 6),
+        (208, 320, 7),
+    ]
+    assert bucket.buckets(368, 256, pushes) == [
+        (192, 208, 1),
+        (80, 144, 2),
+        (144, 192, 2),
+        (64, 80, 3),
+        (320, 368, 5),
+        (0, 64, 6),
+        (208, 272, 7),
+        (272, 320, 7),
+    ]
+
+
+@pytest.mark.parametrize("bucket_bytes", [64, 200, 1000, 1 << 20])
+def test_buckets_of_pushes_cover_the_vector_once_and_early(bucket_bytes: int) -> None:
+    pushes = [(900, 901), (400, 880), (300, 303), (16, 290), (304, 399)]
+    found = bucket.buckets(1000, bucket_bytes, pushes)
+    covered = sorted((start, stop) for start, stop, _ in found)
+    assert [start for start, _ in covered] + [1000] == [0] + [stop for _, stop in covered]
+    assert [b.pushes for b in found] == sorted(b.pushes for b in found)
+    for start, stop, count in found:
+        assert 0 < (stop - start) * 4 <= bucket_bytes
+        missing = [(low, high) for low, high in pushes[count:] if low < stop and start < high]
+        assert not missing
+
+
+def test_pushes_do_not_overlap() -> None:
+    for pushes in ([(0, 10), (9, 20)], [(0, 101)], [(5, 5)], [(-1, 5)]):
+        with pytest.raises(ShapeError, match="needs pushes that do not overlap, within 100"):
+            bucket.buckets(100, 64, pushes)

@@ -51,6 +51,13 @@ def add(commands: Any) -> None:
         help="sum by messages even within a host",
     )
     place.add_argument("--bucket-bytes", type=int, metavar="N", help="bytes summed at a time")
+    place.add_argument(
+        "--no-overlap",
+        dest="overlap",
+        action="store_false",
+        default=None,
+        help="sum only when the backward pass is done",
+    )
     place.add_argument("--pool-bytes", type=int, metavar="N", help="size of the memory pool")
     place.add_argument("--cache-bytes", type=int, metavar="N", help="features kept in memory")
     place.add_argument(

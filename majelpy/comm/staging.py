@@ -4,10 +4,14 @@ Policy. One rank on a GPU keeps its slots there, and their sum is there too. Of 
 on a GPU copies its maximal subtrees into its slots on the host, which the reducer adds as it does
 those of ranks on a CPU, and the result goes up again. What is copied is the columns just pushed, as
 soon as their kernels are done, so that the copies of the last layers run beside the kernels of the
-first. The host's pages are pinned where the system allows it.
+first; the reducer is told of them when they have arrived. The host's pages are pinned where the
+system allows it.
 """
 
 from __future__ import annotations
+
+from collections import deque
+from typing import Any
 
 from majelpy.array import CPU, Array, Place, asarray, empty, launch, zeros
 from majelpy.comm.bucket import FLOAT_BYTES
@@ -33,6 +37,7 @@ class Staging:
         self._reducer, self._place = reducer, place
         self._alone = reducer.ranks == 1
         self._pinned: list[int] = []
+        self._copies: deque[tuple[Any, int, int]] = deque()  # under way: its mark and columns
         if place == CPU:
             self.slots = asarray(reducer.slots, copy=False)
             return
@@ -45,14 +50,25 @@ class Staging:
                 self._pinned.append(memory.ctypes.data)
 
     def pushed(self, first: int, last: int) -> None:
-        """Begin to copy the columns ``first`` up to ``last``: they are final for this step."""
-        if self._place == CPU or self._alone:
+        """Let the columns ``first`` up to ``last`` begin their way: they are final for this step.
+
+        Raises
+        ------
+        WorldError
+            As `TreeReducer.pushed` says.
+        """
+        if self._alone:
+            return
+        if self._place == CPU:
+            self._reducer.pushed(first, last)
             return
         size = self.slots.shape[1]
         for node in range(self._reducer.nodes):
             pointer = self.slots.pointer + FLOAT_BYTES * (node * size + first)
             out = self._reducer.slots[node, first:last]
-            launch.device(self._place).copy_out(pointer, out)
+            mark = launch.device(self._place).copy_out(pointer, out)
+        self._copies.append((mark, first, last))
+        self._hand_over()
 
     def reduce(self) -> Array:
         """Return the sum of all leaf vectors, shape (size,), on the place; do not write to it.
@@ -66,6 +82,8 @@ class Staging:
         if self._place != CPU and self._alone:
             return self.slots[0]
         if self._place != CPU:
+            while self._copies:
+                self._hand_over()
             launch.device(self._place).finish_copies()
         total = self._reducer.reduce()
         if self._place == CPU:
@@ -74,6 +92,12 @@ class Staging:
         # before which `finish_copies` waits for what comes after this in the place's order.
         launch.device(self._place).copy_in(total, self._result.pointer)
         return self._result
+
+    def _hand_over(self) -> None:
+        """Tell the reducer which columns have arrived, and let it go on."""
+        while self._copies and launch.device(self._place).copied(self._copies[0][0]):
+            self._reducer.pushed(*self._copies.popleft()[1:])
+        self._reducer.poll()
 
     def close(self) -> None:
         """Let the host's pages go; call it before the reducer is closed."""

@@ -16,17 +16,37 @@ A *node* is a half-open range ``(first, last)`` of leaves. Whoever adds does so 
 stack: take the items in ascending order, push each, and after pushing item i add the top
 two entries ``merges[i]`` times (``stack[-2] = stack[-2] + stack[-1]``, then pop). Two
 entries are added exactly when they are siblings of the tree, so what is left are the
-maximal subtrees of the range, in order, and a stack position is a slot of memory.
+maximal subtrees of the items, in order, and a stack position is a slot of memory. Items may
+leave gaps: a rank that has a part of each of several leaves adds what is its own.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from majelpy.errors import ShapeError
 
 Node = tuple[int, int]
+
+
+class Stack(NamedTuple):
+    """How items are added one after the other.
+
+    Attributes
+    ----------
+    merges : list of int
+        How often to add after pushing each item.
+    nodes : list of Node
+        The maximal subtrees: what is on the stack in the end, in order.
+    depth : int
+        The stack's largest height: how many slots it needs.
+    """
+
+    merges: list[int]
+    nodes: list[Node]
+    depth: int
 
 
 def split(n: int) -> int:
@@ -88,33 +108,80 @@ def parts(units: int, count: int) -> list[Node]:
     return list(itertools.pairwise(bounds))
 
 
-def node_merges(leaves: int, items: Sequence[Node]) -> list[int]:
-    """Return how often to add after pushing each of `items`, consecutive nodes of the tree.
+def stack(leaves: int, ranges: Sequence[Node]) -> Stack:
+    """Return how to add, leaf by leaf, the leaves of ascending ranges, gaps between them or not.
 
     Raises
     ------
     ShapeError
-        The items are not nodes of the tree or do not follow one another.
+        A range is not within the leaves, or they do not ascend.
     """
-    return _program(leaves, items)[0]
+    return node_stack(
+        leaves, [leaf for first, last in ranges for leaf in _single_leaves(leaves, first, last)]
+    )
+
+
+def node_merges(leaves: int, items: Sequence[Node]) -> list[int]:
+    """Return how often to add after pushing each of `items`, ascending nodes of the tree.
+
+    Raises
+    ------
+    ShapeError
+        The items are not nodes of the tree or do not ascend.
+    """
+    return node_stack(leaves, items).merges
+
+
+def node_stack(leaves: int, items: Sequence[Node]) -> Stack:
+    """Return how to add `items`, ascending nodes of the tree, gaps between them or not.
+
+    Raises
+    ------
+    ShapeError
+        The items are not nodes of the tree or do not ascend.
+    """
+    counts: list[int] = []
+    left: list[Node] = []
+    height = 0
+    for first, last in items:
+        if not _is_node(leaves, first, last) or (left and left[-1][1] > first):
+            raise ShapeError(
+                f"tree: ({first}, {last}) after {left[-1] if left else 'nothing'}; "
+                f"needs ascending nodes of the tree over {leaves} leaves"
+            )
+        left.append((first, last))
+        height = max(height, len(left))
+        count = 0
+        # Two neighbours without a gap are siblings when together they are a node. Had the node
+        # another middle, one of them would straddle it and not be a node itself.
+        while (
+            len(left) > 1
+            and left[-2][1] == left[-1][0]
+            and _is_node(leaves, left[-2][0], left[-1][1])
+        ):
+            right = left.pop()
+            left[-1] = (left[-1][0], right[1])
+            count += 1
+        counts.append(count)
+    return Stack(counts, left, height)
 
 
 def merges(leaves: int, first: int, last: int) -> list[int]:
     """Return how often to add after each leaf of ``[first, last)``; one number per leaf."""
-    return _program(leaves, _single_leaves(leaves, first, last))[0]
+    return stack(leaves, [(first, last)]).merges
 
 
 def nodes(leaves: int, first: int, last: int) -> list[Node]:
     """Return the maximal subtrees of ``[first, last)``, in leaf order: what the stack keeps."""
-    return _program(leaves, _single_leaves(leaves, first, last))[1]
+    return stack(leaves, [(first, last)]).nodes
 
 
 def depth(leaves: int, first: int, last: int) -> int:
     """Return the slots that adding ``[first, last)`` leaf by leaf needs: the stack's height."""
-    return _program(leaves, _single_leaves(leaves, first, last))[2]
+    return stack(leaves, [(first, last)]).depth
 
 
-def expression(leaves: int, hosts: Sequence[Sequence[Node]] | None = None) -> str:
+def expression(leaves: int, hosts: Sequence[Sequence[Sequence[Node]]] | None = None) -> str:
     """Return the sum that is calculated, as text such as ``((0+1)+2)``; for tests.
 
     Parameters
@@ -122,23 +189,18 @@ def expression(leaves: int, hosts: Sequence[Sequence[Node]] | None = None) -> st
     leaves
         Number of leaves.
     hosts
-        The ranks' leaf ranges, grouped in hosts, both in leaf order; by default one rank.
-        Each rank adds its leaves, each host its ranks' nodes, and then the hosts' nodes
-        are added, as `majelpy.comm.reduce` does it.
+        For each host, for each of its ranks, its ascending ranges of leaves; by default one
+        rank. Each rank adds its leaves, each host its ranks' nodes, and then the hosts'
+        nodes are added, as `majelpy.comm.reduce` does it.
     """
-    host_nodes: list[Node] = []
-    host_texts: list[str] = []
-    for ranges in hosts if hosts is not None else [[(0, leaves)]]:
-        rank_nodes: list[Node] = []
-        rank_texts: list[str] = []
-        for first, last in ranges:
-            rank_nodes += nodes(leaves, first, last)
-            rank_texts += _added(
-                [str(leaf) for leaf in range(first, last)], merges(leaves, first, last)
-            )
-        host_texts += _added(rank_texts, node_merges(leaves, rank_nodes))
-        host_nodes += _program(leaves, rank_nodes)[1]
-    return " ".join(_added(host_texts, node_merges(leaves, host_nodes)))
+    host_texts: list[tuple[Node, str]] = []
+    for ranks in hosts if hosts is not None else [[[(0, leaves)]]]:
+        rank_texts: list[tuple[Node, str]] = []
+        for ranges in ranks:
+            single = [n for first, last in ranges for n in _single_leaves(leaves, first, last)]
+            rank_texts += _added(leaves, [(node, str(node[0])) for node in single])
+        host_texts += _added(leaves, rank_texts)
+    return " ".join(text for _, text in _added(leaves, host_texts))
 
 
 def _single_leaves(leaves: int, first: int, last: int) -> list[Node]:
@@ -147,30 +209,6 @@ def _single_leaves(leaves: int, first: int, last: int) -> list[Node]:
             f"tree: range [{first}, {last}) of {leaves} leaves; needs 0 <= first <= last <= leaves"
         )
     return [(leaf, leaf + 1) for leaf in range(first, last)]
-
-
-def _program(leaves: int, items: Sequence[Node]) -> tuple[list[int], list[Node], int]:
-    """Return the merges after each item, the nodes left over, and the stack's height."""
-    counts: list[int] = []
-    stack: list[Node] = []
-    height = 0
-    for first, last in items:
-        if not _is_node(leaves, first, last) or (stack and stack[-1][1] != first):
-            raise ShapeError(
-                f"tree: ({first}, {last}) after {stack[-1] if stack else 'nothing'}; "
-                f"needs consecutive nodes of the tree over {leaves} leaves"
-            )
-        stack.append((first, last))
-        height = max(height, len(stack))
-        count = 0
-        # Two neighbours are siblings when together they are a node. Had the node another
-        # middle, one of them would straddle it and not be a node itself.
-        while len(stack) > 1 and _is_node(leaves, stack[-2][0], stack[-1][1]):
-            right = stack.pop()
-            stack[-1] = (stack[-1][0], right[1])
-            count += 1
-        counts.append(count)
-    return counts, stack, height
 
 
 def _is_node(leaves: int, first: int, last: int) -> bool:
@@ -187,11 +225,14 @@ def _is_node(leaves: int, first: int, last: int) -> bool:
     return False
 
 
-def _added(texts: Sequence[str], counts: Sequence[int]) -> list[str]:
-    stack: list[str] = []
-    for text, count in zip(texts, counts, strict=True):
-        stack.append(text)
+def _added(leaves: int, items: Sequence[tuple[Node, str]]) -> list[tuple[Node, str]]:
+    """Add texts of nodes, given in any order, by the stack program of their nodes."""
+    items = sorted(items)
+    found = node_stack(leaves, [node for node, _ in items])
+    texts: list[str] = []
+    for (_, text), count in zip(items, found.merges, strict=True):
+        texts.append(text)
         for _ in range(count):
-            right = stack.pop()
-            stack[-1] = f"({stack[-1]}+{right})"
-    return stack
+            right = texts.pop()
+            texts[-1] = f"({texts[-1]}+{right})"
+    return list(zip(found.nodes, texts, strict=True))

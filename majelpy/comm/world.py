@@ -7,6 +7,8 @@ Policy:
 - MPI moves bytes. No reduction of the MPI library is used, for its order is its own.
 - A rank that fails ends the world with one message that carries its rank; nothing hangs.
   An error that all ranks come to know together goes through `World.agree`.
+- A group of the ranks is a world too, with ranks of its own from 0; but what it says of a rank
+  names that of the whole world, which it ends when it fails.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -49,7 +51,7 @@ class RankFailed(WorldError):
 
 
 class World:
-    """The ranks of a run, seen from one of them. Made by `World.start`.
+    """The ranks of a run, or a group of them, seen from one. Made by `World.start`.
 
     Attributes
     ----------
@@ -63,8 +65,16 @@ class World:
         This rank's position on its host, and how many ranks are there.
     """
 
-    def __init__(self, comm: MPI.Intracomm | None, hosts: Hosts) -> None:
+    def __init__(
+        self,
+        comm: MPI.Intracomm | None,
+        hosts: Hosts,
+        whole: World | None = None,
+        members: Sequence[int] = (),
+    ) -> None:
         self._comm = comm
+        self._whole = whole or self
+        self._members = members or range(comm.size if comm else 1)  # their ranks in the whole
         self.rank = comm.rank if comm else 0
         self.size = comm.size if comm else 1
         self.hosts = hosts
@@ -119,6 +129,28 @@ class World:
         """Return a world of this process, however it was launched."""
         return cls(None, ((0,),))
 
+    def group(self, ranks: Sequence[int]) -> World:
+        """Return a world of some ranks, which are 0, 1, ... there; they call it together.
+
+        Its messages are its own, and its `agree` is among its ranks. `abort` ends all.
+
+        Raises
+        ------
+        WorldError
+            The ranks do not ascend, or this one is not among them.
+        """
+        if list(ranks) != sorted(set(ranks) & set(range(self.size))) or self.rank not in ranks:
+            raise WorldError(
+                f"group: {list(ranks)} on rank {self.rank} of {self.size}; "
+                "needs ascending ranks with this one among them"
+            )
+        shared = ([r for r in host if r in ranks] for host in self.hosts)
+        hosts = tuple(tuple(map(ranks.index, host)) for host in shared if host)
+        comm = None
+        if len(ranks) > 1:
+            comm = self._messages().Create_group(self._messages().group.Incl(list(ranks)))
+        return World(comm, hosts, self._whole, [self._members[r] for r in ranks])
+
     def barrier(self) -> None:
         """Wait for all ranks."""
         if self._comm:
@@ -137,18 +169,21 @@ class World:
         return self._comm.allgather(value) if self._comm else [value]
 
     def send(self, data: np.ndarray, rank: int, tag: int) -> MPI.Request:
-        """Begin to send the bytes of a contiguous array; it must last until `wait`."""
+        """Begin to send the bytes of a contiguous array; it must last until `done`."""
         return self._messages().Isend(_as_bytes(data), rank, tag)
 
     def receive(self, data: np.ndarray, rank: int, tag: int) -> MPI.Request:
-        """Begin to receive bytes into a contiguous array; it is filled after `wait`."""
+        """Begin to receive bytes into a contiguous array; it is filled when it is `done`."""
         return self._messages().Irecv(_as_bytes(data), rank, tag)
 
-    def wait(self, requests: Iterable[MPI.Request]) -> None:
-        """Wait until the messages are sent or received."""
-        pending = list(requests)
-        if pending:
-            _load_mpi().Request.Waitall(pending)
+    def done(self, requests: Sequence[MPI.Request]) -> bool:
+        """Return whether the messages are sent or received, without waiting; MPI goes on."""
+        return not requests or bool(_load_mpi().Request.Testall(requests))
+
+    def wait_some(self, requests: Sequence[MPI.Request]) -> None:
+        """Wait until at least one message is sent or received, if not all of them were before."""
+        if requests:
+            _load_mpi().Request.Waitsome(requests)
 
     def share(self, hosts: Hosts, nbytes: int) -> SharedMemory:
         """Return new memory, `nbytes` of this rank's and as many as they ask of its host's.
@@ -191,10 +226,12 @@ class World:
             return
         if failed[0] == self.rank and error is not None:
             raise error
-        raise RankFailed(f"rank {failed[0]} failed: {texts[failed[0]]}")
+        raise RankFailed(f"rank {self._members[failed[0]]} failed: {texts[failed[0]]}")
 
     def abort(self, message: str, code: int = 1) -> NoReturn:
         """Print one message tagged with this rank, and end all ranks; any one may call it."""
+        if self._whole is not self:
+            self._whole.abort(message, code)
         if not self._comm:
             print(f"majel: {message}", file=sys.stderr, flush=True)
             raise SystemExit(code)
@@ -277,6 +314,21 @@ class SharedMemory:
         if self._comm:
             self._window.Sync()
             self._comm.Barrier()
+            self._window.Sync()
+
+    def arrive(self) -> list[MPI.Request]:
+        """Begin a fence, and return what is done when all of the host's ranks have begun it.
+
+        Only then call `arrived`. All ranks begin their fences in the same order.
+        """
+        if not self._comm:
+            return []
+        self._window.Sync()
+        return [self._comm.Ibarrier()]
+
+    def arrived(self) -> None:
+        """End a fence that was begun: read what the others wrote before they began it."""
+        if self._comm:
             self._window.Sync()
 
     def close(self) -> None:

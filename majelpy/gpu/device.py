@@ -126,10 +126,10 @@ class Device:
         with self._device:
             self._cupy.cuda.runtime.hostUnregister(address // PAGE * PAGE)
 
-    def copy_out(self, pointer: int, out: np.ndarray) -> None:
+    def copy_out(self, pointer: int, out: np.ndarray) -> Any:
         """Begin to copy to a host array what is there after all launches so far.
 
-        It has arrived after `finish_copies`.
+        It has arrived, with all before, when the mark returned is `copied`.
         """
         with self._device:
             runtime = self._cupy.cuda.runtime
@@ -138,6 +138,14 @@ class Device:
                 *(out.ctypes.data, pointer, out.nbytes),
                 *(runtime.memcpyDeviceToHost, self._out.ptr),
             )
+            mark = self._cupy.cuda.Event(disable_timing=True)
+            mark.record(self._out)
+            return mark
+
+    def copied(self, mark: Any) -> bool:
+        """Whether what `copy_out` began has arrived."""
+        with self._device:
+            return bool(mark.done)
 
     def finish_copies(self) -> None:
         """Wait until all that `copy_out` began has arrived."""

@@ -36,6 +36,8 @@ class Launch:
         Ranks of a host sum through shared memory; without it, by messages.
     bucket_bytes : int
         Gradient bytes summed in one round of messages.
+    overlap : bool
+        Gradients are summed while the backward pass still computes others.
     pool_bytes : int, optional
         Size of the memory pool on that place; None: see majelpy.train.places.
     prefetch : bool
@@ -55,6 +57,7 @@ class Launch:
     threads: int = 0
     shared_memory: bool = True
     bucket_bytes: int = 4 << 20
+    overlap: bool = True
     pool_bytes: int | None = None
     prefetch: bool = True
     cache_bytes: int = 1 << 30

@@ -199,11 +199,14 @@ class Run:
     def _timing(self, result: StepResult, seconds: float) -> dict[str, Any]:
         """The timing log's line of a step; memory is this rank's, counts are since the start."""
         stats = self._pool.statistics
+        exposed, whole = self._trainer.reduce_seconds
         return {
             "step": result.step,
             "seconds": round(seconds, 6),
             "frames_per_second": round(result.frames / seconds),
             "ranks": self._world.size,
+            "reduce_seconds": round(whole, 6),
+            "reduce_exposed_seconds": round(exposed, 6),
             "pool_in_use_bytes": stats.in_use,
             "pool_peak_bytes": stats.peak,
             "pool_largest_free_bytes": self._pool.largest_free,

@@ -85,6 +85,7 @@ class Trainer:
             layout.gradient_size,
             bucket_bytes=launch.bucket_bytes,
             shared_memory=launch.shared_memory,
+            overlap=launch.overlap,
         )
         self._staging = Staging(self._reducer, place)
         self.parameters = layout.initial(recipe.seed).to_device(place)
@@ -102,6 +103,11 @@ class Trainer:
     def steps(self) -> int:
         """Steps of the whole run."""
         return self.steps_per_epoch * self.recipe.schedule.epochs
+
+    @property
+    def reduce_seconds(self) -> tuple[float, float]:
+        """Of the last step: what summing gradients took after the backward pass, and in all."""
+        return self._reducer.exposed_seconds, self._reducer.exchange_seconds
 
     def _members(self, step: int) -> np.ndarray:
         """Utterances of the minibatch of a step (from 0)."""

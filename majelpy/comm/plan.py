@@ -1,0 +1,173 @@
+"""What a rank does in a reduction, bucket by bucket: all of it is known beforehand.
+
+::
+
+    leaves     0  1 | 2   3  4 | 5   6  7        8 leaves on 4 ranks, of 2 hosts
+    ranks        0  |  1     2 |  3              stacks: 01 | 23 | 45 | 67
+    hosts      -----A-----  -----B-----          after step 1: A has 0123, B has 4567
+
+               bucket 0            bucket 1
+    vector   [ c0 c1 c2 c3 ] [ c0 c1 c2 c3 ] ..  chunk c of a bucket is owned by rank c
+
+On each host one rank *handles* chunk c: its owner, on the owner's host; elsewhere the rank
+at local position c modulo their number. When the slots of all ranks of the host are written:
+
+1. A handler on another host than the owner's adds, for its chunk, the nodes of its host's
+   ranks into the host's maximal subtrees, reading the others' slots in shared memory,
+   and sends these to the owner. (Nodes that nothing is added to are sent from the slots.)
+2. The owner adds those and the nodes of its own host's ranks to the root, straight into
+   the result, and sends that to the chunk's handlers on the other hosts.
+3. They receive it straight into their host's result, which its ranks share.
+
+Bytes: with H hosts, of which host h has n_h maximal subtrees, and a vector of S bytes, a
+host with an even share of the ranks sends n_h S (H-1)/H and S (H-1)/H. Where leaves
+divide as powers of two n_h is 1, which makes 2 S (H-1)/H, a ring allreduce's count and
+the least possible. One host sends nothing. A host with parts of several leaves whose other
+parts are elsewhere has a subtree for each of them, so parts of a leaf belong on one host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import numpy as np
+
+from majelpy import ops
+from majelpy.comm import bucket, tree
+from majelpy.comm.world import Hosts
+
+LANES = 2
+"""Buckets that are on their way at a time, each with buffers of its own."""
+
+_NODE_TAG, _RESULT_TAG, _TAGS = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Arguments of `ops.tree_sum`: rows to add, merges after each, rows to write."""
+
+    rows: Sequence[np.ndarray]
+    merges: Sequence[int]
+    out: Sequence[np.ndarray]
+
+    def __call__(self) -> None:
+        ops.tree_sum(self.rows, self.merges, self.out)
+
+
+@dataclass(frozen=True)
+class Message:
+    """Data from or to a rank."""
+
+    data: np.ndarray
+    rank: int
+    tag: int
+
+
+@dataclass
+class Step:
+    """What a rank does for one bucket, in this order."""
+
+    result_receives: list[Message] = field(default_factory=list)
+    node_receives: list[Message] = field(default_factory=list)
+    node_sums: list[Sum] = field(default_factory=list)
+    node_sends: list[Message] = field(default_factory=list)
+    root_sums: list[Sum] = field(default_factory=list)
+    root_sends: list[Message] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans the steps of one rank.
+
+    Attributes
+    ----------
+    rank
+        Which.
+    hosts
+        All ranks, by the memory that they share.
+    leaves
+        Leaves of the tree.
+    nodes
+        What each rank has in its slots, by rank.
+    rows
+        Those slots of this host's ranks, in ascending order of their nodes.
+    result
+        The sum, shared by this host's ranks.
+    """
+
+    rank: int
+    hosts: Hosts
+    leaves: int
+    nodes: Sequence[Sequence[tree.Node]]
+    rows: Sequence[np.ndarray]
+    result: np.ndarray
+
+    def steps(self, buckets: Sequence[bucket.Bucket]) -> list[Step]:
+        """Return the steps, one a bucket."""
+        owners = [rank for ranks in self.hosts for rank in ranks]
+        home = next(h for h, ranks in enumerate(self.hosts) if self.rank in ranks)
+        rank_nodes = [sorted(n for r in ranks for n in self.nodes[r]) for ranks in self.hosts]
+        stacks = [tree.node_stack(self.leaves, nodes) for nodes in rank_nodes]
+        # The owner adds the other hosts' subtrees and the single nodes of its own host.
+        sources = [
+            (node, host)
+            for host in range(len(self.hosts))
+            for node in (rank_nodes[host] if host == home else stacks[host].nodes)
+        ]
+        sources.sort()
+        root_merges = tree.node_merges(self.leaves, [node for node, _ in sources])
+
+        found = []
+        width = max(bucket.largest_chunk(b.start, b.stop, len(owners)) for b in buckets)
+        stages: tuple[list[np.ndarray], ...] = tuple([] for _ in range(LANES))
+        for number, (start, stop, _) in enumerate(buckets):
+            step = Step()
+            lane = number % LANES
+            # Two lanes may overtake one another, so their messages are told apart.
+            node_tag, result_tag = _TAGS * lane + _NODE_TAG, _TAGS * lane + _RESULT_TAG
+            free = _buffers(stages[lane], width)
+            for position, owner in enumerate(owners):
+                low, high = bucket.chunk(start, stop, len(owners), position)
+                if low == high or self._handler(home, position, owner) != self.rank:
+                    continue
+                mine = [row[low:high] for row in self.rows]
+                target = self.result[low:high]
+                if owner != self.rank:
+                    out = mine
+                    if any(stacks[home].merges):
+                        out = [next(free)[: high - low] for _ in stacks[home].nodes]
+                        step.node_sums.append(Sum(mine, stacks[home].merges, out))
+                    step.node_sends += [Message(node, owner, node_tag) for node in out]
+                    step.result_receives.append(Message(target, owner, result_tag))
+                    continue
+                local, rows = iter(mine), []
+                for _, host in sources:
+                    if host == home:
+                        rows.append(next(local))
+                        continue
+                    rows.append(next(free)[: high - low])
+                    handler = self._handler(host, position, owner)
+                    step.node_receives.append(Message(rows[-1], handler, node_tag))
+                step.root_sums.append(Sum(rows, root_merges, [target]))
+                step.root_sends += [
+                    Message(target, self._handler(host, position, owner), result_tag)
+                    for host in range(len(self.hosts))
+                    if host != home
+                ]
+            found.append(step)
+        return found
+
+    def _handler(self, host: int, position: int, owner: int) -> int:
+        """Return the rank of `host` that works on the chunk that is owned at `position`."""
+        ranks = self.hosts[host]
+        return owner if owner in ranks else ranks[position % len(ranks)]
+
+
+def _buffers(stage: list[np.ndarray], width: int) -> Iterator[np.ndarray]:
+    """Yield the buffers of a stage one after the other, and new ones when they run out."""
+    for i in count():
+        if i == len(stage):
+            stage.append(np.empty(width, np.float32))
+        yield stage[i]
