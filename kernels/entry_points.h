@@ -62,6 +62,11 @@ void mj_rnn_backward_rows(int64_t first, int64_t directions, int64_t utterances,
 /* The sum of the directions' columns, (rows, hidden), and the same columns for every direction. */
 void mj_sum_directions(int64_t rows, int64_t directions, int64_t hidden, const float *h, float *out);
 void mj_repeat_directions(int64_t rows, int64_t directions, int64_t hidden, const float *dy, float *out);
+/* One step of the first `live` utterances in the order `sorted`, longest first: their states go to
+ * the rows and to state, (directions, live, hidden). `sums`, of that shape too, are the recurrent
+ * sums; at step 0 there are none. */
+void mj_rnn_forward_step(int64_t directions, int64_t utterances, const int64_t *offsets, const int64_t *sorted, int64_t hidden, int64_t step, int64_t live, const float *x, const float *sums, float *state, float *h);
+void mj_rnn_backward_step(int64_t directions, int64_t utterances, const int64_t *offsets, const int64_t *sorted, int64_t hidden, int64_t step, int64_t live, const float *dy, const float *h, const float *sums, float *state, float *dx);
 /* Rows h of the previous step (in each direction's own order); at each utterance's first step the
  * carried state, or +0. */
 void mj_rnn_previous_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *h, const int64_t *carried, const float *initial, float *out);

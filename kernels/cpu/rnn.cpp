@@ -177,7 +177,38 @@ void run(const Sequences &all, const float *x, const float *other, const float *
   });
 }
 
+/* One step of `live` utterances; their recurrent sums are there already. */
+template <class Step>
+void one_step(int64_t directions, const int64_t *offsets, const int64_t *sorted, int64_t hidden, int64_t step,
+              int64_t live, bool flipped, const float *x, const float *other, const float *sums, float *state,
+              float *out) {
+  mj::parallel(directions * live, [&](int64_t task) {
+    const int64_t d = task / live, u = sorted[task % live];
+    const bool reversed = (d % 2 == 1) != flipped;
+    const int64_t row = reversed ? offsets[u + 1] - 1 - step : offsets[u] + step;
+    const int64_t at = (row * directions + d) * hidden;
+    for (int64_t j = 0; j < hidden; j += MJ_LANES) {
+      const int64_t count = hidden - j;
+      const mj_vf a = load_some(x + at + j, count), b = load_some(other + at + j, count);
+      const mj_vf y = step ? Step::step(a, load_some(sums + task * hidden + j, count), b) : Step::first(a, b);
+      store_some(out + at + j, y, count);
+      store_some(state + task * hidden + j, y, count);
+    }
+  });
+}
+
 }  // namespace
+
+void mj_rnn_forward_step(int64_t directions, int64_t, const int64_t *offsets, const int64_t *sorted, int64_t hidden,
+                         int64_t step, int64_t live, const float *x, const float *sums, float *state, float *h) {
+  one_step<Forward>(directions, offsets, sorted, hidden, step, live, false, x, x, sums, state, h);
+}
+
+void mj_rnn_backward_step(int64_t directions, int64_t, const int64_t *offsets, const int64_t *sorted, int64_t hidden,
+                          int64_t step, int64_t live, const float *dy, const float *h, const float *sums, float *state,
+                          float *dx) {
+  one_step<Backward>(directions, offsets, sorted, hidden, step, live, true, dy, h, sums, state, dx);
+}
 
 void mj_rnn_forward_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden,
                          int64_t parts, const float *x, const float *weight, const int64_t *carried,

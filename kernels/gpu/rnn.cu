@@ -198,15 +198,15 @@ MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64
 }
 
 /* One step of the first `live` utterances; recurrent sums are in `sums` (directions, live, hidden).
- * Blocks (x: columns, y: utterances, z: directions). */
+ * The state of place p and direction d is row d * state_rows + p of state_row floats. Blocks (x: columns, y: utterances, z: directions). */
 template <class Step>
-MJ_DEVICE void mj_one_step(const mj_sequences all, mj_i64 s, mj_i64 live, const float *x, const float *other, const float *sums, float *state, float *out) {
+MJ_DEVICE void mj_one_step(const mj_sequences all, mj_i64 s, mj_i64 live, mj_i64 state_rows, mj_i64 state_row, const float *x, const float *other, const float *sums, float *state, float *out) {
   const mj_i64 d = blockIdx.z, hidden = all.hidden;
   mj_matrix(live, hidden, [=](mj_i64 place, mj_i64 j) {
     const mj_i64 at = all.at(place, s, d) + j;
     const float y = all.recurrent(place, s) ? Step::step(x[at], sums[(d * live + place) * hidden + j], other[at]) : Step::first(x[at], other[at]);
     out[at] = y;
-    state[(d * all.utterances + place) * all.state_row() + j] = y;
+    state[(d * state_rows + place) * state_row + j] = y;
   });
 }
 
@@ -229,12 +229,12 @@ extern "C" __global__ void __launch_bounds__(512, 1) mj_rnn_backward_persistent_
   mj_persist<mj_backward_step>({first, directions, utterances, hidden, offsets, sorted, 1, carried}, first_direction, parts, (int)chunks, columns, dy, h, weight, hidden, 1, state, arrived, dx);
 }
 
-MJ_KERNEL mj_rnn_forward_step_kernel(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, const mj_i64 *carried, mj_i64 s, mj_i64 live, const float *x, const float *sums, float *state, float *h) {
-  mj_one_step<mj_forward_step>({first, directions, utterances, hidden, offsets, sorted, 0, carried}, s, live, x, x, sums, state, h);
+MJ_KERNEL mj_rnn_forward_step_kernel(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, const mj_i64 *carried, mj_i64 s, mj_i64 live, mj_i64 state_rows, mj_i64 state_row, const float *x, const float *sums, float *state, float *h) {
+  mj_one_step<mj_forward_step>({first, directions, utterances, hidden, offsets, sorted, 0, carried}, s, live, state_rows, state_row, x, x, sums, state, h);
 }
 
-MJ_KERNEL mj_rnn_backward_step_kernel(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, const mj_i64 *carried, mj_i64 s, mj_i64 live, const float *dy, const float *h, const float *sums, float *state, float *dx) {
-  mj_one_step<mj_backward_step>({first, directions, utterances, hidden, offsets, sorted, 1, carried}, s, live, dy, h, sums, state, dx);
+MJ_KERNEL mj_rnn_backward_step_kernel(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, const mj_i64 *carried, mj_i64 s, mj_i64 live, mj_i64 state_rows, mj_i64 state_row, const float *dy, const float *h, const float *sums, float *state, float *dx) {
+  mj_one_step<mj_backward_step>({first, directions, utterances, hidden, offsets, sorted, 1, carried}, s, live, state_rows, state_row, dy, h, sums, state, dx);
 }
 
 MJ_KERNEL mj_rnn_previous_rows_kernel(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, mj_i64 hidden, const float *h, const mj_i64 *carried, const float *initial, float *out) {

@@ -50,6 +50,17 @@ def add(commands: Any) -> None:
         default=None,
         help="sum by messages even within a host",
     )
+    place.add_argument(
+        "--mesh",
+        metavar="data=D,model=M",
+        help="ranks that share the leaves times ranks that share a model (default: M is as small "
+        "as the leaves allow)",
+    )
+    place.add_argument(
+        "--model-parallel",
+        choices=("auto", "time", "directions", "hidden"),
+        help="how ranks share a model: halves of the frames, directions, or parts of the units",
+    )
     place.add_argument("--bucket-bytes", type=int, metavar="N", help="bytes summed at a time")
     place.add_argument(
         "--no-overlap",

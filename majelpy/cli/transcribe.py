@@ -64,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
             ids=np.zeros(1, dtype=np.int64),
             leaf_utterances=np.array([0, 1], dtype=np.int64),
             merges=np.zeros(1, dtype=np.int32),
+            starts=np.zeros(1, dtype=np.int64),
+            lengths=np.array([len(frames)], dtype=np.int64),
         )
         log_probs = trained.model.forward(batch.to_device(place), parameters).log_probs
         best = ops.argmax(log_probs)

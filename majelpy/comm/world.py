@@ -180,6 +180,11 @@ class World:
         """Return whether the messages are sent or received, without waiting; MPI goes on."""
         return not requests or bool(_load_mpi().Request.Testall(requests))
 
+    def wait(self, requests: Sequence[MPI.Request]) -> None:
+        """Wait until the messages are sent or received."""
+        if requests:
+            _load_mpi().Request.Waitall(requests)
+
     def wait_some(self, requests: Sequence[MPI.Request]) -> None:
         """Wait until at least one message is sent or received, if not all of them were before."""
         if requests:

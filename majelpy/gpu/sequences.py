@@ -133,6 +133,7 @@ def _recurrent(
             hidden,
             (
                 *(first, directions, utterances, where, places, hidden, goes_on or 0, step, live),
+                *(utterances, state_row),
                 *((x, h) if backward else (x,)),
                 *(sums, state, out),
             ),
@@ -190,6 +191,65 @@ def mj_rnn_backward_rows(
 ) -> None:
     sizes = (first, directions, utterances, offsets, hidden, parts)
     _recurrent(on, "backward", *sizes, (dy, weight, h), carried, initial, dx, True)
+
+
+def _one_step(
+    on: Launcher,
+    name: str,
+    directions: int,
+    utterances: int,
+    offsets: int,
+    order: int,
+    hidden: int,
+    step: int,
+    live: int,
+    operands: tuple[int, ...],
+    sums: int,
+    state: int,
+    out: int,
+) -> None:
+    where = on.upload(host(offsets, utterances + 1, np.int64))
+    places = on.upload(host(order, utterances, np.int64))
+    sizes = (0, directions, utterances, where, places, hidden, 0, step, live, live, hidden)
+    arguments = (*sizes, *operands, sums or 0, state, out)
+    matrix(on, f"mj_rnn_{name}_step_kernel", live, hidden, arguments, layers=directions)
+
+
+def mj_rnn_forward_step(
+    on: Launcher,
+    directions: int,
+    utterances: int,
+    offsets: int,
+    order: int,
+    hidden: int,
+    step: int,
+    live: int,
+    x: int,
+    sums: int,
+    state: int,
+    h: int,
+) -> None:
+    sizes = (directions, utterances, offsets, order, hidden, step, live)
+    _one_step(on, "forward", *sizes, (x,), sums, state, h)
+
+
+def mj_rnn_backward_step(
+    on: Launcher,
+    directions: int,
+    utterances: int,
+    offsets: int,
+    order: int,
+    hidden: int,
+    step: int,
+    live: int,
+    dy: int,
+    h: int,
+    sums: int,
+    state: int,
+    dx: int,
+) -> None:
+    sizes = (directions, utterances, offsets, order, hidden, step, live)
+    _one_step(on, "backward", *sizes, (dy, h), sums, state, dx)
 
 
 def mj_rnn_previous_rows(

@@ -86,4 +86,4 @@ class BiRnn:
             )
         gradients.gemm(self.weight_ih, d, saved.x)
         gradients.sum(self.bias, d)
-        return share.direction_gradient(d, weights[self.weight_ih])
+        return share.direction_gradient(d, weights[self.weight_ih], self.hidden)

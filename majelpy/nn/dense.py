@@ -66,7 +66,7 @@ class Dense:
             first, last = self._share.units(self.inputs)
             weight = weights[self.weight]
             return ops.gemm(d, weight if last - first == self.inputs else weight[:, first:last])
-        return self._share.unit_gradient(d, weights[self.weight])
+        return self._share.unit_gradient(d, weights[self.weight], self.outputs)
 
     def backward(
         self, dy: Array, x: Array, y: Array, weights: dict[str, Array], gradients: Gradients

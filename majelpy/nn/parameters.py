@@ -224,8 +224,12 @@ class Gradients:
         self._tell(start, parameter.size)
 
     def loss(self, losses: Array, leaves: ops.Leaves) -> None:
-        """Push the sums of the utterances' losses, (N,); the leaves are over utterances."""
-        ops.sum_leaves(losses.reshape(losses.size, 1), leaves, self.slots, self.layout.loss)
+        """Push the sums of the utterances' losses, (N,); the leaves are over utterances.
+
+        A rank without the first time part has no losses to push.
+        """
+        mine = losses[: int(leaves.offsets[-1])]
+        ops.sum_leaves(mine.reshape(mine.size, 1), leaves, self.slots, self.layout.loss)
         self._tell(self.layout.loss, 1)
 
     def _tell(self, start: int, size: int) -> None:

@@ -101,13 +101,15 @@ class Share:
         """Return all units of a layer, (M, units), from this rank's."""
         return y
 
-    def unit_gradient(self, d: Array, weight: Array) -> Array:
+    def unit_gradient(self, d: Array, weight: Array, units: int) -> Array:
         """Return d weight: the gradient by this rank's units of the layer before.
 
         Parameters
         ----------
         d : (M, units held)
         weight : (units held, inputs)
+        units : int
+            Of the layer.
 
         Notes
         -----
@@ -115,7 +117,7 @@ class Share:
         """
         return ops.gemm(d, weight, parts=self.parts)
 
-    def direction_gradient(self, d: Array, weight: Array) -> Array:
+    def direction_gradient(self, d: Array, weight: Array, units: int) -> Array:
         """Return the same for the recurrent layer, whose units are those of its directions.
 
         Notes
@@ -124,10 +126,10 @@ class Share:
         """
         if self.parts == 1:
             return ops.gemm(d, weight)
-        hidden = d.shape[1] // 2
+        held = d.shape[1] // 2
         both = (
-            self.unit_gradient(d[:, at : at + hidden], weight[at : at + hidden])
-            for at in (0, hidden)
+            self.unit_gradient(d[:, at : at + held], weight[at : at + held], units)
+            for at in (0, held)
         )
         return ops.add(*both)
 

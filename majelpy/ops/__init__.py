@@ -15,13 +15,16 @@ from majelpy.ops.elementwise import (
 )
 from majelpy.ops.gemm import gemm
 from majelpy.ops.leaves import Leaves, gemm_leaves, sum_leaves, tree_sum
-from majelpy.ops.optim import learning_rate, nesterov, norm_and_factor
+from majelpy.ops.optim import factor_of, learning_rate, nesterov, norm_and_factor
 from majelpy.ops.random import Dropout, permutation, uniform, words
 from majelpy.ops.rnn import (
     Carried,
+    Steps,
     repeat_directions,
     rnn_backward,
+    rnn_backward_step,
     rnn_forward,
+    rnn_forward_step,
     rnn_previous,
     sum_directions,
 )
@@ -32,6 +35,7 @@ __all__ = [
     "Carried",
     "Dropout",
     "Leaves",
+    "Steps",
     "add",
     "argmax",
     "bias",
@@ -41,6 +45,7 @@ __all__ = [
     "conv",
     "conv_backward",
     "ctc_loss",
+    "factor_of",
     "fma",
     "frames_needed",
     "gemm",
@@ -56,7 +61,9 @@ __all__ = [
     "permutation",
     "repeat_directions",
     "rnn_backward",
+    "rnn_backward_step",
     "rnn_forward",
+    "rnn_forward_step",
     "rnn_previous",
     "scale_of",
     "spectrogram",

@@ -21,10 +21,15 @@ def norm_and_factor(
     -----
     Order: canonical sum of squares.
     """
-    total = square_sum(gradient)
+    return factor_of(square_sum(gradient), limit, out=out)
+
+
+def factor_of(square_sum: Any, limit: float, *, out: Array | None = None) -> tuple[Array, Array]:
+    """Return the same as `norm_and_factor`, from the sum of squares, (1,)."""
+    total = check.vector("factor_of", "square_sum", square_sum)
     both = empty(2, device=total.place) if out is None else out
-    check.columns("norm_and_factor", "out", check.vector("norm_and_factor", "out", both), 2)
-    on, _ = check.kernels("norm_and_factor", gradient=total, out=both)
+    check.columns("factor_of", "out", check.vector("factor_of", "out", both), 2)
+    on, _ = check.kernels("factor_of", square_sum=total, out=both)
     norm, factor = both[:1], both[1:]
     on.mj_norm_and_factor(total.pointer, limit, norm.pointer, factor.pointer)
     return norm, factor

@@ -156,6 +156,71 @@ def rnn_backward(
     return dx
 
 
+@dataclass(frozen=True)
+class Steps:
+    """Order in which utterances take their steps together, longest first.
+
+    Attributes
+    ----------
+    offsets : (N + 1,) int64
+    order : (N,) int64
+    """
+
+    offsets: np.ndarray
+    order: np.ndarray
+
+    @classmethod
+    def of(cls, offsets: np.ndarray) -> Steps:
+        """Return the order of utterances with these offsets."""
+        return cls(offsets, np.argsort(-np.diff(offsets), kind="stable").astype(np.int64))
+
+    def live(self, step: int) -> int:
+        """Number of utterances that take that step."""
+        return int((np.diff(self.offsets) > step).sum())
+
+    def _arguments(self, step: int, hidden: int) -> tuple[int, ...]:
+        return (
+            *(len(self.order), self.offsets.ctypes.data, self.order.ctypes.data),
+            *(hidden, step, self.live(step)),
+        )
+
+
+def rnn_forward_step(
+    x: Array, steps: Steps, step: int, sums: Array | None, directions: int, h: Array
+) -> Array:
+    """Take one step of `rnn_forward`; return the new states, (directions, live, hidden).
+
+    Parameters
+    ----------
+    x, h : (rows, directions * hidden) float32
+        Input products; states, written in the rows of this step.
+    sums : (directions, live, hidden) float32
+        Recurrent sums; None at step 0.
+    """
+    hidden = x.shape[1] // directions
+    on, place = check.kernels("rnn_forward_step", x=x, h=h)
+    state = empty((directions, steps.live(step), hidden), device=place)
+    on.mj_rnn_forward_step(
+        *(directions, *steps._arguments(step, hidden), x.pointer),
+        *(None if sums is None else sums.pointer, state.pointer, h.pointer),
+    )
+    return state
+
+
+def rnn_backward_step(
+    dy: Array, h: Array, steps: Steps, step: int, sums: Array | None, directions: int, dx: Array
+) -> Array:
+    """Take one step of `rnn_backward`; arguments as in `rnn_forward_step`."""
+    hidden = dy.shape[1] // directions
+    on, place = check.kernels("rnn_backward_step", dy=dy, h=h, dx=dx)
+    state = empty((directions, steps.live(step), hidden), device=place)
+    on.mj_rnn_backward_step(
+        *(directions, *steps._arguments(step, hidden), dy.pointer, h.pointer),
+        *(None if sums is None else sums.pointer, state.pointer, dx.pointer),
+    )
+    return state
+
+
 def rnn_previous(
     h: Any, offsets: Any, directions: int, *, first: int = 0, carried: Carried | None = None
 ) -> Array:

@@ -36,6 +36,11 @@ class Launch:
         Ranks of a host sum through shared memory; without it, by messages.
     bucket_bytes : int
         Gradient bytes summed in one round of messages.
+    mesh : str
+        Ranks that have different leaves times ranks that share a model, such as
+        ``data=2,model=2``; "": chosen by majelpy.train.team.
+    model_parallel : str
+        How ranks share a model: ``time``, ``directions``, ``hidden`` or ``auto``.
     overlap : bool
         Gradients are summed while the backward pass still computes others.
     pool_bytes : int, optional
@@ -57,6 +62,8 @@ class Launch:
     threads: int = 0
     shared_memory: bool = True
     bucket_bytes: int = 4 << 20
+    mesh: str = ""
+    model_parallel: str = "auto"
     overlap: bool = True
     pool_bytes: int | None = None
     prefetch: bool = True

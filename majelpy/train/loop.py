@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from majelpy.comm.world import World
-from majelpy.errors import CheckpointError, WorldError
+from majelpy.errors import CheckpointError
 from majelpy.native import set_threads
 from majelpy.train import checkpoint as checkpoints
 from majelpy.train import places
@@ -28,6 +28,7 @@ from majelpy.train.progress import Progress
 from majelpy.train.recipe import Recipe
 from majelpy.train.run_folder import RunFolder
 from majelpy.train.setup import Prepared, check_agreement, prepare_run
+from majelpy.train.team import choose_mesh
 from majelpy.train.trainer import DIGEST_STEPS, StepResult, Trainer
 
 
@@ -51,11 +52,9 @@ class Run:
         self._writes = world.rank == 0
         self._folder = RunFolder(folder)
         self._signal: int | None = None
-        if world.size > recipe.data.leaves:
-            raise WorldError(
-                f"train: {world.size} ranks for {recipe.data.leaves} leaves; start at most "
-                f"{recipe.data.leaves} ranks or raise data.leaves in the recipe"
-            )
+        self._mesh, self._why = choose_mesh(
+            launch, world.size, recipe.data.leaves, recipe.model.parts
+        )
         self._place = places.choose(launch.place, world.local_rank)
         set_threads(launch.threads or default_threads(world.local_size))
         self._prepared: Prepared = prepare_run(recipe, launch)
@@ -84,6 +83,7 @@ class Run:
             prepared.train,
             prepared.description,
             self._place,
+            self._mesh,
         )
         self._restore()
         last = min(trainer.steps, stop_at if stop_at is not None else trainer.steps)
@@ -94,13 +94,15 @@ class Run:
             ExitStack() as files,
             Progress(shown=self._writes, steps=last, done=trainer.step) as progress,
         ):
+            begun = trainer.checkpoint() if trainer.step == 0 else None
+            ledger = timings = None
             if self._writes:
                 files.callback(self._folder.close)
                 self._prepared.train.warn_outside()
                 if self._prepared.dev is not None:
                     self._prepared.dev.warn_outside()
-                if trainer.step == 0:  # not after a first epoch
-                    checkpoints.check_room(self._folder.checkpoints, trainer.checkpoint())
+                if begun is not None:  # not after a first epoch
+                    checkpoints.check_room(self._folder.checkpoints, begun)
                 ledger = files.enter_context(closing(Ledger(self._folder.ledger, trainer.step)))
                 timings = files.enter_context(closing(Ledger(self._folder.timings, trainer.step)))
                 self._saved_at = time.monotonic()
@@ -117,10 +119,10 @@ class Run:
                     evaluation = self._watch(entry)
                     progress.epoch(result, sum(losses) / len(losses), evaluation)
                     losses.clear()
-                if self._writes:
+                if ledger is not None and timings is not None:
                     ledger.append(entry)
                     timings.append(self._timing(result, time.perf_counter() - start))
-                    self._save_or_end(ledger, last)
+                self._save_or_end(ledger, last)
                 if not warned and (trainer.step in (first, last) or compared(result)):
                     warned = self._tell(progress, "".join(self._warnings))
             self._tell(progress, self._pool.fallback_cost())
@@ -150,12 +152,13 @@ class Run:
 
     def _greet(self, progress: Progress, last: int) -> None:
         trainer, world = self._trainer, self._world
-        hosts = len(world.hosts)
+        hosts, size = len(world.hosts), self._prepared.model.layout.size
         progress.say(
             f"{'resuming after' if trainer.step else 'training from'} step {trainer.step} of "
-            f"{last}: {len(trainer.data)} utterances, {trainer.model.layout.size} parameters, "
+            f"{last}: {len(trainer.data)} utterances, {size} parameters, "
             f"{world.size} rank{'s' if world.size > 1 else ''} on {hosts} "
-            f"host{'s' if hosts > 1 else ''}"
+            f"host{'s' if hosts > 1 else ''}{f', mesh {self._mesh}' if self._mesh.way else ''}"
+            f"{f' ({self._why})' if self._why else ''}"
         )
 
     def _entry(self, result: StepResult) -> dict[str, Any]:
@@ -179,7 +182,9 @@ class Run:
         if dev is None:
             return None
         found = evaluate(
-            self._trainer.model, self._trainer.parameters, dev, self._prepared.alphabet, self._world
+            self._prepared.model,
+            self._trainer.whole_parameters(),
+            *(dev, self._prepared.alphabet, self._world),
         )
         entry["dev_loss_hex"] = hexadecimal(found.loss)
         entry["dev_wrong_characters"] = found.errors.wrong_characters
@@ -218,13 +223,19 @@ class Run:
             "system_allocations": stats.system_allocations,
         }
 
-    def _save_or_end(self, ledger: Ledger, last: int) -> None:
+    def _save_or_end(self, ledger: Ledger | None, last: int) -> None:
         """Save if it is time, or a signal wants the end; in that case end the world."""
-        step, received = self._trainer.step, self._signal
-        due = time.monotonic() - self._saved_at >= self._launch.checkpoint_seconds
-        if due or step == last or received is not None:
+        step, received, save = self._trainer.step, self._signal, False
+        if self._writes:
+            due = time.monotonic() - self._saved_at >= self._launch.checkpoint_seconds
+            save = due or step == last or received is not None
+        if not self._trainer.team.whole_everywhere:
+            save = self._world.broadcast(save)  # all bring their share
+        state = self._trainer.checkpoint() if save else None
+        if ledger is None:
+            return
+        if state is not None:
             ledger.sync()
-            state = self._trainer.checkpoint()
             state.tensors.update(self._prepared.statistics)
             checkpoints.write(self._folder.checkpoints, state)
             self._saved_at = time.monotonic()

@@ -32,7 +32,10 @@ class Data:
     )
     batch: int = setting(32, least=1, help="utterances of a minibatch")
     leaves: int = setting(
-        8, least=1, most=4096, help="fixed micro-shards of a minibatch; also the most ranks"
+        8,
+        least=1,
+        most=4096,
+        help="fixed micro-shards of a minibatch; at most so many ranks, or models of ranks",
     )
     bin: int = setting(
         16, least=1, help="minibatches shuffled together before they are sorted by length"
@@ -57,6 +60,13 @@ class ModelSettings:
     output_dense: int = setting(256, least=1, most=1 << 16, help="units of the layer after it")
     recurrent_gain: float = setting(
         0.5, least=0, most=4, help="variance of the recurrent weight at the start, times its fan-in"
+    )
+    parts: int = setting(
+        1,
+        least=1,
+        most=64,
+        help="parts that sums over units and frames are cut in, a power of two; at most so many "
+        "ranks can share a model",
     )
     dropout: float = setting(
         0.0, least=0, most=0.9, help="share of dense activations dropped in training (1/256 steps)"

@@ -15,12 +15,14 @@ from majelpy import ARITHMETIC, __version__
 from majelpy.comm.world import World
 from majelpy.errors import CorpusError, RecipeError, WorldError
 from majelpy.nn.model import Model, Sizes
+from majelpy.nn.share import Share
 from majelpy.speech import leaves
 from majelpy.speech.corpus import Corpus
 from majelpy.speech.text import Alphabet, normalise
 from majelpy.train.data import Utterances
 from majelpy.train.launch import Launch
 from majelpy.train.recipe import Recipe, digest
+from majelpy.train.team import check_parts
 
 
 @dataclass
@@ -84,17 +86,17 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
         dev = select(corpus, held)
     train = select(corpus, everything)
     sizes = recipe.model
-    model = Model(
-        Sizes(
-            features=corpus.features,
-            alphabet=alphabet.size,
-            context=sizes.context,
-            dense=sizes.dense,
-            recurrent=sizes.recurrent,
-            output_dense=sizes.output_dense,
-            recurrent_gain=sizes.recurrent_gain,
-        )
+    model_sizes = Sizes(
+        features=corpus.features,
+        alphabet=alphabet.size,
+        context=sizes.context,
+        dense=sizes.dense,
+        recurrent=sizes.recurrent,
+        output_dense=sizes.output_dense,
+        recurrent_gain=sizes.recurrent_gain,
     )
+    check_parts(model_sizes, sizes.parts)
+    model = Model(model_sizes, Share(sizes.parts))
     content = recipe.content(corpus.digest, dev_corpus.digest if dev_corpus else "")
     description = {
         "recipe": digest(content),
@@ -102,6 +104,7 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
         "features": corpus.features,
         "rate": corpus.rate,
         "sizes": vars(model.sizes) | {"dense": list(sizes.dense)},
+        "parts": sizes.parts,
     }
     statistics = {"mean": corpus.mean, "scale": corpus.scale}
     return Prepared(model, alphabet, train, dev, content, description, statistics)

@@ -10,6 +10,7 @@ import numpy as np
 from majelpy.array import Array
 from majelpy.errors import CheckpointError
 from majelpy.nn.model import Model, Sizes
+from majelpy.nn.share import Share
 from majelpy.speech.text import Alphabet
 from majelpy.train import checkpoint as checkpoints
 from majelpy.train.run_folder import RunFolder
@@ -60,7 +61,7 @@ def load_trained(folder: str, *, quiet: bool = False) -> Trained:
     try:
         sizes = dict(described["sizes"])
         sizes["dense"] = tuple(sizes["dense"])
-        model = Model(Sizes(**sizes))
+        model = Model(Sizes(**sizes), Share(int(described["parts"])))
         parameters = load_tensors(model, found, "parameters")
         return Trained(
             model=model,

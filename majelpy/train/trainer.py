@@ -17,18 +17,20 @@ import numpy as np
 
 from majelpy import ops
 from majelpy.array import CPU, Array, Place, empty, zeros
+from majelpy.array.manipulation import concat
 from majelpy.comm.reduce import TreeReducer
 from majelpy.comm.staging import Staging
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError, TrainingError, WorldError
 from majelpy.nn.batch import Batch
 from majelpy.nn.model import Model
-from majelpy.nn.parameters import Gradients
+from majelpy.nn.parameters import digest
 from majelpy.speech import leaves
 from majelpy.train.checkpoint import Checkpoint
 from majelpy.train.data import Utterances
 from majelpy.train.launch import Launch
 from majelpy.train.recipe import Recipe
+from majelpy.train.team import ALONE, Mesh, Team
 from majelpy.train.upload import Upload
 
 DIGEST_STEPS = 10
@@ -63,6 +65,8 @@ class Trainer:
         JSON values stored in every checkpoint.
     place : Place
         Where this rank computes.
+    mesh : Mesh
+        How the ranks divide the work.
     """
 
     def __init__(
@@ -74,18 +78,22 @@ class Trainer:
         data: Utterances,
         description: dict[str, Any],
         place: Place = CPU,
+        mesh: Mesh = ALONE,
     ):
-        self.recipe, self.world, self.model, self.data = recipe, world, model, data
+        self.recipe, self.world, self.whole_model, self.data = recipe, world, model, data
         self.description, self.place = description, place
         self.step = 0
-        layout = model.layout
+        self.team = Team(world, recipe, mesh)
+        self.model = Model(model.sizes, self.team.share)
+        layout = self.model.layout
         self._reducer = TreeReducer(
-            world,
-            recipe.data.leaves,
+            self.team.reducers,
+            recipe.data.leaves * recipe.model.parts,
             layout.gradient_size,
             bucket_bytes=launch.bucket_bytes,
             shared_memory=launch.shared_memory,
             overlap=launch.overlap,
+            ranges=self.team.ranges,
         )
         self._staging = Staging(self._reducer, place)
         self.parameters = layout.initial(recipe.seed).to_device(place)
@@ -123,7 +131,7 @@ class Trainer:
     def _mine(self, step: int) -> list[np.ndarray]:
         """This rank's leaves of the minibatch of a step."""
         cut = leaves.cut(self._members(step), self.data.lengths, self.recipe.data.leaves)
-        return cut[self._reducer.first : self._reducer.last]
+        return cut[slice(*self.team.leaves)]
 
     def _read(self, mine: list[np.ndarray], upload: Upload) -> Batch:
         batch = self.data.batch(mine, self._reducer.merges)
@@ -164,17 +172,13 @@ class Trainer:
         )
         one = np.ones(1, dtype=np.float32)
         scale = float(ops.mean_of(zeros(1), one, utterances).numpy()[0])
-        self.model.train(
-            batch,
-            self.parameters,
-            Gradients(layout, self._staging.slots, batch.frame_leaves(), self._staging.pushed),
-            scale,
-            dropout,
-        )
+        slots, pushed = self._staging.slots, self._staging.pushed
+        self.model.train(batch, self.parameters, slots, scale, dropout, pushed)
         total = self._staging.reduce()
         gradient = total[: layout.size]
         numbers = empty(3, device=self.place)
-        _, factor = ops.norm_and_factor(gradient, optimizer.norm_limit, out=numbers[:2])
+        squares = self._square_sum(gradient)
+        _, factor = ops.factor_of(squares, optimizer.norm_limit, out=numbers[:2])
         loss_sum = total[layout.loss : layout.loss + 1]
         ops.mean_of(self._zero, loss_sum, utterances, out=numbers[2:])
         norm, _, loss = numbers.to_device(CPU).numpy()  # the one wait for the place
@@ -206,9 +210,28 @@ class Trainer:
         self.step += 1
         return StepResult(self.step, epoch, loss, norm, rate.numpy()[0], utterances, frames)
 
+    def _square_sum(self, gradient: Array) -> Array:
+        """The sum of squares of the gradient of all parameters, (1,).
+
+        Notes
+        -----
+        Order: the canonical sum of each block's squares (Layout.blocks), then that of the blocks'.
+        """
+        blocks = self.model.layout.blocks()
+        if self.recipe.model.parts == 1:
+            return ops.square_sum(gradient)
+        sums = concat([ops.square_sum(gradient[at : at + size]) for _, at, size in blocks])
+        found = zip(blocks, sums.to_device(CPU).numpy(), strict=True)
+        everywhere = self.team.gather_blocks({number: value for (number, *_), value in found})
+        return ops.sum_rows(everywhere.reshape(-1, 1)).to_device(self.place)
+
     def digest(self) -> str:
-        """Digest of the parameters: the run's fingerprint at this step."""
-        return self.model.layout.digest(self.parameters)
+        """Digest of the parameters: the run's fingerprint at this step. All ranks together."""
+        return digest(self.team.whole(self.model, self.parameters))
+
+    def whole_parameters(self) -> Array:
+        """Parameters of the whole model, on this rank's place. All ranks together."""
+        return self.team.whole_vector(self.model, self.parameters, self.whole_model)
 
     def check_ranks(self, digest: str) -> None:
         """Hold the ranks' digests against one another.
@@ -228,11 +251,11 @@ class Trainer:
             self.world.agree(error)
 
     def checkpoint(self) -> Checkpoint:
-        """The state, to be written."""
+        """The state, to be written. All ranks together."""
         tensors = {
-            f"{kind}/{name}": x.numpy()
+            f"{kind}/{name}": x
             for kind, vector in (("parameters", self.parameters), ("velocities", self.velocities))
-            for name, x in self.model.layout.items(vector.to_device(CPU))
+            for name, x in self.team.whole(self.model, vector).items()
         }
         return Checkpoint(self.step, self.description, tensors)
 
@@ -264,15 +287,22 @@ class Trainer:
 
 
 def load_tensors(model: Model, checkpoint: Checkpoint, kind: str) -> Array:
-    """Return a checkpoint's tensors of that kind as a flat vector; raises CheckpointError."""
+    """Return a model's share of a checkpoint's tensors of that kind, as a flat vector.
+
+    Raises
+    ------
+    CheckpointError
+        If one is missing or has another shape.
+    """
     vector = zeros(model.layout.size)
-    for name, view in model.layout.items(vector):
+    for parameter in model.layout.parameters:
+        name, shape = parameter.name, model.layout.whole_shape(parameter.name)
         tensor = checkpoint.tensors.get(f"{kind}/{name}")
-        if tensor is None or tensor.shape != view.shape:
+        if tensor is None or tensor.shape != shape:
             found = "missing" if tensor is None else f"of shape {tensor.shape}"
             raise CheckpointError(
                 f"checkpoint of step {checkpoint.step}: {kind}/{name} is {found}; "
-                f"the recipe needs {view.shape}"
+                f"the recipe needs {shape}"
             )
-        view.numpy()[...] = tensor
+        model.layout.put_whole(vector, name, tensor)
     return vector

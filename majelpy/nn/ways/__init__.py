@@ -1,0 +1,1 @@
+"""Ways in which several ranks compute one model together (docs/parallelism.md)."""

@@ -1,0 +1,141 @@
+"""Hidden parts: each rank has some of the units of every layer, and their rows of the weights.
+
+Policy. Forward, a rank computes its units from all inputs, and the ranks gather each other's units,
+the recurrent layer's after every time step. Backward, a rank has the products of its own units with
+its rows for all units of the layer before; each part's owner adds up, by the tree, what the parts
+of all ranks have for its units. So weights, gradients and optimizer state are divided among ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from majelpy import ops
+from majelpy.array import CPU, Array, empty
+from majelpy.array.manipulation import concat
+from majelpy.comm import tree
+from majelpy.nn.batch import Batch
+from majelpy.nn.share import Share, States
+from majelpy.nn.ways.neighbours import Neighbours
+
+
+class HiddenShare(Share):
+    """The units of some parts of every layer.
+
+    Parameters
+    ----------
+    parts : int
+        Of the recipe; at least as many as there are ranks.
+    neighbours : Neighbours
+    """
+
+    def __init__(self, parts: int, neighbours: Neighbours):
+        super().__init__(parts)
+        self._neighbours = neighbours
+        count = neighbours.count
+        self._held = [tree.leaf_range(parts, count, index) for index in range(count)]
+        self.unit_parts = self._held[neighbours.index]
+
+    def _units_of(self, rank: int, count: int) -> tuple[int, int]:
+        """First and last unit of a layer that a rank holds."""
+        bounds = tree.parts(count, self.parts)
+        return bounds[self._held[rank][0]][0], bounds[self._held[rank][1] - 1][1]
+
+    def gather(self, y: Array, units: int) -> Array:
+        others = self._neighbours.others()
+        shapes = []
+        for rank in others:
+            first, last = self._units_of(rank, units)
+            shapes.append((rank, (y.shape[0], last - first)))
+        found = self._neighbours.exchange([(rank, y) for rank in others], shapes)
+        pieces = {self._neighbours.index: y}
+        for rank, x in zip(others, found, strict=True):
+            pieces[rank] = x.to_device(y.place)
+        return concat(tuple(pieces[rank] for rank in sorted(pieces)), axis=1)
+
+    def unit_gradient(self, d: Array, weight: Array, units: int) -> Array:
+        inputs, index = weight.shape[1], self._neighbours.index
+        nodes = self._nodes(d, weight, units)
+        rows, (first, last) = d.shape[0], self.units(inputs)
+        sent, shapes = [], []
+        for rank in self._neighbours.others():
+            low, high = self._units_of(rank, inputs)
+            sent += [(rank, node[:, low:high]) for node in nodes]
+            count = len(tree.nodes(self.parts, *self._held[rank]))
+            shapes += [(rank, (rows, last - first))] * count
+        found = self._neighbours.exchange(sent, shapes)
+        # In the order of parts, this rank's among the others'.
+        mine = [node[:, first:last] for node in nodes]
+        before = sum(1 for rank, _ in shapes if rank < index)
+        ordered = [*found[:before], *mine, *found[before:]]
+        items = [node for held in self._held for node in tree.nodes(self.parts, *held)]
+        total = empty((rows, last - first))
+        ops.tree_sum(
+            [x.reshape(x.size).numpy() for x in ordered],
+            tree.node_merges(self.parts, items),
+            [total.reshape(total.size).numpy()],
+        )
+        return total.to_device(d.place)
+
+    def _nodes(self, d: Array, weight: Array, units: int) -> list[Array]:
+        """Maximal subtrees, on the CPU, of the products of this rank's parts: (M, inputs) each."""
+        first, last = self.unit_parts
+        bounds = tree.parts(units, self.parts)
+        start = bounds[first][0]
+        products = [
+            ops.gemm(d[:, a - start : b - start], weight[a - start : b - start]).to_device(CPU)
+            for a, b in bounds[first:last]
+        ]
+        program = tree.stack(self.parts, [self.unit_parts])
+        if not any(program.merges):
+            return products
+        nodes = [empty(products[0].shape) for _ in program.nodes]
+        ops.tree_sum(
+            [x.reshape(x.size).numpy() for x in products],
+            program.merges,
+            [x.reshape(x.size).numpy() for x in nodes],
+        )
+        return nodes
+
+    def recur(self, x: Array, batch: Batch, weight: Array) -> States:
+        units, steps = weight.shape[2], ops.Steps.of(batch.offsets)
+        h = empty(x.shape, device=x.place)
+        whole = sums = None
+        for step in range(_most(batch)):
+            live = steps.live(step)
+            if whole is not None:
+                sums = _stacked(
+                    ops.gemm(whole[d][:live], weight[d], transpose_b=True, parts=self.parts)
+                    for d in (0, 1)
+                )
+            state = ops.rnn_forward_step(x, steps, step, sums, 2, h)
+            if steps.live(step + 1):
+                rows = self.gather(state.reshape(2 * live, state.shape[2]), units)
+                whole = rows.reshape(2, live, units)
+        held = h.shape[1] // 2
+        both = (self.gather(h[:, d * held : (d + 1) * held], units) for d in (0, 1))
+        return States(h, concat(tuple(both), axis=1))
+
+    def recur_back(self, dy: Array, batch: Batch, weight: Array, states: States) -> Array:
+        units, steps = weight.shape[2], ops.Steps.of(batch.offsets)
+        dx = empty(dy.shape, device=dy.place)
+        state = sums = None
+        for step in range(_most(batch)):
+            live = steps.live(step)
+            if state is not None:
+                sums = _stacked(
+                    self.unit_gradient(state[d][:live], weight[d], units) for d in (0, 1)
+                )
+            state = ops.rnn_backward_step(dy, states.own, steps, step, sums, 2, dx)
+        return dx
+
+
+def _most(batch: Batch) -> int:
+    """Frames of the longest utterance."""
+    return int(np.diff(batch.offsets).max(initial=0))
+
+
+def _stacked(parts: Iterable[Array]) -> Array:
+    return concat([x.reshape(1, *x.shape) for x in parts], axis=0)
