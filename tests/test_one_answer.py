@@ -58,8 +58,8 @@ VARIATIONS: dict[str, list[tuple[int, list[str]]]] = {
     ],
     "overlap": [
         (1, ["--no-overlap"]),
-        (3, ["--no-overlap"]),
-        (2, ["--no-overlap", "--no-shared-memory"]),
+        (3, ["--no-overlap", "--bucket-bytes", "1000"]),
+        (2, ["--no-overlap", "--bucket-bytes", "1000", "--no-shared-memory"]),
     ],
     "pool_bytes": [(1, ["--pool-bytes", "0"]), (1, ["--pool-bytes", "65536"])],
     "prefetch": [(1, ["--no-prefetch"])],

@@ -131,7 +131,9 @@ def test_overlap_gives_the_same_bits(ranks: int, hosts: Any) -> None:
         for overlap in (True, False)
         if overlap or bytes_ == 1024
     ]
-    run(ranks, tasks, hosts)
+    for task, line in zip(tasks, run(ranks, tasks, hosts), strict=True):
+        several = task["bucket_bytes"] < 4 * task["size"]
+        assert line["hidden"] == [task["overlap"] and several] * ranks
 
 
 # Leaves with gaps: 4 leaves of 2 parts, a part of each of a host's leaves on each of its ranks;

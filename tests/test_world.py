@@ -132,6 +132,30 @@ def test_ranks_talk() -> None:
 
 
 @pytest.mark.mpi
+def test_groups_are_worlds() -> None:
+    done = launch("world_program.py", 4, "groups", "[[0, 1, 2], [3]]")
+    assert json.loads(done.stdout) == {
+        "seen": [
+            [0, 2, [[0, 1]], [0, 2], 2],
+            [0, 2, [[0], [1]], [1, 3], 3],
+            [1, 2, [[0, 1]], [0, 2], 0],
+            [1, 2, [[0], [1]], [1, 3], 1],
+        ],
+        "said": ["", "rank 3 failed: ShapeError: mine", "", "mine"],
+    }
+    assert done.returncode == 2
+    assert f"majel: rank 3 on {World.start().host}: alone and lost" in done.stderr
+
+
+def test_a_group_has_ascending_ranks_of_the_world_and_this_one() -> None:
+    world = World.start()
+    assert world.group([0]).size == 1
+    for ranks in ([], [1], [0, 0], [0, 1]):
+        with pytest.raises(WorldError, match="on rank 0 of 1; needs ascending ranks with this"):
+            world.group(ranks)
+
+
+@pytest.mark.mpi
 def test_the_lowest_failing_rank_speaks_for_all() -> None:
     done = launch("world_program.py", 4, "agree")
     assert done.returncode == 2

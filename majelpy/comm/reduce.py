@@ -7,7 +7,8 @@ first within a host, through shared memory, then between hosts, by messages.
 A bucket goes this way as soon as all ranks of a host have written its columns. With overlap that
 is while they still compute: `pushed` tells which columns are final. The first reduction learns
 the order of the pushes, and from then on buckets follow it (`majelpy.comm.bucket`). Without
-overlap all columns are final when `reduce` is called. One rank does not even copy.
+overlap, and where one bucket holds the vector, all columns are final when `reduce` is called. One
+rank does not even copy.
 
 Who may touch what: a rank that says of a bucket that its slots are written has read the last
 result. So when all of a host's ranks have said so, slots may be read and the result be written.
@@ -56,7 +57,7 @@ class TreeReducer:
     shared_memory
         Whether ranks of a host read one another's slots; if not, each counts as a host.
     overlap
-        Whether buckets leave when they were `pushed`.
+        Whether buckets leave when they were `pushed`, if there are several.
     ranges
         For each rank its leaves, in ascending ranges ``(first, last)``, so that each leaf has
         one rank; `contiguous` by default. A rank needs a slot for each range that does not
@@ -127,7 +128,8 @@ class TreeReducer:
         self._planner = Planner(world.rank, hosts, leaves, nodes, rows, self._target)
         steps = self._planner.steps(self._buckets) if world.size > 1 else []
         self._exchange = Exchange(world, self._memory, steps)
-        self._overlap = overlap and world.size > 1
+        # What fits in a bucket leaves as a whole: smaller ones would cost more than they hide.
+        self._overlap = overlap and world.size > 1 and size * bucket.FLOAT_BYTES > bucket_bytes
         self._learned: list[tree.Node] = []
         self._told: list[tree.Node] = []
         self._began = 0.0

@@ -81,12 +81,17 @@ def main() -> None:
         )
         delays = random.Random(f"{case.get('delays')} {WORLD.rank}")
         found = [digest(one_step(reducer, case, step, delays)) for step in range(STEPS)]
-        everyone = WORLD.all_gather((found, reducer.sent_bytes))
+        hidden = reducer.exchange_seconds > reducer.exposed_seconds
+        everyone = WORLD.all_gather((found, reducer.sent_bytes, hidden))
         reducer.close()
         if WORLD.rank == 0:
-            digests = [sorted({found[step] for found, _ in everyone}) for step in range(STEPS)]
-            sent = [bytes_ for _, bytes_ in everyone]
-            print(json.dumps({"digests": digests, "sent_bytes": sent}), flush=True)
+            digests = [sorted({found[step] for found, *_ in everyone}) for step in range(STEPS)]
+            line = {
+                "digests": digests,
+                "sent_bytes": [bytes_ for _, bytes_, _ in everyone],
+                "hidden": [hidden for *_, hidden in everyone],
+            }
+            print(json.dumps(line), flush=True)
     WORLD.exit(0)
 
 

@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 
+import numpy as np
+
 from majelpy.comm.world import RankFailed, World
 from majelpy.errors import ShapeError
 
@@ -25,6 +27,33 @@ def talk(world: World) -> None:
     if world.rank == 0:
         print(json.dumps(seen))
     world.exit(0)
+
+
+def groups(world: World) -> None:
+    """Print what each rank of the groups 0, 2 and 1, 3 sees; rank 3 is alone in another."""
+    mine = world.group([0, 2] if world.rank % 2 == 0 else [1, 3])
+    box = np.full(1, world.rank)
+    other = np.zeros(1, box.dtype)
+    messages = [mine.send(box, 1 - mine.rank, 0), mine.receive(other, 1 - mine.rank, 0)]
+    while not mine.done(messages):
+        mine.wait_some(messages)
+    seen = (mine.rank, mine.size, mine.hosts, mine.all_gather(world.rank), int(other[0]))
+    everyone = world.all_gather(seen)
+    alone = world.group([world.rank])
+    assert (alone.rank, alone.size, alone.hosts) == (0, 1, ((0,),))
+    mine.agree(None)
+    said = ""
+    try:
+        mine.agree(ShapeError("mine") if world.rank == 3 else None)
+    except (RankFailed, ShapeError) as error:
+        said = str(error)
+    said_by_all = world.all_gather(said)
+    if world.rank == 0:
+        print(json.dumps({"seen": everyone, "said": said_by_all}), flush=True)
+    world.barrier()
+    if world.rank == 3:
+        alone.abort("alone and lost", 2)
+    world.barrier()
 
 
 def agree(world: World) -> None:
@@ -63,6 +92,6 @@ def killed(world: World) -> None:
 
 
 if __name__ == "__main__":
-    start = World.start()
+    start = World.start(json.loads(sys.argv[2]) if len(sys.argv) > 2 else None)
     start.install_excepthook()
     globals()[sys.argv[1]](start)
