@@ -15,7 +15,7 @@ import pytest
 from gpu_place import GPU, EmulatedDevice, emulated_gpu
 from makers import same_bits, touchy_data
 from mpi_launch import environment, mpirun
-from training import MAJEL, Inside, Place, majel, utterances
+from training import MAJEL, Ground, Inside, majel, utterances
 
 from majelpy.array import CPU
 from majelpy.array import Place as Where
@@ -33,10 +33,10 @@ EMULATED = (sys.executable, str(Path(__file__).parent / "mpi_programs" / "emulat
 
 
 @pytest.fixture(scope="module")
-def short(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def short(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of some steps on the CPU; nobody may write to it."""
     folder = tmp_path_factory.mktemp("short") / "run"
-    ended = majel("train", place.recipe, "--out", folder, "--steps", str(STEPS))
+    ended = majel("train", ground.recipe, "--out", folder, "--steps", str(STEPS))
     assert ended.returncode == 0, ended.stderr
     return folder
 
@@ -47,8 +47,8 @@ def assert_same(found: Path, expected: Path) -> None:
         assert (found / name).read_bytes() == (expected / name).read_bytes(), name
 
 
-def train(inside: Inside, place: Place, folder: Path, *options: str) -> str:
-    said = inside("train", place.recipe, "--out", folder, *options)
+def train(inside: Inside, ground: Ground, folder: Path, *options: str) -> str:
+    said = inside("train", ground.recipe, "--out", folder, *options)
     assert said.code == 0, said.err
     return said.err
 
@@ -57,9 +57,9 @@ TO_END = ("--steps", str(STEPS))
 ON_GPU = ("--place", "gpu", *TO_END)
 
 
-def test_one_rank(place: Place, short: Path, tmp_path: Path, inside: Inside) -> None:
+def test_one_rank(ground: Ground, short: Path, tmp_path: Path, inside: Inside) -> None:
     with emulated_gpu() as on:
-        train(inside, place, tmp_path, *ON_GPU)
+        train(inside, ground, tmp_path, *ON_GPU)
         assert not pool(GPU).statistics.fallbacks
     assert_same(tmp_path, short)
     assert sum("persistent" in kernel for kernel in on.launched) > 2 * STEPS
@@ -67,33 +67,33 @@ def test_one_rank(place: Place, short: Path, tmp_path: Path, inside: Inside) -> 
 
 
 def test_recurrent_layers_step_by_step(
-    place: Place, short: Path, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+    ground: Ground, short: Path, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sequences, "persistent_shape", lambda *_: None)
     with emulated_gpu() as on:
-        train(inside, place, tmp_path, *ON_GPU, "--no-prefetch")
+        train(inside, ground, tmp_path, *ON_GPU, "--no-prefetch")
     assert_same(tmp_path, short)
     assert not any("persistent" in kernel for kernel in on.launched)
 
 
 @pytest.mark.parametrize("nbytes", ["0", "65536"])
 def test_a_pool_that_is_too_small(
-    nbytes: str, place: Place, short: Path, tmp_path: Path, inside: Inside
+    nbytes: str, ground: Ground, short: Path, tmp_path: Path, inside: Inside
 ) -> None:
     with emulated_gpu():
-        train(inside, place, tmp_path, *ON_GPU, "--pool-bytes", nbytes)
+        train(inside, ground, tmp_path, *ON_GPU, "--pool-bytes", nbytes)
         assert pool(GPU).statistics.fallbacks > 0
     assert_same(tmp_path, short)
 
 
 @pytest.mark.parametrize("first", ["cpu", "gpu"])
 def test_resumed_on_the_other_place(
-    first: str, place: Place, short: Path, tmp_path: Path, inside: Inside
+    first: str, ground: Ground, short: Path, tmp_path: Path, inside: Inside
 ) -> None:
     second = "cpu" if first == "gpu" else "gpu:0"
     with emulated_gpu():
-        train(inside, place, tmp_path, "--place", first, "--steps", "3")
-        said = train(inside, place, tmp_path, "--place", second, *TO_END)
+        train(inside, ground, tmp_path, "--place", first, "--steps", "3")
+        said = train(inside, ground, tmp_path, "--place", second, *TO_END)
     assert "resuming after step 3" in said
     assert_same(tmp_path, short)
 
@@ -110,7 +110,7 @@ WORLDS = {
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("name", WORLDS)
-def test_several_ranks(name: str, place: Place, short: Path, tmp_path: Path) -> None:
+def test_several_ranks(name: str, ground: Ground, short: Path, tmp_path: Path) -> None:
     words = [mpirun()]
     options = [*TO_END, *(["--no-shared-memory"] if "messages" in name else [])]
     if name != "3 ranks":  # else all gradients are one bucket, which leaves at the end
@@ -118,7 +118,7 @@ def test_several_ranks(name: str, place: Place, short: Path, tmp_path: Path) -> 
     for program in WORLDS[name]:
         words += [] if len(words) == 1 else [":"]
         where = ["--place", "gpu"] if program[1] == EMULATED[1] else []
-        run = ["train", str(place.recipe), "--out", str(tmp_path), *options, *where]
+        run = ["train", str(ground.recipe), "--out", str(tmp_path), *options, *where]
         words += ["-n", "1", *program, *run]
     ended = subprocess.run(
         words, env=environment(), capture_output=True, text=True, timeout=100, check=False
@@ -127,12 +127,12 @@ def test_several_ranks(name: str, place: Place, short: Path, tmp_path: Path) -> 
     assert_same(tmp_path, short)
 
 
-def test_evaluation_and_transcription(place: Place, tmp_path: Path, inside: Inside) -> None:
-    folder = place.undisturbed.folder
+def test_evaluation_and_transcription(ground: Ground, tmp_path: Path, inside: Inside) -> None:
+    folder = ground.undisturbed.folder
     paths = [tmp_path / f"{i}.npy" for i in range(3)]
     for path, (frames, _, _) in zip(paths, utterances(3, seed=5), strict=True):
         np.save(path, frames)
-    commands: list[list[Any]] = [["eval", folder, place.corpus], ["transcribe", folder, *paths]]
+    commands: list[list[Any]] = [["eval", folder, ground.corpus], ["transcribe", folder, *paths]]
     for command in commands:
         expected = inside(*command)
         with emulated_gpu() as on:
@@ -142,10 +142,10 @@ def test_evaluation_and_transcription(place: Place, tmp_path: Path, inside: Insi
 
 
 def test_another_seed_gives_other_bits(
-    place: Place, short: Path, tmp_path: Path, inside: Inside
+    ground: Ground, short: Path, tmp_path: Path, inside: Inside
 ) -> None:
     with emulated_gpu():
-        train(inside, place, tmp_path, *ON_GPU, "--set", "seed=4")
+        train(inside, ground, tmp_path, *ON_GPU, "--set", "seed=4")
     assert (tmp_path / "ledger.jsonl").read_bytes() != (short / "ledger.jsonl").read_bytes()
 
 
@@ -176,12 +176,12 @@ def test_the_program_for_machines_with_few_packages(tmp_path: Path) -> None:
 # --- choosing a GPU and its memory ----------------------------------------------------------
 
 
-def test_without_a_gpu_it_is_one_line(place: Place, tmp_path: Path, inside: Inside) -> None:
+def test_without_a_gpu_it_is_one_line(ground: Ground, tmp_path: Path, inside: Inside) -> None:
     with patch.dict(sys.modules, {"cupy": None}):
         for command in (
-            ["train", place.recipe, "--out", tmp_path],
-            ["eval", place.undisturbed.folder, place.corpus],
-            ["transcribe", place.undisturbed.folder, tmp_path / "none.npy"],
+            ["train", ground.recipe, "--out", tmp_path],
+            ["eval", ground.undisturbed.folder, ground.corpus],
+            ["transcribe", ground.undisturbed.folder, tmp_path / "none.npy"],
         ):
             for where in ("gpu", "gpu:1"):
                 said = inside(*command, "--place", where)
@@ -192,8 +192,8 @@ def test_without_a_gpu_it_is_one_line(place: Place, tmp_path: Path, inside: Insi
                 ]
 
 
-def test_a_place_that_is_none(place: Place, tmp_path: Path, inside: Inside) -> None:
-    said = inside("train", place.recipe, "--out", tmp_path, "--place", "tpu")
+def test_a_place_that_is_none(ground: Ground, tmp_path: Path, inside: Inside) -> None:
+    said = inside("train", ground.recipe, "--out", tmp_path, "--place", "tpu")
     assert said.code == 2 and "place: 'tpu' is not available" in said.err
 
 
