@@ -21,9 +21,11 @@ import numpy as np
 from majelpy import ops
 from majelpy.array import Place, asarray, launch, zeros
 from majelpy.comm.world import World
+from majelpy.nn.batch import Batch
 from majelpy.nn.birnn import DIRECTIONS, BiRnn
 from majelpy.nn.model import Model
 from majelpy.nn.parameters import Gradients, Layout
+from majelpy.nn.share import Share
 from majelpy.train.trainer import Trainer
 
 WARM, TIMED = 3, 10
@@ -126,7 +128,7 @@ def recurrent_layers(place: Place, seconds: Callable[[Callable[[], None]], float
 
 
 def _our_layer(place: Place, hidden: int, batch: int, frames: int) -> Callable[[], None]:
-    layer = BiRnn("birnn", hidden, hidden, recurrent_gain=0.5)
+    layer = BiRnn("birnn", hidden, hidden, recurrent_gain=0.5, share=Share())
     layout = Layout(layer.parameters())
     weights = dict(layout.items(layout.initial(1).to_device(place)))
     offsets = np.arange(batch + 1, dtype=np.int64) * frames
@@ -136,9 +138,10 @@ def _our_layer(place: Place, hidden: int, batch: int, frames: int) -> Callable[[
     slots = zeros((1, layout.gradient_size), device=place)
     leaves = ops.Leaves(offsets[[0, -1]], np.zeros(1, np.int32))
     gradients = Gradients(layout, slots, leaves)
+    batch_of_frames = Batch.unlabelled(x, offsets)
 
     def work() -> None:
-        _, saved = layer.forward(x, offsets, weights)
-        layer.backward(dy, offsets, saved, weights, gradients)
+        _, saved = layer.forward(x, batch_of_frames, weights)
+        layer.backward(dy, batch_of_frames, saved, weights, gradients)
 
     return work

@@ -27,7 +27,6 @@ from majelpy.array import asarray, zeros
 from majelpy.comm import tree
 from majelpy.nn.batch import Batch
 from majelpy.nn.model import Model, Sizes
-from majelpy.nn.parameters import Gradients
 
 LEAVES = 8
 
@@ -70,15 +69,16 @@ class Ours:
             np.arange(len(work.lengths)),
             np.arange(0, len(work.lengths) + 1, per_leaf, dtype=np.int64),
             np.array(tree.merges(LEAVES, 0, LEAVES), dtype=np.int32),
+            np.zeros(len(work.lengths), np.int64),
+            np.diff(offsets),
         )
-        slots = np.zeros((tree.depth(LEAVES, 0, LEAVES), layout.gradient_size), np.float32)
-        self.gradients = Gradients(layout, slots, self.batch.frame_leaves())
+        self.slots = zeros((tree.depth(LEAVES, 0, LEAVES), layout.gradient_size))
         self.scale = 1.0 / len(work.lengths)
         self.rate = asarray(np.full(1, 1e-5, np.float32))
 
     def step(self) -> None:
-        self.model.train(self.batch, self.parameters, self.gradients, self.scale)
-        gradient = self.gradients.slots[0, : self.model.layout.size]
+        self.model.train(self.batch, self.parameters, self.slots, self.scale)
+        gradient = self.slots[0, : self.model.layout.size]
         _, factor = ops.norm_and_factor(gradient, 10.0)
         ops.nesterov(
             self.parameters, self.velocities, gradient,

@@ -22,6 +22,7 @@ from majelpy.train import places
 from majelpy.train.data import Utterances
 from majelpy.train.launch import Launch
 from majelpy.train.recipe import Data, ModelSettings, Optimizer, Recipe, Schedule
+from majelpy.train.team import Mesh
 from majelpy.train.trainer import Trainer
 
 SYMBOLS = " abcdefgh"
@@ -81,7 +82,8 @@ def trainer(corpus: Path, place: str, world: World, recipe: Recipe = RECIPE) -> 
             recurrent_gain=settings.recurrent_gain,
         )
     )
-    return Trainer(recipe, launch, world, model, data, {"recipe": ""}, where)
+    mesh = Mesh(world.size, 1, "")
+    return Trainer(recipe, launch, world, model, data, {"recipe": ""}, where, mesh)
 
 
 def bits(corpus: Path, place: str, steps: int, world: World, recipe: Recipe = RECIPE) -> list[str]:

@@ -56,16 +56,10 @@ def run(options: argparse.Namespace) -> int:
             raise AudioError(
                 f"{path}: {frames.shape[1]} features; {options.run_folder} needs {trained.features}"
             )
-        batch = Batch(
-            frames=asarray(ops.normalise(frames, trained.mean, trained.scale)),
-            offsets=np.array([0, len(frames)], dtype=np.int64),
-            labels=[[]],
-            names=[path],
-            ids=np.zeros(1, dtype=np.int64),
-            leaf_utterances=np.array([0, 1], dtype=np.int64),
-            merges=np.zeros(1, dtype=np.int32),
-            starts=np.zeros(1, dtype=np.int64),
-            lengths=np.array([len(frames)], dtype=np.int64),
+        batch = Batch.unlabelled(
+            asarray(ops.normalise(frames, trained.mean, trained.scale)),
+            np.array([0, len(frames)], dtype=np.int64),
+            [path],
         )
         log_probs = trained.model.forward(batch.to_device(place), parameters).log_probs
         best = ops.argmax(log_probs)

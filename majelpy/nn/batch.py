@@ -48,6 +48,22 @@ class Batch:
     starts: np.ndarray
     lengths: np.ndarray
 
+    @classmethod
+    def unlabelled(cls, frames: Array, offsets: np.ndarray, names: Sequence[str] = ()) -> Batch:
+        """One leaf of utterances with these offsets, without labels."""
+        count = len(offsets) - 1
+        return cls(
+            frames=frames,
+            offsets=offsets,
+            labels=[[] for _ in range(count)],
+            names=names or [str(n) for n in range(count)],
+            ids=np.zeros(count, dtype=np.int64),
+            leaf_utterances=np.array([0, count], dtype=np.int64),
+            merges=np.zeros(1, dtype=np.int32),
+            starts=np.zeros(count, dtype=np.int64),
+            lengths=np.diff(offsets),
+        )
+
     def to_device(self, place: Place) -> Batch:
         """The batch with its frames on that place; all else is for the host."""
         return self.with_frames(self.frames.to_device(place))
