@@ -29,6 +29,7 @@ LAYERS = [
     {"majelpy.ops"},
     {"majelpy.comm", "majelpy.nn", "majelpy.speech"},
     {"majelpy.train"},
+    {"majelpy.plan"},
     {"majelpy.cli"},
     {"majelpy.__main__"},
 ]
