@@ -144,14 +144,14 @@ def _predict(options: argparse.Namespace) -> int:
         _say(f"{options.cluster}: {threads} threads of a host's ranks share {cores} cores")
     planner = Planner(work, cluster, bucket_bytes=Launch().bucket_bytes, overlap=options.overlap)
     found = planner.predict(wanted or powers(min(cluster.ranks, work.leaves * work.parts)))
+    if options.plot:
+        table.plot(found, options.plot, f"{options.recipe} on {options.cluster}")
+        _say(f"wrote {options.plot}")
     if options.json:
         named = {"recipe": options.recipe, "cluster": options.cluster, "workload": work.source}
         print(json.dumps({**named, "layouts": table.objects(found)}))
     else:
         print("\n".join(table.lines(found)))
-    if options.plot:
-        table.plot(found, options.plot, f"{options.recipe} on {options.cluster}")
-        _say(f"wrote {options.plot}")
     return 0
 
 

@@ -85,12 +85,17 @@ def _activations(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:
     exchanged = hidden if layout.model > 1 else 0
     recurrent_forward = rows(own, own, both, hidden, exchanged)
     recurrent_backward = rows(both, hidden, exchanged) + rows(hidden, own, own, both, inputs)
-    saved_there = rows(both, hidden, exchanged, alphabet)
-    dense_backward = saved_there + max(
-        rows(width, layout.units(width), layout.units(width), width) for width in sizes.dense
+    after = rows(both, hidden, exchanged, alphabet)  # what the backward pass finds besides
+    # Of each dense layer the gradient by its output, that of the layer behind before its
+    # rectifier, its own, and the gradient by its input.
+    behind = [*sizes.dense[1:], 0]
+    before = [0, *sizes.dense[:-1]]
+    dense_backward = after + max(
+        rows(width, layout.units(width)) + max(rows(layout.units(follows)), rows(inner))
+        for width, follows, inner in zip(sizes.dense, behind, before, strict=True)
     )
-    ctc_there = saved_there + rows(alphabet, alphabet)
-    peak = max(recurrent_forward, recurrent_backward + rows(alphabet), dense_backward, ctc_there)
+    ctc = after + rows(alphabet, alphabet)
+    peak = max(recurrent_forward, recurrent_backward + rows(alphabet), dense_backward, ctc)
     return saved + peak
 
 

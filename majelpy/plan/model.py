@@ -106,13 +106,14 @@ class Planner:
         return found
 
     def _layouts(self, ranks: int) -> list[Layout]:
-        cluster = self.cluster
+        found, cluster = layouts(ranks, self.work.leaves, self.work.parts), self.cluster
         if ranks > cluster.ranks:
             raise WorldError(
-                f"plan: {ranks} ranks on {cluster.hosts} hosts of {cluster.ranks_per_host} ranks; "
-                f"plan at most {cluster.ranks} or raise hosts in the cluster file"
+                f"plan: {ranks} ranks for hosts x ranks_per_host = {cluster.hosts} x "
+                f"{cluster.ranks_per_host}; plan at most {cluster.ranks} or raise hosts in the "
+                "cluster file"
             )
-        return layouts(ranks, self.work.leaves, self.work.parts)
+        return found
 
     def layout(self, layout: Layout) -> Prediction:
         """Return the prediction of one layout; its efficiency is left at 1."""
