@@ -47,6 +47,7 @@ DOORS = {
         *("majelpy.gpu.nvrtc", "majelpy.gpu.launch"),
     },
     "cupy": {"majelpy.array.system", "majelpy.gpu.device"},
+    "matplotlib": {"majelpy.plan.table"},
     "torch": set[str](),
     "scipy": set[str](),
     "pickle": set[str](),
