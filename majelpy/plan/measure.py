@@ -286,10 +286,10 @@ def _exchange(world: World, peer: int, nbytes: int, count: int) -> float:
         start = time.perf_counter()
         for _ in range(count):
             if world.rank == 0:
-                world.wait([world.send(data, peer, _TAG)])
-                world.wait([world.receive(data, peer, _TAG)])
+                world.send(data, peer, _TAG).Wait()
+                world.receive(data, peer, _TAG).Wait()
             elif world.rank == peer:
-                world.wait([world.receive(data, 0, _TAG)])
-                world.wait([world.send(data, 0, _TAG)])
+                world.receive(data, 0, _TAG).Wait()
+                world.send(data, 0, _TAG).Wait()
         times.append((time.perf_counter() - start) / (2 * count))
     return statistics.median(times[1:])  # the first one opens the connection
