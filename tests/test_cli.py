@@ -22,6 +22,11 @@ pytest_plugins = ["training"]
 ARGUMENTS = {
     "prepare": ["MANIFEST", "OUT.h5", "--rate HZ", "--skip-bad"],
     "synth": ["OUT_DIR", "--kind", "--utterances N", "--dev N", "--seed S"],
+    "plan": [
+        "RECIPE", "--cluster FILE.toml", "--ranks LIST", "--set KEY=VALUE", "--frames N",
+        "--features N", "--no-overlap", "--json", "--plot FILE.png", "--measure", "--output",
+        "--threads N", "mpirun",
+    ],
     "train": [
         "RECIPE", "--out RUN", "--set KEY=VALUE", "--steps N", "--place", "--threads N",
         "--no-shared-memory", "--bucket-bytes N", "--pool-bytes N", "--cache-bytes N",

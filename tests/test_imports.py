@@ -30,6 +30,7 @@ LAYERS = [
     {"majelpy.comm", "majelpy.nn", "majelpy.speech"},
     {"majelpy.dist"},
     {"majelpy.train"},
+    {"majelpy.plan"},
     {"majelpy.cli"},
     {"majelpy.__main__"},
 ]
@@ -50,6 +51,7 @@ DOORS = {
         *("majelpy.gpu.nvrtc", "majelpy.gpu.launch"),
     },
     "cupy": {"majelpy.array.system", "majelpy.gpu.device"},
+    "matplotlib": {"majelpy.plan.table"},
     "torch": set[str](),
     "scipy": set[str](),
     "pickle": set[str](),

@@ -18,7 +18,7 @@ from typing import Any
 
 from majelpy import ARITHMETIC
 from majelpy.errors import RecipeError
-from majelpy.train.settings import assign, parse, setting
+from majelpy.train.settings import assign, parse, read_toml, setting
 
 
 @dataclass(frozen=True)
@@ -159,24 +159,16 @@ def load(name: str, assignments: Sequence[str] = ()) -> Recipe:
 
 def read_table(name: str) -> dict[str, Any]:
     """Return the TOML tables of a recipe; raises as `load` does."""
-    if not name.endswith(".toml"):
-        if name not in shipped():
-            raise RecipeError(
-                f"recipe {name!r}: not shipped (there are {', '.join(shipped())}) "
-                "and not a file that ends in .toml"
-            )
-        text = (resources.files("majelpy") / "recipes" / f"{name}.toml").read_text("utf-8")
-    else:
-        try:
-            text = Path(name).read_text("utf-8")
-        except UnicodeDecodeError:
-            raise RecipeError(f"{name}: not UTF-8 text") from None
-        except OSError as error:
-            raise RecipeError(f"{name}: cannot be read ({error.strerror})") from None
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers of 4300 digits
-        raise RecipeError(f"{name}: not TOML: {error}") from None
+    if name.endswith(".toml"):
+        return read_toml(name)
+    if name not in shipped():
+        raise RecipeError(
+            f"recipe {name!r}: not shipped (there are {', '.join(shipped())}) "
+            "and not a file that ends in .toml"
+        )
+    return tomllib.loads(
+        (resources.files("majelpy") / "recipes" / f"{name}.toml").read_text("utf-8")
+    )
 
 
 def differences(a: dict[str, Any], b: dict[str, Any], path: str = "") -> list[str]:

@@ -8,10 +8,12 @@ needed. Integers stand for floats; nothing else is converted.
 from __future__ import annotations
 
 import difflib
+import tomllib
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from majelpy.errors import RecipeError
@@ -30,6 +32,24 @@ def setting(
     if isinstance(default, list):
         raise TypeError("a default must not be mutable; use a tuple")
     return field(metadata=meta) if default is MISSING else field(default=default, metadata=meta)
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """Return the tables of a TOML file.
+
+    Raises
+    ------
+    RecipeError
+        If it cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8"))
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not UTF-8 text") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers of 4300 digits
+        raise RecipeError(f"{path}: not TOML: {error}") from None
 
 
 def parse(kind: type[Any], table: Mapping[str, Any], source: str, path: str = "") -> Any:

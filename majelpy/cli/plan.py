@@ -1,0 +1,160 @@
+"""`majel plan`: predict time and memory of a training on a cluster, or measure the machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from majelpy.errors import RecipeError
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "plan",
+        help="predict time and memory of a training on a cluster",
+        description="Predict the time of a step, its share of communication, efficiency and memory "
+        "of each layout of a recipe on a cluster; or measure the machine at hand (alone, or under "
+        "mpirun with as many ranks as a host is to have).",
+        epilog="Example: mpirun -n 2 majel plan --measure -o cluster.toml; "
+        "majel plan sentences --cluster cluster.toml --ranks 1,2,4,...,64 --plot plan.png",
+    )
+    parser.add_argument(
+        "recipe", metavar="RECIPE", nargs="?", help="a recipe file (.toml), or a shipped one's name"
+    )
+    parser.add_argument(
+        "--cluster", metavar="FILE.toml", help="hosts, links and rates (see --measure)"
+    )
+    parser.add_argument(
+        "--ranks",
+        metavar="LIST",
+        help="numbers of ranks, such as 1,2,6 or 1,2,...,64 (doubling); by default all powers of "
+        "two that recipe and cluster allow",
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="change a setting of the recipe, such as model.recurrent=512; may be repeated",
+    )
+    parser.add_argument(
+        "--frames",
+        type=int,
+        metavar="N",
+        help="mean frames of an utterance, in place of the corpus's lengths",
+    )
+    parser.add_argument(
+        "--features", type=int, metavar="N", help="features of a frame, where no corpus is read"
+    )
+    parser.add_argument(
+        "--no-overlap",
+        dest="overlap",
+        action="store_false",
+        help="gradients leave a host after the backward pass, not during it",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--plot", metavar="FILE.png", help="write a picture too (needs matplotlib)")
+    measuring = parser.add_argument_group("measuring")
+    measuring.add_argument(
+        "--measure", action="store_true", help="write the constants of this machine; no RECIPE"
+    )
+    measuring.add_argument(
+        "-o", "--output", metavar="FILE.toml", help="where to (default: standard output)"
+    )
+    measuring.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="threads of a rank (default 1)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Predict, or measure."""
+    return _measure(options) if options.measure else _predict(options)
+
+
+def _say(text: str) -> None:
+    print(f"plan: {text}", file=sys.stderr, flush=True)
+
+
+def _measure(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from majelpy.comm.world import RankFailed, World
+    from majelpy.plan.measure import measure
+    from majelpy.plan.text import toml
+
+    world = World.start()
+    world.install_excepthook()
+    error: RecipeError | None = None
+    try:
+        _check_measuring(options)
+    except RecipeError as found:
+        error = found
+    try:
+        world.agree(error)
+    except RankFailed:
+        return 2
+    cluster, remarks = measure(world, options.threads, _say)
+    if world.rank > 0:
+        return 0
+    for remark in remarks:
+        _say(remark)
+    text = toml(cluster, remarks)
+    if options.output:
+        Path(options.output).write_text(text, "utf-8")
+    else:
+        print(text, end="")
+    return 0
+
+
+def _check_measuring(options: argparse.Namespace) -> None:
+    given = [name for name in ("recipe", "cluster", "ranks", "plot") if getattr(options, name)]
+    if given:
+        raise RecipeError(f"plan: --measure takes no {given[0]}; give it alone")
+    _at_least_one("threads", options.threads, most=1024)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from majelpy.plan import table
+    from majelpy.plan.constants import load as load_cluster
+    from majelpy.plan.model import Planner
+    from majelpy.plan.ranks import listed, powers
+    from majelpy.plan.workload import workload
+    from majelpy.train.launch import Launch
+    from majelpy.train.recipe import load
+
+    if options.recipe is None:
+        raise RecipeError("plan: no recipe; needs RECIPE, or --measure")
+    if options.cluster is None:
+        raise RecipeError(
+            "plan: no cluster; needs --cluster FILE.toml "
+            "('majel plan --measure -o FILE.toml' writes that of this machine)"
+        )
+    _at_least_one("frames", options.frames)
+    _at_least_one("features", options.features)
+    wanted = None if options.ranks is None else listed(options.ranks)
+    recipe = load(options.recipe, options.set)
+    cluster = load_cluster(options.cluster)
+    work = workload(recipe, options.frames, options.features)
+    _say(f"{options.recipe}: {work.source}")
+    threads, cores = cluster.ranks_per_host * cluster.rates.threads, cluster.sockets * cluster.cores
+    if threads > cores:
+        _say(f"{options.cluster}: {threads} threads of a host's ranks share {cores} cores")
+    planner = Planner(work, cluster, bucket_bytes=Launch().bucket_bytes, overlap=options.overlap)
+    found = planner.predict(wanted or powers(min(cluster.ranks, work.leaves * work.parts)))
+    if options.plot:
+        table.plot(found, options.plot, f"{options.recipe} on {options.cluster}")
+        _say(f"wrote {options.plot}")
+    if options.json:
+        named = {"recipe": options.recipe, "cluster": options.cluster, "workload": work.source}
+        print(json.dumps({**named, "layouts": table.objects(found)}))
+    else:
+        print("\n".join(table.lines(found)))
+    return 0
+
+
+def _at_least_one(name: str, value: int | None, most: int = 1 << 20) -> None:
+    if value is not None and not 1 <= value <= most:
+        raise RecipeError(f"plan: --{name} is {value}; needs 1 to {most}")

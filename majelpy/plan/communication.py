@@ -1,0 +1,138 @@
+"""Time of the messages and of the sum of gradients in a step.
+
+Policy. What the ranks of a host add through shared memory is work of their own cores: nothing hides
+it. Messages between hosts may fly while the backward pass goes on. What the ranks of a model axis
+exchange is waited for at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+from majelpy.comm import tree
+from majelpy.comm.bucket import FLOAT_BYTES
+from majelpy.plan.compute import Clock
+from majelpy.plan.constants import Link
+from majelpy.plan.layout import Layout, Placement
+from majelpy.plan.workload import Leaf, Workload
+
+
+@dataclass(frozen=True)
+class GradientSum:
+    """Seconds of summing the gradients.
+
+    Attributes
+    ----------
+    adds : float
+        On the host's own cores, its barriers included.
+    messages : float
+        Between hosts.
+    sent_bytes : float
+        By a host.
+    """
+
+    adds: float
+    messages: float
+    sent_bytes: float
+
+
+@lru_cache(maxsize=4096)
+def most_nodes(leaves: int, ranks: int, local: int) -> tuple[int, int]:
+    """Most nodes that the ranks of a host hold, and to which they add up (`comm/reduce.py`)."""
+    held = [len(tree.nodes(leaves, *tree.leaf_range(leaves, ranks, r))) for r in range(ranks)]
+    most = added = 0
+    for start in range(0, ranks, local):
+        stop = min(start + local, ranks)
+        first = tree.leaf_range(leaves, ranks, start)[0]
+        last = tree.leaf_range(leaves, ranks, stop - 1)[1]
+        most = max(most, sum(held[start:stop]))
+        added = max(added, len(tree.nodes(leaves, first, last)))
+    return most, added
+
+
+def gradient_sum(
+    placement: Placement, leaves: int, floats: int, clock: Clock, bucket_bytes: int
+) -> GradientSum:
+    """Return the cost of summing gradient vectors of ``floats`` floats, one a group of ranks."""
+    members, local, hosts = placement.members, placement.local_members, placement.hosts
+    if members == 1:
+        return GradientSum(0.0, 0.0, 0.0)
+    # Two ranks that divide the frames of the same leaves hold the same nodes.
+    slices = placement.layout.slices
+    nodes, added = most_nodes(leaves, members // slices, max(1, local // slices))
+    nodes *= min(local, slices)
+    mine = floats / local  # floats of the vector that this rank adds for its host
+    adds = 0.0
+    if local > 1:
+        near, link = placement.local_link(), nodes * mine * (local - 1) / local * FLOAT_BYTES
+        adds += clock.elementwise(math.ceil(nodes * mine / local + mine)) + near.seconds(link, 0)
+        adds += near.seconds(0, 2 * math.ceil(math.log2(local)))
+    if hosts == 1:
+        return GradientSum(adds, 0.0, 0.0)
+    root = (hosts - 1) * added + 2  # nodes of the other hosts, its own, and the result
+    adds += clock.elementwise(math.ceil(root * floats / members))
+    groups = min(placement.layout.groups, placement.per_host)
+    sent = groups * (added + 1) * FLOAT_BYTES * floats * (hosts - 1) / hosts
+    buckets = math.ceil(FLOAT_BYTES * floats / bucket_bytes)
+    messages = buckets * (added + 1) * (members - local) / local
+    fabric = placement.cluster.links.fabric
+    return GradientSum(adds, fabric.seconds(sent, messages), sent)
+
+
+def exposed(backward: Sequence[tuple[float, int]], messages: float) -> float:
+    """Return how long the messages last after the backward pass.
+
+    Each layer's share of them begins when its gradients are whole and those of later layers have
+    gone.
+
+    Parameters
+    ----------
+    backward : sequence of (float, int)
+        As in `Compute`.
+    messages : float
+        Seconds of all of them.
+    """
+    floats = sum(count for _, count in backward)
+    now = sent = 0.0
+    for seconds, count in backward:
+        now += seconds
+        sent = max(sent, now) + messages * count / floats
+    return sent - now
+
+
+def exchanges(work: Workload, layout: Layout, leaves: Sequence[Leaf], link: Link) -> float:
+    """Return the seconds that a rank exchanges activations along the model axis in a step."""
+    utterances = [u for leaf in leaves for u in leaf]
+    frames, sizes = sum(u.frames for u in utterances), work.sizes
+    hidden, inputs = sizes.recurrent, sizes.dense[-1]
+    if layout.way == "directions":  # h forward, the gradient of the layer's input backward
+        return link.seconds(FLOAT_BYTES * frames * hidden, 1) + link.seconds(
+            FLOAT_BYTES * frames * inputs, 1
+        )
+    if layout.way == "time":  # states at the middle, both passes; half of the log-probabilities
+        state = link.seconds(FLOAT_BYTES * len(utterances) * hidden, 1)
+        return 2 * state + link.seconds(FLOAT_BYTES * frames * sizes.alphabet / 2, 1)
+    if layout.way == "hidden":
+        return _of_hidden(work, layout, [u.frames for u in utterances], link)
+    return 0.0
+
+
+def _of_hidden(work: Workload, layout: Layout, lengths: Sequence[int], link: Link) -> float:
+    """All-gathers forward, reduce-scatters backward, and a state at every time step."""
+    sizes, size, frames = work.sizes, layout.model, sum(lengths)
+    foreign = FLOAT_BYTES * (size - 1) / size
+    # Forward each output but the recurrent layer's, which goes step by step; backward each input
+    # but the first layer's.
+    widths = [*sizes.dense, sizes.output_dense, sizes.alphabet]
+    widths += [*sizes.dense, sizes.recurrent, sizes.output_dense]
+    total = sum(link.seconds(foreign * frames * width, size - 1) for width in widths)
+    descending = sorted(lengths, reverse=True)
+    messages = math.ceil(math.log2(size))
+    for active, (longer, shorter) in enumerate(pairwise([*descending, 0]), 1):
+        state = 2 * active * sizes.recurrent  # of both directions
+        total += 2 * (longer - shorter) * link.seconds(foreign * state, messages)
+    return total + link.seconds(2 * FLOAT_BYTES, messages)  # the gradient's norm

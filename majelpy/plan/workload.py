@@ -1,0 +1,146 @@
+"""What a recipe makes a cluster compute: sizes of the model, and minibatches cut into leaves.
+
+Policy. With a corpus the minibatches are those of the first epoch, at most `SAMPLE` of them, evenly
+taken. Without one every utterance has the same number of frames, so that only leaves that do not
+divide make ranks uneven; a real corpus makes them more so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from majelpy.nn.model import Model, Sizes
+from majelpy.speech import leaves
+from majelpy.train.launch import Launch
+from majelpy.train.recipe import Recipe
+from majelpy.train.setup import prepare_run
+
+SAMPLE = 32
+"""Most minibatches that are looked at."""
+
+FRAMES = 300
+"""Frames of an utterance where neither a corpus nor the caller says."""
+
+FEATURES = 161
+"""Features of a frame where none says: a spectrogram of 20 ms at 16 kHz."""
+
+_CHARACTERS = 28
+_FRAMES_PER_LABEL = 7  # some 14 characters a second, 100 frames a second
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Frames and labels of an utterance."""
+
+    frames: int
+    labels: int
+
+
+Leaf = tuple[Utterance, ...]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A recipe as a planner sees it.
+
+    Attributes
+    ----------
+    sizes : Sizes
+    leaves, parts : int
+        How finely a minibatch and a layer may be divided.
+    dropout : bool
+    minibatches : tuple of tuple of Leaf
+        The leaves of each.
+    source : str
+        Where the minibatches come from, for people.
+    """
+
+    sizes: Sizes
+    leaves: int
+    parts: int
+    dropout: bool
+    minibatches: tuple[tuple[Leaf, ...], ...]
+    source: str
+
+    @cached_property
+    def model(self) -> Model:
+        """The model, for the places of its parameters."""
+        return Model(self.sizes)
+
+
+def workload(recipe: Recipe, frames: int | None = None, features: int | None = None) -> Workload:
+    """Return the workload of a recipe, of its corpus if that exists and ``frames`` is not given.
+
+    Parameters
+    ----------
+    frames : int, optional
+        Frames of each utterance, in place of a corpus.
+    features : int, optional
+        Features of a frame, where there is no corpus.
+
+    Raises
+    ------
+    MajelError
+        If the corpus does not fit the recipe.
+    """
+    settings = recipe.data
+    if frames is None and Path(settings.train).exists():
+        return _of_corpus(recipe)
+    frames = FRAMES if frames is None else frames
+    sizes = _sizes(recipe, features or FEATURES, len(settings.alphabet) or _CHARACTERS)
+    utterance = Utterance(frames, frames // _FRAMES_PER_LABEL)
+    cut = leaves.cut(
+        np.arange(settings.batch), np.full(settings.batch, frames, np.int64), settings.leaves
+    )
+    minibatch = tuple((utterance,) * len(leaf) for leaf in cut)
+    source = (
+        f"{settings.batch} utterances of {frames} frames each, {sizes.features} features, "
+        f"{utterance.labels} labels (no corpus is read)"
+    )
+    return _workload(recipe, sizes, (minibatch,), source)
+
+
+def _of_corpus(recipe: Recipe) -> Workload:
+    if recipe.data.dev:  # it may be elsewhere, and does not change what is trained on
+        recipe = replace(recipe, data=replace(recipe.data, dev="", holdout=0))
+    settings = recipe.data
+    prepared = prepare_run(recipe, Launch())
+    data = prepared.train
+    epoch = leaves.minibatches(
+        data.lengths, settings.batch, settings.bin, seed=recipe.seed, epoch=0
+    )
+    count = min(SAMPLE, len(epoch))
+    minibatches = tuple(
+        tuple(
+            tuple(Utterance(int(data.lengths[i]), len(data.labels[i])) for i in leaf)
+            for leaf in leaves.cut(epoch[i * len(epoch) // count], data.lengths, settings.leaves)
+        )
+        for i in range(count)
+    )
+    source = f"{count} of the {len(epoch)} minibatches of the first epoch of {settings.train}"
+    return _workload(recipe, prepared.model.sizes, minibatches, source)
+
+
+def _workload(
+    recipe: Recipe, sizes: Sizes, minibatches: tuple[tuple[Leaf, ...], ...], source: str
+) -> Workload:
+    parts = getattr(recipe.model, "parts", 1)
+    dropout = recipe.model.dropout > 0
+    return Workload(sizes, recipe.data.leaves, parts, dropout, minibatches, source)
+
+
+def _sizes(recipe: Recipe, features: int, characters: int) -> Sizes:
+    model = recipe.model
+    return Sizes(
+        features=features,
+        alphabet=characters + 1,
+        context=model.context,
+        dense=model.dense,
+        recurrent=model.recurrent,
+        output_dense=model.output_dense,
+        recurrent_gain=model.recurrent_gain,
+    )

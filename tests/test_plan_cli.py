@@ -1,0 +1,135 @@
+"""`majel plan`: output, refusals and measuring. No time is judged."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from mpi_launch import launch
+from training import Inside, write_corpus, write_recipe
+
+from majelpy.plan.constants import load
+
+pytest_plugins = ["training"]
+
+EXAMPLE = Path(__file__).parent.parent / "slurm" / "cluster.toml"
+
+
+def test_the_table(tmp_path: Path, inside: Inside) -> None:
+    write_corpus(tmp_path / "train.h5")
+    recipe = write_recipe(tmp_path / "r.toml", tmp_path / "train.h5")
+    said = inside("plan", recipe, "--cluster", EXAMPLE, "--ranks", "1,2,...,8")
+    assert said.code == 0
+    heading, *rows = said.out.splitlines()
+    assert re.split(r"  +", heading.strip()) == [
+        "ranks", "layout", "step ms", "compute ms", "communication ms", "exposed %",
+        "efficiency %", "memory MiB",
+    ]  # fmt: skip
+    cells = [re.split(r"  +", row.strip()) for row in rows]
+    assert [int(row[0]) for row in cells] == [1, 2, 2, 4, 4, 8, 8]
+    assert cells[0][1] == "data 1" and cells[0][4:7] == ["0.00", "0.0", "100.0"]
+    assert [row[0] for row in cells if row[-1] == "*"] == ["1", "2", "4", "8"]
+    (line,) = said.err.splitlines()
+    assert line == (
+        f"plan: {recipe}: 5 of the 5 minibatches of the first epoch of {tmp_path / 'train.h5'}"
+    )
+
+
+def test_json_adds_up(inside: Inside) -> None:
+    said = inside("plan", "digits", "--cluster", EXAMPLE, "--json", "--frames", "50")
+    (line,) = said.out.splitlines()
+    found = json.loads(line)
+    assert "32 utterances of 50 frames" in found["workload"]
+    assert {row["ranks"] for row in found["layouts"]} == {1, 2, 4, 8}  # all that 8 leaves allow
+    for row in found["layouts"]:
+        assert row["step_ms"] == pytest.approx(row["compute_ms"] + row["exposed_ms"])
+        assert row["communication_ms"] == pytest.approx(row["exposed_ms"] + row["hidden_ms"])
+        assert 0 <= row["exposed_percent"] < 100 and 0 < row["efficiency_percent"] <= 100
+        memory = row["memory_bytes"]
+        assert memory["total"] == memory["pool"] + memory["slots"] + memory["workspace"]
+
+
+REFUSED = [
+    (["digits"], "no cluster; needs --cluster FILE.toml .*"),
+    ([], "no recipe; needs RECIPE, or --measure"),
+    (["digits", "--cluster", "none.toml"], r"none\.toml: cannot be read \(No such .*\)"),
+    (["digit", "--cluster", str(EXAMPLE)], "recipe 'digit': not shipped .*"),
+    (["digits", "--cluster", str(EXAMPLE), "--ranks", "16"],
+     "16 ranks for 8 leaves x 1 parts; plan at most 8 ranks or raise .*"),
+    (["digits", "--cluster", str(EXAMPLE), "--ranks", "x"], "--ranks x: 'x' is no number .*"),
+    (["digits", "--cluster", str(EXAMPLE), "--frames", "0"], "--frames is 0; needs 1 to .*"),
+    (["digits", "--cluster", str(EXAMPLE), "--set", "model.x=3"], ".*unknown key 'model.x'.*"),
+    (["digits", "--measure"], "--measure takes no recipe; give it alone"),
+    (["--measure", "--threads", "0"], "--threads is 0; needs 1 to 1024"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), REFUSED, ids=[" ".join(a[-2:]) or "nothing" for a, _ in REFUSED]
+)
+def test_refusals_are_one_line(arguments: list[str], message: str, inside: Inside) -> None:
+    said = inside("plan", *arguments)
+    assert (said.code, said.out) == (2, "")
+    lines = [line for line in said.err.splitlines() if not line.startswith("plan: ")]
+    assert len(lines) == 1 and re.fullmatch(f"majel plan: {message}", lines[0]), said.err
+
+
+def test_a_plot_without_matplotlib_is_refused(
+    tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    picture = tmp_path / "plan.png"
+    said = inside("plan", "digits", "--cluster", EXAMPLE, "--plot", picture)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.splitlines()[-1] == (
+        "majel plan: --plot needs matplotlib; pip install 'majelpy[plot]'"
+    )
+    assert not picture.exists()
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("matplotlib"), reason="needs matplotlib")
+def test_a_plot_is_written(tmp_path: Path, inside: Inside) -> None:
+    picture = tmp_path / "plan.png"
+    said = inside("plan", "digits", "--cluster", EXAMPLE, "--plot", picture)
+    assert said.code == 0 and said.err.splitlines()[-1] == f"plan: wrote {picture}"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    said = inside("plan", "digits", "--cluster", EXAMPLE, "--plot", tmp_path / "plan.doc")
+    assert (said.code, said.out) == (2, "")
+    assert "Format 'doc' is not supported" in said.err.splitlines()[-1]
+
+
+@pytest.mark.mpi
+def test_two_ranks_measure_messages(tmp_path: Path) -> None:
+    ended = launch("plan_program.py", 2)
+    assert ended.returncode == 0, ended.stderr
+    path = tmp_path / "cluster.toml"
+    path.write_text(ended.stdout)
+    found = load(str(path))
+    assert (found.hosts, found.ranks_per_host) == (1, 2)
+    assert found.links.socket.beta_gb_s > 0 and found.links.fabric.beta_gb_s == 0
+    assert "# links.fabric: not measured" in ended.stdout
+    assert found.rates.gemm.m == (4, 32) and len(found.rates.gemm.gflops) == 4
+    assert ended.stderr.count("gemm 4x16x16: ") == 1  # rank 0 alone speaks
+
+
+def test_one_process_measures_copies(
+    tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from majelpy.plan import measure
+
+    quick = measure.Effort(
+        (4,), (16,), (16, 64), (2,), (16,), (3,), vector=1 << 12, seconds=1e-4, rounds=1
+    )
+    monkeypatch.setattr(measure, "Effort", lambda: quick)
+    path = tmp_path / "cluster.toml"
+    said = inside("plan", "--measure", "-o", path)
+    assert (said.code, said.out) == (0, "")
+    assert said.err.splitlines()[-1].startswith("plan: links: of memory copies alone")
+    assert "links: of memory copies alone" in path.read_text()
+    assert load(str(path)).hosts == 1
+    assert inside("plan", "digits", "--cluster", path, "--ranks", "1").code == 0
+    assert inside("plan", "--measure", "-o", tmp_path / "no" / "x.toml").code == 2

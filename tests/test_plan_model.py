@@ -1,0 +1,364 @@
+"""Costs of a step: cases computed by hand with given constants, and facts that must hold."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from training import Inside, write_corpus, write_recipe
+
+from majelpy.comm.bucket import LINE
+from majelpy.errors import WorldError
+from majelpy.nn.model import Sizes
+from majelpy.plan.communication import exchanges, exposed, gradient_sum, most_nodes
+from majelpy.plan.compute import Clock, parameters, step
+from majelpy.plan.constants import Cluster, CtcRates, GemmRates, Link, Links, Rates, RecurrentRates
+from majelpy.plan.layout import Layout, Placement, layouts
+from majelpy.plan.memory import block, memory
+from majelpy.plan.model import Planner
+from majelpy.plan.workload import Utterance, Workload, workload
+from majelpy.train.recipe import load
+
+pytest_plugins = ["training"]
+
+FREE = 1e30
+"""A rate at which something costs nothing."""
+
+SIZES = Sizes(
+    features=3, alphabet=5, context=1, dense=(32, 64), recurrent=48, output_dense=32,
+    recurrent_gain=1.0,
+)  # fmt: skip
+LEAVES = 8
+MINIBATCH = tuple((Utterance(10 + i, 2), Utterance(6, 1)) for i in range(LEAVES))
+
+
+def rates(**given: float) -> Rates:
+    """Rates at which only what is given costs anything; units as in the cluster file."""
+    return Rates(
+        gemm=GemmRates((1,), (1,), (1,), (given.get("gemm", FREE),)),
+        recurrent=RecurrentRates((1,), (1,), (given.get("recurrent", FREE),)),
+        ctc=CtcRates((1,), (given.get("ctc", FREE),)),
+        elementwise_gb_s=given.get("elementwise", FREE),
+        optimizer_gb_s=given.get("optimizer", FREE),
+        digest_gb_s=given.get("digest", FREE),
+        softmax_mega_per_s=given.get("softmax", FREE),
+        dropout_mega_per_s=given.get("dropout", FREE),
+        call_us=given.get("call", 0.0),
+    )
+
+
+def cluster(hosts: int = 1, local: int = 8, sockets: int = 1, **given: float) -> Cluster:
+    links = Links(socket=Link(1.0, 10.0), host=Link(2.0, 5.0), fabric=Link(4.0, 2.0))
+    return Cluster(links, rates(**given), hosts, sockets, local, local)
+
+
+def work(parts: int = 4, dropout: bool = False) -> Workload:
+    return Workload(SIZES, LEAVES, parts, dropout, (MINIBATCH,), "a test")
+
+
+FRAMES = sum(u.frames for leaf in MINIBATCH for u in leaf)
+PRODUCTS = 9 * 32 + 32 * 64 + 64 * 96 + 48 * 32 + 32 * 5
+"""Weights of the dense layers and of the recurrent layer's input."""
+
+
+def compute(layout: Layout, leaves: int = LEAVES, dropout: bool = False, **given: float) -> float:
+    return step(work(dropout=dropout), layout, 0, MINIBATCH[:leaves], Clock(rates(**given))).total
+
+
+# --- computing ------------------------------------------------------------------------------
+
+
+def test_products_by_hand() -> None:
+    # Forward, by the input (not of the first layer) and by the weights, 2 operations each; the
+    # recurrent weights have gradients of their own, by all frames.
+    operations = 2 * FRAMES * (3 * PRODUCTS - 9 * 32 + 2 * 48 * 48)
+    assert compute(Layout("data", 1), gemm=1.0) == pytest.approx(operations * 1e-9)
+
+
+def test_the_recurrence_by_hand() -> None:
+    clock = Clock(rates(recurrent=1.0))
+    # Frames 5, 3, 3: three steps of 3 utterances and two of 1, and none of 2.
+    assert clock.recurrence([3, 5, 3], 10) == pytest.approx((3 * 3 + 2 * 1) * 2 * 100 * 1e-9)
+    both_passes = 2 * 2 * FRAMES * 2 * 48 * 48 * 1e-9
+    assert compute(Layout("data", 1), recurrent=1.0) == pytest.approx(both_passes)
+
+
+def test_ctc_softmax_dropout_and_update_by_hand() -> None:
+    lattice = sum(u.frames * (2 * u.labels + 1) for leaf in MINIBATCH for u in leaf)
+    alone = Layout("data", 1)
+    assert compute(alone, ctc=1.0) == pytest.approx(lattice * 1e-6)
+    assert compute(alone, softmax=1.0) == pytest.approx(FRAMES * 5 * 1e-6)
+    assert compute(alone, dropout=False) == pytest.approx(0)
+    dropped = step(work(dropout=True), alone, 0, MINIBATCH, Clock(rates(dropout=1.0)))
+    assert dropped.total == pytest.approx(2 * FRAMES * (32 + 64 + 32) * 1e-6)
+    count = parameters(work(), alone)
+    assert compute(alone, optimizer=1.0) == pytest.approx(24 * count * 1e-9)
+    assert compute(alone, digest=1.0) == pytest.approx(0.4 * count * 1e-9)
+
+
+def test_parameters_are_those_of_the_model() -> None:
+    model = work().model
+    count = sum(p.size for p in model.layout.parameters)
+    assert (
+        parameters(work(), Layout("data", 4)) == parameters(work(), Layout("time", 4, 2)) == count
+    )
+    floats = [n for _, n in step(work(), Layout("data", 1), 0, MINIBATCH, Clock(rates())).backward]
+    assert sum(floats) == count
+    direction = 48 * (64 + 48 + 1)
+    assert parameters(work(), Layout("directions", 4, 2)) == count - direction
+
+
+def test_a_hidden_rank_has_the_largest_share_in_whole_lines() -> None:
+    layout = Layout("hidden", 1, 2)
+    assert [layout.units(n) for n in (5, 32, 48, 64)] == [5, LINE, 32, 32]
+    dense = 16 * (9 + 1) + 32 * (32 + 1) + 16 * (48 + 1) + 5 * (32 + 1)
+    assert parameters(work(), layout) == dense + 2 * 32 * (64 + 48 + 1)
+
+
+def test_the_time_layout_halves_the_frames_but_not_ctc() -> None:
+    half = sum(-(-u.frames // 2) for leaf in MINIBATCH for u in leaf) / FRAMES
+    for name in ("gemm", "recurrent", "softmax"):
+        whole = compute(Layout("data", 1), **{name: 1.0})
+        assert compute(Layout("time", 1, 2), **{name: 1.0}) == pytest.approx(whole * half), name
+    assert compute(Layout("time", 1, 2), ctc=1.0) == compute(Layout("data", 1), ctc=1.0)
+
+
+def test_the_directions_layout_halves_the_recurrence() -> None:
+    whole = compute(Layout("data", 1), recurrent=1.0)
+    assert compute(Layout("directions", 1, 2), recurrent=1.0) == pytest.approx(whole / 2)
+    operations = 2 * FRAMES * (3 * (PRODUCTS - 64 * 48) - 9 * 32 + 48 * 48)
+    assert compute(Layout("directions", 1, 2), gemm=1.0) == pytest.approx(operations * 1e-9)
+
+
+# --- communication --------------------------------------------------------------------------
+
+
+def test_one_rank_sends_nothing() -> None:
+    total = gradient_sum(
+        Placement(cluster(elementwise=1.0), Layout("data", 1)), LEAVES, 1000, Clock(rates()), 4096
+    )
+    assert (total.adds, total.messages, total.sent_bytes) == (0, 0, 0)
+
+
+def test_the_sum_within_a_host_by_hand() -> None:
+    # 4 ranks: each adds a quarter of the vector, reading its own node and 3 foreign ones.
+    place = Placement(cluster(), Layout("data", 4))
+    total = gradient_sum(place, LEAVES, 4000, Clock(rates(elementwise=1.0)), 4096)
+    own, foreign, barriers = 4 * (1000 + 1000) / 1e9, 4 * 3000 / 10e9, 2 * 2 * 1e-6
+    assert total.adds == pytest.approx(own + foreign + barriers)
+    assert (total.messages, total.sent_bytes) == (0, 0)
+
+
+def test_the_sum_between_hosts_by_hand() -> None:
+    # 2 hosts of 2 ranks, a vector of 16,000 bytes in 4 buckets: 2 S (H-1)/H bytes a host; for each
+    # bucket a rank sends a node for one foreign chunk, and its result.
+    place = Placement(cluster(hosts=2, local=2), Layout("data", 4))
+    total = gradient_sum(place, LEAVES, 4000, Clock(rates()), 4096)
+    assert total.sent_bytes == 16_000
+    assert total.messages == pytest.approx(16_000 / 2e9 + 4 * 2 * 4e-6)
+
+
+def test_nodes_where_leaves_do_not_divide() -> None:
+    # 8 leaves on 3 ranks: 01 | 23 4 | 5 67; a host of two ranks adds up to 0123 and 4.
+    assert most_nodes(8, 3, 1) == (2, 2)
+    assert most_nodes(8, 3, 2) == (3, 2)
+    assert most_nodes(8, 8, 4) == (4, 1)
+
+
+def test_messages_hide_behind_the_layers_that_follow() -> None:
+    backward = [(1.0, 10), (1.0, 10), (2.0, 20)]
+    assert exposed(backward, 0.0) == 0
+    # Ready at 1, 2, 4: a quarter, a quarter and a half of 2 seconds.
+    assert exposed(backward, 2.0) == pytest.approx(1.0)
+    # A quarter from 1 to 3, a quarter to 5, a half to 9.
+    assert exposed(backward, 8.0) == pytest.approx(5.0)
+
+
+LINK = Link(1.0, 1.0)
+TWO = MINIBATCH[:1]  # utterances of 10 and 6 frames
+
+
+def test_exchanges_of_directions_by_hand() -> None:
+    by_hand = 2 * 1e-6 + 4 * 16 * (48 + 64) / 1e9
+    assert exchanges(work(), Layout("directions", 1, 2), TWO, LINK) == pytest.approx(by_hand)
+
+
+def test_exchanges_of_time_by_hand() -> None:
+    by_hand = 3 * 1e-6 + 4 * (2 * 2 * 48 + 16 * 5 / 2) / 1e9
+    assert exchanges(work(), Layout("time", 1, 2), TWO, LINK) == pytest.approx(by_hand)
+
+
+def test_exchanges_of_hidden_by_hand() -> None:
+    # All-gathers of 4 outputs, reduce-scatters of 4 inputs, half of each; 10 time steps of both
+    # passes with both directions' states, of 2 utterances for 6 of them; and the norm.
+    layers = 32 + 64 + 32 + 5 + 32 + 64 + 48 + 32
+    states = 2 * (6 * 2 + 4 * 1) * 2 * 48
+    messages = 8 + 2 * 10 + 1
+    by_hand = messages * 1e-6 + 4 * (16 * layers + states) / 2 / 1e9 + 8 / 1e9
+    assert exchanges(work(), Layout("hidden", 1, 2), TWO, LINK) == pytest.approx(by_hand)
+    assert exchanges(work(), Layout("data", 2), TWO, LINK) == 0
+
+
+# --- layouts and places ---------------------------------------------------------------------
+
+
+def test_layouts_of_a_recipe() -> None:
+    assert [str(x) for x in layouts(1, 8, 4)] == ["data 1"]
+    assert [str(x) for x in layouts(6, 8, 4)] == [
+        "data 6", "data 3 x directions 2", "data 3 x time 2", "data 3 x hidden 2",
+    ]  # fmt: skip
+    assert [str(x) for x in layouts(16, 8, 4)] == [
+        "data 8 x directions 2", "data 8 x time 2", "data 8 x hidden 2", "data 4 x hidden 4",
+    ]  # fmt: skip
+    assert [str(x) for x in layouts(32, 8, 4)] == ["data 8 x hidden 4"]
+    assert [str(x) for x in layouts(2, 8, 1)] == ["data 2", "data 1 x directions 2"]
+
+
+def test_too_many_ranks_are_refused_by_name() -> None:
+    with pytest.raises(WorldError, match=r"plan: 33 ranks for 8 leaves x 4 parts; plan at most 32"):
+        layouts(33, 8, 4)
+    with pytest.raises(WorldError, match=r"plan: 16 ranks for hosts x ranks_per_host = 1 x 8; "):
+        Planner(work(), cluster(), bucket_bytes=4096).predict([16])
+
+
+@pytest.mark.parametrize(
+    ("hosts", "local", "sockets", "layout", "link"),
+    [
+        (1, 8, 1, Layout("hidden", 2, 4), Link(1.0, 10.0)),
+        (1, 8, 2, Layout("hidden", 2, 4), Link(1.0, 10.0)),
+        (1, 8, 2, Layout("hidden", 1, 8), Link(2.0, 5.0)),
+        (1, 8, 4, Layout("hidden", 2, 4), Link(2.0, 5.0)),
+        (2, 4, 1, Layout("hidden", 1, 8), Link(4.0, 0.5)),  # 4 ranks share the host's way out
+        (2, 3, 1, Layout("hidden", 3, 2), Link(4.0, 2 / 3)),  # one pair lies on both hosts
+    ],
+)
+def test_the_link_of_a_model_axis(
+    hosts: int, local: int, sockets: int, layout: Layout, link: Link
+) -> None:
+    place = Placement(cluster(hosts, local, sockets), layout)
+    assert place.model_link() == link
+
+
+# --- whole predictions ----------------------------------------------------------------------
+
+ALL = {
+    "gemm": 50.0, "recurrent": 50.0, "ctc": 100.0, "elementwise": 10.0, "optimizer": 10.0,
+    "digest": 1.0, "softmax": 200.0, "dropout": 400.0, "call": 1.0,
+}  # fmt: skip
+
+
+def planner(hosts: int = 4, overlap: bool = True, **changed: float) -> Planner:
+    machine = cluster(hosts, 8, 2, **{**ALL, **changed})
+    return Planner(work(), machine, bucket_bytes=4096, overlap=overlap)
+
+
+RANKS = [1, 2, 4, 6, 8, 16, 32]
+
+
+def test_each_count_has_one_fastest_layout_and_rows_ascend() -> None:
+    found = planner().predict([8, 1, 2, 2])
+    assert [row.layout.ranks for row in found] == [1, 2, 2, 2, 2, *[8] * 5]
+    for ranks in (1, 2, 8):
+        rows = [row for row in found if row.layout.ranks == ranks]
+        (best,) = [row for row in rows if row.best]
+        assert best.step == min(row.step for row in rows)
+    assert found[0].efficiency == 1 and found[0].exposed == found[0].hidden == 0
+
+
+def test_computing_shrinks_with_data_ranks_and_never_below_its_share() -> None:
+    rows = [planner().layout(Layout("data", ranks)) for ranks in (1, 2, 3, 4, 6, 8)]
+    assert all(a.compute >= b.compute for a, b in pairwise(rows))
+    assert all(row.step * row.layout.ranks >= rows[0].step for row in rows)
+    assert all(a.memory.pool >= b.memory.pool for a, b in pairwise(rows))
+
+
+def test_uneven_leaves_show_as_imbalance() -> None:
+    even, uneven = (planner().layout(Layout("data", ranks)) for ranks in (4, 6))
+    assert 1 <= even.imbalance < 1.2 < uneven.imbalance < 2
+
+
+@pytest.mark.parametrize("row", range(len(planner().predict([16]))))
+def test_better_constants_never_slow_a_layout(row: int) -> None:
+    base = planner().predict([16])[row]
+    for name, value in ALL.items():
+        better = value / 2 if name == "call" else value * 2
+        assert planner(**{name: better}).predict([16])[row].step < base.step or name == "dropout"
+    assert planner(overlap=False).predict([16])[row].step >= base.step
+    fast = planner()
+    links = fast.cluster.links
+    fast.cluster = replace(fast.cluster, links=replace(links, fabric=Link(1.0, 20.0)))
+    assert fast.predict([16])[row].step < base.step
+
+
+def test_a_latency_bound_link_is_worst_for_hidden() -> None:
+    found = {row.layout.way: row for row in planner().predict([2])}
+    slow = planner()
+    slow.cluster = replace(slow.cluster, links=Links(*[Link(1000.0, 10.0)] * 3))
+    grown = {r.layout.way: r.step - found[r.layout.way].step for r in slow.predict([2])}
+    # Two messages a time step, against three or less a pass.
+    assert grown["hidden"] > 5 * max(grown["time"], grown["directions"], grown["data"])
+
+
+# --- memory and workloads -------------------------------------------------------------------
+
+
+def test_blocks_are_those_of_the_pool() -> None:
+    assert [block(n) for n in (0, 1, 64, 65, 1000)] == [0, 256, 256, 512, 4096]
+
+
+def test_hidden_ranks_keep_less_and_others_the_same() -> None:
+    whole = memory(work(), Layout("data", 1), MINIBATCH)
+    hidden = memory(work(), Layout("hidden", 1, 4), MINIBATCH)
+    time = memory(work(), Layout("time", 1, 2), MINIBATCH)
+    count = parameters(work(), Layout("data", 1))
+    assert whole.slots == 4 * count * 4  # 8 leaves: a stack of 4
+    assert hidden.slots < whole.slots < time.slots == whole.slots + 4 * count  # and the result
+    assert time.pool < whole.pool
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"model__dropout": 0.0, "model__dense": [32, 32, 200], "data__leaves": 1}],
+    ids=["dropout", "wide"],
+)
+def test_the_pool_of_a_real_training_is_predicted_within_a_quarter(
+    changes: dict[str, object], tmp_path: Path, inside: Inside
+) -> None:
+    write_corpus(tmp_path / "train.h5")
+    recipe = write_recipe(tmp_path / "recipe.toml", tmp_path / "train.h5", **changes)
+    said = inside("train", recipe, "--out", tmp_path / "run", "--steps", "5")
+    assert said.code == 0, said.err
+    lines = (tmp_path / "run" / "timings.jsonl").read_text().splitlines()
+    measured = max(json.loads(line)["pool_peak_bytes"] for line in lines)
+    found = workload(load(str(recipe)))
+    alone = Layout("data", 1)
+    predicted = max(memory(found, alone, minibatch).pool for minibatch in found.minibatches)
+    assert 0.8 < predicted / measured < 1.25
+
+
+def test_a_corpus_gives_the_minibatches_of_its_first_epoch(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "train.h5")
+    recipe = load(str(write_recipe(tmp_path / "r.toml", tmp_path / "train.h5")))
+    found = workload(recipe)
+    assert len(found.minibatches) == 5  # 32 utterances, 7 at a time
+    utterances = [u for minibatch in found.minibatches for leaf in minibatch for u in leaf]
+    assert len(utterances) == 32 and all(len(minibatch) == 8 for minibatch in found.minibatches)
+    assert (found.sizes.features, found.sizes.alphabet) == (12, 6)
+    assert all(0 < u.labels < u.frames for u in utterances)
+    # A dev corpus that is not here changes nothing but that nobody is held out.
+    elsewhere = replace(recipe, data=replace(recipe.data, dev="/elsewhere.h5"))
+    counts = [sum(map(len, minibatch)) for minibatch in workload(elsewhere).minibatches]
+    assert sum(counts) == 40
+
+
+def test_without_a_corpus_utterances_are_of_one_length() -> None:
+    recipe = load("digits")
+    found = workload(recipe, frames=70, features=20)
+    (minibatch,) = found.minibatches
+    assert [len(leaf) for leaf in minibatch] == [4] * 8
+    assert {u for leaf in minibatch for u in leaf} == {Utterance(70, 10)}
+    assert (found.sizes.features, found.sizes.alphabet) == (20, 29)
+    assert "70 frames" in found.source and "no corpus" in found.source
