@@ -213,6 +213,22 @@ def recurrences() -> Iterator[Case]:
         yield Case(f"rnn backward {name}", "mj_rnn_backward_rows", arguments)
 
 
+def steps() -> Iterator[Case]:
+    offsets = offsets_of(LENGTHS)
+    order = np.argsort(-np.diff(offsets), kind="stable").astype(np.int64)
+    for hidden, step in ((5, 0), (40, 2), (33, 1)):
+        live = int((np.diff(offsets) > step).sum())
+        shape, states = (int(offsets[-1]), 2 * hidden), (2, live, hidden)
+        x, sums = level_data(shape, 1), level_data(states, 2, 4.0)
+        dy, h = level_data(shape, 3), level_data(shape, 4, 32.0)
+        start = touchy_data(shape, 5)
+        common = (2, len(LENGTHS), offsets, order, hidden, step, live)
+        outs = (sums, Out(states), Out(shape, start))
+        name = f"{hidden} step {step}"
+        yield Case(f"rnn forward {name}", "mj_rnn_forward_step", (*common, x, *outs))
+        yield Case(f"rnn backward {name}", "mj_rnn_backward_step", (*common, dy, h, *outs))
+
+
 def log_probs_of(rows: int, alphabet: int, seed: int) -> np.ndarray:
     """Return rows that are nearly normalised, with certain and hopeless entries."""
     x = level_data((rows, alphabet), seed, 8.0).astype(np.float64)
@@ -255,5 +271,5 @@ def tree_sums() -> Iterator[tuple[int, int]]:
 
 def all_cases() -> list[Case]:
     """Return every case, those of the array library too."""
-    families = (elementwise, batches, sums, products, recurrences, alignments, spectra)
+    families = (elementwise, batches, sums, products, recurrences, steps, alignments, spectra)
     return [case for family in (*families, *array_cases.FAMILIES) for case in family()]

@@ -95,6 +95,21 @@ def rnn(hidden: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return x, weight, dy, ops.rnn_forward(x, OFFSETS, weight).numpy()
 
 
+def rnn_steps(backward: bool) -> list[Any]:
+    """Return the states of all steps, each after the sums of a touchy matrix."""
+    x, _, dy, h = rnn(29)
+    steps, found = ops.Steps.of(OFFSETS), []
+    for step in range(int(np.diff(OFFSETS).max())):
+        sums = asarray(level_data((2, steps.live(step), 29), 60 + step, 2.0)) if step else None
+        out = asarray(touchy_data(x.shape, 61))
+        if backward:
+            found += [ops.rnn_backward_step(asarray(dy), asarray(h), steps, step, sums, 2, out)]
+        else:
+            found += [ops.rnn_forward_step(asarray(x), steps, step, sums, 2, out)]
+        found.append(out)
+    return found
+
+
 def rnn_backward() -> list[Any]:
     found = []
     for hidden in (29, 270):
@@ -339,6 +354,8 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_scale_of": lambda: pairs(lambda s, q: ops.scale_of(s, np.abs(q), 12345), (300,), (300,)),
     "mj_rnn_forward_rows": lambda: [rnn(hidden)[3] for hidden in (29, 270)],
     "mj_rnn_backward_rows": rnn_backward,
+    "mj_rnn_forward_step": lambda: rnn_steps(False),
+    "mj_rnn_backward_step": lambda: rnn_steps(True),
     "mj_sum_directions": lambda: pairs(lambda h: ops.sum_directions(h, 2), (FRAMES, 130)),
     "mj_repeat_directions": lambda: pairs(lambda h: ops.repeat_directions(h, 2), (FRAMES, 65)),
     "mj_rnn_previous_rows": lambda: pairs(lambda h: ops.rnn_previous(h, OFFSETS, 2), (FRAMES, 130)),

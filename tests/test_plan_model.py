@@ -314,8 +314,9 @@ def test_hidden_ranks_keep_less_and_others_the_same() -> None:
     hidden = memory(work(), Layout("hidden", 1, 4), MINIBATCH)
     time = memory(work(), Layout("time", 1, 2), MINIBATCH)
     count = parameters(work(), Layout("data", 1))
-    assert whole.slots == 4 * count * 4  # 8 leaves: a stack of 4
-    assert hidden.slots < whole.slots < time.slots == whole.slots + 4 * count  # and the result
+    assert whole.slots == 4 * count * 6  # 8 leaves of 4 parts: a stack of 6
+    assert hidden.slots < whole.slots
+    assert time.slots == 4 * count * (8 + 1 + 1)  # a half of each leaf, half of one, the result
     assert time.pool < whole.pool
 
 

@@ -51,15 +51,22 @@ def block(floats: int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def most_slots(leaves: int, ranks: int) -> int:
-    """Slots of the rank that needs most."""
-    return max(tree.depth(leaves, *tree.leaf_range(leaves, ranks, rank)) for rank in range(ranks))
+def most_slots(leaves: int, parts: int, data: int, way: str) -> int:
+    """Slots of the rank that needs most; by time a rank cannot add the halves of leaves it has."""
+    most = 0
+    for rank in range(data):
+        first, last = tree.leaf_range(leaves, data, rank)
+        ranges = [(first * parts, last * parts)]
+        if way == "time":
+            ranges = [(n * parts, n * parts + parts // 2) for n in range(first, last)]
+        most = max(most, tree.stack(leaves * parts, ranges).depth)
+    return most
 
 
 def memory(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> Memory:
     """Return the memory of a rank that computes these leaves, and sums for its host."""
     vector = parameters(work, layout)
-    rows = most_slots(work.leaves, layout.data) + (layout.ranks > 1)
+    rows = most_slots(work.leaves, work.parts, layout.data, layout.way) + (layout.ranks > 1)
     pool = 2 * block(vector) + _activations(work, layout, leaves)
     return Memory(pool, FLOAT_BYTES * rows * vector, _workspace(work, layout, leaves))
 

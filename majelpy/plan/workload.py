@@ -128,7 +128,7 @@ def _of_corpus(recipe: Recipe) -> Workload:
 def _workload(
     recipe: Recipe, sizes: Sizes, minibatches: tuple[tuple[Leaf, ...], ...], source: str
 ) -> Workload:
-    parts = getattr(recipe.model, "parts", 1)
+    parts = recipe.model.parts
     dropout = recipe.model.dropout > 0
     return Workload(sizes, recipe.data.leaves, parts, dropout, minibatches, source)
 
