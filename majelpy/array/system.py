@@ -132,7 +132,9 @@ class GpuSystem:
         try:
             import cupy
         except ImportError:
-            raise PoolError(f"pool on {place}: cupy is not installed") from None
+            raise PoolError(
+                f"pool on {place}: cupy is not installed; needs pip install majelpy[gpu]"
+            ) from None
         try:
             count = cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as error:

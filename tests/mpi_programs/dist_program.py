@@ -262,6 +262,7 @@ def gpu(world: World) -> None:
     from gpu_place import emulated_gpu
 
     a, b = touchy_data((5, 4), 14), exact_data((4, 6), 15)
+    d, e = touchy_data((6, 96), 16), touchy_data((96, 5), 17)
     with emulated_gpu():
         mesh = Mesh(world, {"x": world.size})
         x = distribute(a, mesh, [Shard(0)], device="gpu:0")
@@ -273,6 +274,18 @@ def gpu(world: World) -> None:
         assert found is not None
         host = distribute(a, mesh, [Shard(0)]) @ distribute(b, mesh, {})
         assert same_bits(found.to_device("cpu").numpy(), whole(host))
+        inner = [distribute(v, mesh, [Shard(axis, parts=4)]) for v, axis in ((d, 1), (e, 0))]
+        there = [
+            distribute(v, mesh, [Shard(axis, parts=4)], device="gpu:0")
+            for v, axis in ((d, 1), (e, 0))
+        ]
+        for compute in (
+            lambda u, v: dist.matmul(u, v, parts=4).redistribute([Replicate()]),
+            lambda u, v: dist.sum(u, axis=1, parts=4).redistribute([Replicate()]),
+            lambda u, v: u + u,
+        ):
+            one, other = compute(*inner).to_local(), compute(*there).to_local()
+            assert str(other.place) == "gpu:0" and same_bits(one, other.to_device("cpu"))
         p = x.redistribute([Partial(3)]).redistribute([Shard(1)])
         assert same_bits(p.local.to_device("cpu").numpy(), own_part(p, a))
 
