@@ -73,7 +73,7 @@ def reduced(hosts: Hosts, size: int, rounds: int, bucket_bytes: int) -> tuple[di
     assert ended.returncode == 0, ended.stderr
     wire = [now - then for then, now in zip(before, hosts.sent(), strict=True)]
     seen: dict[str, Any] = json.loads(ended.stdout)
-    assert seen["digests"] == [expected(LEAVES, size)]
+    assert seen["digests"] == expected(LEAVES, size)[:1]
     return seen, wire
 
 
