@@ -6,8 +6,11 @@ that a half of theirs has no frame; buckets are small, so that there are several
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from training import (
     MAJEL,
     Done,
     assert_same,
+    command,
     done,
     majel,
     own_lines,
@@ -26,6 +30,10 @@ from training import (
     write_corpus,
     write_recipe,
 )
+
+import majelpy
+from majelpy import native
+from majelpy.gpu import build
 
 pytest_plugins = ["several_hosts", "training"]
 
@@ -38,7 +46,8 @@ SIZES: dict[int, dict[str, object]] = {
 }
 """Of the recipe with so many parts: layers whose parts are even, uneven, and end within a line."""
 
-EMULATED = (sys.executable, str(Path(__file__).parent / "mpi_programs" / "emulated_majel.py"))
+PROGRAMS = Path(__file__).parent / "mpi_programs"
+EMULATED = (sys.executable, str(PROGRAMS / "emulated_majel.py"))
 WAYS = ("time", "directions", "hidden")
 
 
@@ -309,4 +318,56 @@ def test_ranks_that_were_told_differently(
         assert f"train: rank 1 has {found} and rank 0 has {needed}; all ranks need the same" in line
     else:
         assert "train: rank 1 has recipe " in line
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.mpi
+def test_ranks_with_other_bodies(tiny: dict[int, Tiny], tmp_path: Path) -> None:
+    # Rank 1 has a package whose kernels' sources differ in one line.
+    other = tmp_path / "other" / "majelpy"
+    package, libraries = Path(majelpy.__file__).parent, native._folder()
+    shutil.copytree(package, other, ignore=shutil.ignore_patterns("lib", "__pycache__"))
+    shutil.copytree(libraries, other / "lib")
+    shutil.copytree(build.folder(), other / "lib" / "kernels", dirs_exist_ok=True)
+    with (other / "lib" / "kernels" / "mj_sum.h").open("a") as header:
+        header.write("/* changed */\n")
+    script = tmp_path / "rank"
+    script.write_text(
+        f'#!/bin/sh\n[ "$OMPI_COMM_WORLD_RANK" = 1 ] && export PYTHONPATH={other.parent}\n'
+        'exec "$@"\n'
+    )
+    script.chmod(0o755)
+    words = command("train", tiny[2].recipe, "--out", tmp_path / "run", ranks=2)
+    ended = subprocess.run(
+        [*words[:3], str(script), *words[3:]],
+        cwd=tmp_path,  # python -m looks there first
+        env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2, ended.stderr
+    (line,) = own_lines(ended.stderr)
+    assert "rank 1 has kernel bodies " in line
+    assert f" and rank 0 has {build.bodies_digest()}; all ranks need the same" in line
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("how", ["error", "killed"])
+def test_a_rank_that_ends_in_an_exchange(
+    tiny: dict[int, Tiny], tmp_path: Path, way: str, how: str
+) -> None:
+    words = [mpirun(), "-n", "2", sys.executable, str(PROGRAMS / "failing_exchange.py"), how]
+    words += ["train", str(tiny[2].recipe), "--out", str(tmp_path)]
+    words += ["--mesh", "model=2", "--model-parallel", way]
+    began = time.monotonic()
+    ended = subprocess.run(
+        words, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert time.monotonic() - began < 20  # the start included
+    assert ended.returncode == (2 if how == "error" else 137), ended.stderr
+    if how == "error":
+        (line,) = own_lines(ended.stderr)
+        assert re.fullmatch(r"majel: rank 1 on \S+: train: exchange: no memory is left", line)
+    else:
+        # mpirun's own words, broken into lines.
+        assert re.search(r"process\s+rank\s+1\s", ended.stderr), ended.stderr
     assert "Traceback" not in ended.stderr
