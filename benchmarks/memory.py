@@ -33,7 +33,7 @@ from majelpy.speech.text import Alphabet
 from majelpy.train import places
 from majelpy.train.data import Utterances
 from majelpy.train.launch import Launch
-from majelpy.train.recipe import Data, ModelSettings, Recipe
+from majelpy.train.recipe import Data, ModelSettings, Optimizer, Recipe, Schedule
 from majelpy.train.team import choose_mesh
 from majelpy.train.trainer import Trainer
 
@@ -77,6 +77,8 @@ def measure(corpus: Path, task: dict[str, Any]) -> None:
         model=ModelSettings(
             parts=task["parts"], dense=(units,) * 3, recurrent=units, output_dense=units
         ),
+        optimizer=Optimizer(),
+        schedule=Schedule(),
     )
     mesh = f"model={world.size}"
     launch = Launch(mesh=mesh, model_parallel=task["way"], prefetch=False)

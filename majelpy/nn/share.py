@@ -18,7 +18,6 @@ import numpy as np
 
 from majelpy import ops
 from majelpy.array import Array, asarray
-from majelpy.array.indexing import take
 from majelpy.comm import tree
 from majelpy.nn.batch import Batch, numbers
 
@@ -155,8 +154,3 @@ class Share:
     def losses(self, log_probs: Array, batch: Batch, scale: float) -> tuple[Array, Array]:
         """Return CTC losses (N,) and the scaled gradient by this rank's logits (M, V)."""
         return ops.ctc_loss(log_probs, batch.offsets, batch.labels, scale=scale, names=batch.names)
-
-
-def in_order(x: Array, order: Array | None) -> Array:
-    """Return the rows of x in that order."""
-    return x if order is None else take(x, order, axis=0)
