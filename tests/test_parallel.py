@@ -183,8 +183,9 @@ def test_written_in_one_layout_and_resumed_in_another(
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kinds", [("gpu", "gpu"), ("cpu", "gpu")], ids=["GPUs", "CPU and GPU"])
+@pytest.mark.parametrize(
+    ("way", "kinds"), [*((way, ("gpu", "gpu")) for way in WAYS), ("hidden", ("cpu", "gpu"))]
+)
 def test_gpus_share_a_model(
     tiny: dict[int, Tiny], tmp_path: Path, way: str, kinds: tuple[str, ...]
 ) -> None:
@@ -233,30 +234,14 @@ BAD: list[tuple[int, list[str], str]] = [
     (1, ["--mesh", "data=0"], "--mesh 'data=0'; needs the form data=2,model=2"),
     (1, ["--mesh", "data=1,data=1"], "--mesh 'data=1,data=1'; needs the form data=2,model=2"),
     (
-        2,
-        ["--mesh", "data=2", "--set", "data.leaves=1"],
-        "--mesh data=2 for 1 leaves; needs at most 1, or more data.leaves in the recipe",
-    ),
-    (
         4,
         ["--mesh", "model=4"],
         "--mesh model=4 for model.parts = 2; at most 2 ranks can share a model (raising "
         "model.parts changes the bits)",
     ),
-    (
-        3,
-        ["--mesh", "model=3", "--model-parallel", "time", "--set", "model.parts=4"],
-        "--model-parallel time with --mesh model=3; it needs model=2",
-    ),
-    (
-        3,
-        ["--set", "data.leaves=1"],
-        "3 ranks for 1 leaves; start at most 1 ranks, raise data.leaves in the recipe, or "
-        "let ranks share a model (model.parts, --mesh)",
-    ),
     (1, ["--set", "model.parts=3"], "model.parts is 3; needs a power of two"),
     (
-        2,
+        1,
         ["--set", "model.parts=4", "--set", "model.dense=[100, 48]"],
         "model.parts is 4: model.dense[1] has 48 units; each part needs 16, so 64 units",
     ),
@@ -350,8 +335,7 @@ def test_ranks_with_other_bodies(tiny: dict[int, Tiny], tmp_path: Path) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("how", ["error", "killed"])
+@pytest.mark.parametrize(("way", "how"), [*((way, "error") for way in WAYS), ("hidden", "killed")])
 def test_a_rank_that_ends_in_an_exchange(
     tiny: dict[int, Tiny], tmp_path: Path, way: str, how: str
 ) -> None:

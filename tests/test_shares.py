@@ -39,12 +39,15 @@ class Threads:
 
     def __init__(self, index: int, count: int, queues: dict[tuple[int, int], Queue[np.ndarray]]):
         self.index, self.count, self._queues = index, count, queues
+        self.sent_bytes = self.messages = 0
 
     def exchange(
         self, sent: Sequence[tuple[int, Array]], shapes: Sequence[tuple[int, tuple[int, ...]]]
     ) -> list[Array]:
         for rank, x in sent:
             assert rank != self.index
+            self.sent_bytes += 4 * x.size
+            self.messages += 1
             if x.size:
                 self._queues[self.index, rank].put(x.to_device(CPU).numpy().copy())
         found = []
@@ -205,6 +208,33 @@ def test_hidden_parts_divide_memory_by_the_ranks(ranks: int, parts: int) -> None
         assert 4 * layout.size == layout.initial(3).numpy().nbytes
 
 
+@pytest.mark.parametrize(("way", "ranks"), [("time", 2), ("directions", 2), ("hidden", 4)])
+def test_ranks_send_what_the_document_says(way: str, ranks: int) -> None:
+    # docs/parallelism.md; all layers as wide as the recurrent one, some frames in each half.
+    units, lengths, symbols = 64, [8, 20, 4], 6
+    sizes = Sizes(5, symbols, 1, (units,) * 3, units, units, 0.5)
+    frames, utterances = sum(lengths), len(lengths)
+
+    def sent(_: int, share: Share) -> tuple[int, int]:
+        model = Model(sizes, share)
+        batch = batch_of(lengths, [3], sizes, share)
+        vector = vector_of(model.layout, Model(sizes).layout)
+        model.train(batch, vector, zeros((3, model.layout.gradient_size)), 1.0)
+        neighbours = share._neighbours  # type: ignore[attr-defined]
+        return neighbours.sent_bytes, neighbours.messages // (ranks - 1)
+
+    expected = {
+        "time": (4 * (2 * utterances * units + frames // 2 * symbols), 3),
+        "directions": (4 * frames * 2 * units, 2),
+        # The states of an utterance's last step are not needed in a next one; nor the gradients.
+        "hidden": (
+            4 * (16 * frames - 4 * utterances) * units * (ranks - 1) // ranks,
+            3 * max(lengths) + 9,
+        ),
+    }
+    assert together(way, 4, ranks, sent) == [expected[way]] * ranks
+
+
 def test_directions_divide_the_recurrent_layer_alone() -> None:
     whole = Model(TWO, Share(2)).layout
     for layout in together("directions", 2, 2, lambda _, share: Model(TWO, share).layout):
@@ -263,9 +293,40 @@ def test_leaves_are_divided_before_the_model(
     assert bool(why) == (mesh.model > 1)
 
 
-def test_ranks_that_nothing_divides() -> None:
-    with pytest.raises(WorldError, match=r"^train: 5 ranks for 4 leaves; "):
-        choose_mesh(Launch(), 5, 4, 4)
+@pytest.mark.parametrize(
+    ("launch", "ranks", "leaves", "message"),
+    [
+        (
+            Launch(),
+            5,
+            4,
+            "5 ranks for 4 leaves; start at most 4 ranks, raise data.leaves in the recipe, or let "
+            "ranks share a model (model.parts, --mesh)",
+        ),
+        (
+            Launch(mesh="data=2"),
+            2,
+            1,
+            "--mesh data=2 for 1 leaves; needs at most 1, or more data.leaves in the recipe",
+        ),
+        (
+            Launch(mesh="model=3", model_parallel="time"),
+            3,
+            4,
+            "--model-parallel time with --mesh model=3; it needs model=2",
+        ),
+        (
+            Launch(mesh="model=4", model_parallel="directions"),
+            4,
+            4,
+            "--model-parallel directions with --mesh model=4; it needs model=2",
+        ),
+    ],
+)
+def test_ranks_that_nothing_divides(launch: Launch, ranks: int, leaves: int, message: str) -> None:
+    with pytest.raises(WorldError) as raised:
+        choose_mesh(launch, ranks, leaves, 4)
+    assert str(raised.value) == f"train: {message}"
 
 
 @pytest.mark.parametrize("parts", [2, 4, 8])
