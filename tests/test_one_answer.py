@@ -20,6 +20,7 @@ from mpi_launch import environment
 from training import (
     LEAVES,
     STEPS,
+    Done,
     Ground,
     Inside,
     assert_same,
@@ -61,6 +62,12 @@ VARIATIONS: dict[str, list[tuple[int, list[str]]]] = {
         (3, ["--no-overlap", "--bucket-bytes", "1000"]),
         (2, ["--no-overlap", "--bucket-bytes", "1000", "--no-shared-memory"]),
     ],
+    "mesh": [(2, ["--mesh", "model=2"]), (2, ["--mesh", "data=2"])],
+    "model_parallel": [
+        (2, ["--model-parallel", "time", "--mesh", "model=2"]),
+        (2, ["--model-parallel", "directions", "--mesh", "model=2"]),
+        (4, ["--model-parallel", "hidden", "--mesh", "data=2,model=2"]),
+    ],
     "pool_bytes": [(1, ["--pool-bytes", "0"]), (1, ["--pool-bytes", "65536"])],
     "prefetch": [(1, ["--no-prefetch"])],
     "cache_bytes": [
@@ -101,12 +108,32 @@ def test_each_variation_changes_its_setting(field: str) -> None:
         assert getattr(launch(options), field) != getattr(untouched, field)
 
 
+@pytest.fixture(scope="session")
+def in_parts(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    """The recipe with parts, so that ranks can share a model, and its undisturbed run."""
+    folder = tmp_path_factory.mktemp("parts")
+    widths = {"dense": [32, 48], "recurrent": 32, "output_dense": 40}
+    recipe = write_recipe(
+        folder / "parts.toml", ground.corpus,
+        model__parts=2, **{f"model__{name}": width for name, width in widths.items()},
+    )  # fmt: skip
+    return recipe, train(recipe, folder / "undisturbed")
+
+
 @pytest.mark.parametrize(("ranks", "options"), CASES)
 def test_no_launch_setting_changes_a_bit(
-    ranks: int, options: list[str], ground: Ground, tmp_path: Path, inside: Inside
+    ranks: int,
+    options: list[str],
+    ground: Ground,
+    tmp_path: Path,
+    inside: Inside,
+    request: pytest.FixtureRequest,
 ) -> None:
     if ranks > 1:
-        assert_same(train(ground.recipe, tmp_path, *options, ranks=ranks), ground.undisturbed)
+        recipe, undisturbed = ground.recipe, ground.undisturbed
+        if "--mesh" in options:
+            recipe, undisturbed = request.getfixturevalue("in_parts")
+        assert_same(train(recipe, tmp_path, *options, ranks=ranks), undisturbed)
         return
     with emulated_gpu() if "--place" in options else nullcontext():
         said = inside("train", ground.recipe, "--out", tmp_path, *options)

@@ -73,6 +73,15 @@ def key(program: str, architecture: int) -> str:
     return total.hexdigest()
 
 
+def bodies_digest() -> str:
+    """Return the SHA-256 over the bodies, which CPU and GPU kernels are compiled from alike."""
+    total = hashlib.sha256()
+    for path in sorted(folder().glob("*.h")):
+        text = path.read_bytes()
+        total.update(f"{path.name} {len(text)}\n".encode() + text)
+    return total.hexdigest()
+
+
 def cache_folder() -> Path:
     """Return the folder of cubins, under ``XDG_CACHE_HOME``."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -79,3 +79,11 @@ class Batch:
     def utterance_leaves(self) -> Leaves:
         """Leaf boundaries over utterances."""
         return Leaves(self.leaf_utterances, self.merges)
+
+
+def numbers(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """Return the numbers from ``start`` up to ``stop`` of each pair, one pair after another."""
+    counts = stop - start
+    before = np.cumsum(counts) - counts  # numbers of the pairs before
+    found: np.ndarray = np.repeat(start - before, counts) + np.arange(int(counts.sum()))
+    return found

@@ -76,14 +76,15 @@ class BiRnn:
         share, states, weight = self._share, saved.states, weights[self.weight_hh]
         held, units = weight.shape[:2]
         d = share.recur_back(ops.repeat_directions(dy, held), batch, weight, states)
-        before = share.previous(states, batch)
+        rows = gradients.in_order(d)
+        before = gradients.in_order(share.previous(states, batch))
         for direction in range(held):
             gradients.gemm(
-                *(self.weight_hh, d, before),
+                *(self.weight_hh, rows, before),
                 part=direction,
                 a_columns=(direction * units, (direction + 1) * units),
                 b_columns=(direction * self.hidden, (direction + 1) * self.hidden),
             )
-        gradients.gemm(self.weight_ih, d, saved.x)
-        gradients.sum(self.bias, d)
+        gradients.gemm(self.weight_ih, rows, gradients.in_order(saved.x))
+        gradients.sum(self.bias, rows)
         return share.direction_gradient(d, weights[self.weight_ih], self.hidden)

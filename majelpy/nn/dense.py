@@ -56,8 +56,9 @@ class Dense:
     def push(self, dy: Array, x: Array, y: Array, gradients: Gradients) -> Array:
         """Push the parameters' gradients; return the gradient before the rectifier."""
         d = ops.clip_backward(dy, y) if self.clipped else dy
-        gradients.gemm(self.weight, d, x)
-        gradients.sum(self.bias, d)
+        rows = gradients.in_order(d)
+        gradients.gemm(self.weight, rows, gradients.in_order(x))
+        gradients.sum(self.bias, rows)
         return d
 
     def input_gradient(self, d: Array, weights: dict[str, Array]) -> Array:

@@ -19,9 +19,10 @@ import numpy as np
 
 from majelpy import ops
 from majelpy.array import Array, zeros
+from majelpy.array.indexing import take
 from majelpy.comm import tree
 from majelpy.errors import ShapeError
-from majelpy.nn.share import Share, in_order
+from majelpy.nn.share import Share
 
 ALIGNMENT = 16
 
@@ -208,19 +209,22 @@ class Gradients:
         self._order = order
         self._pushed = pushed
 
+    def in_order(self, x: Array) -> Array:
+        """Return the rows of x in the order of the leaves, as the others need them."""
+        return x if self._order is None else take(x, self._order, axis=0)
+
     def gemm(self, name: str, a: Any, b: Any, *, part: int = 0, **columns: Any) -> None:
         """Push a^T b, the ``part``-th matrix of the named parameter's gradient."""
         start, parameter = self.layout.place(name)
         size = math.prod(parameter.shape[-2:])
         start += part * size
-        a, b = in_order(a, self._order), in_order(b, self._order)
         ops.gemm_leaves(a, b, self.leaves, self.slots, start, **columns)
         self._tell(start, size)
 
     def sum(self, name: str, x: Any) -> None:
         """Push the column sums of x, the gradient of the named parameter."""
         start, parameter = self.layout.place(name)
-        ops.sum_leaves(in_order(x, self._order), self.leaves, self.slots, start)
+        ops.sum_leaves(x, self.leaves, self.slots, start)
         self._tell(start, parameter.size)
 
     def loss(self, losses: Array, leaves: ops.Leaves) -> None:

@@ -11,15 +11,15 @@ leaf of the tree is itself a tree of parts (majelpy/comm/tree.py).
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from majelpy import ops
 from majelpy.array import Array, asarray
-from majelpy.array.indexing import take
 from majelpy.comm import tree
-from majelpy.nn.batch import Batch
+from majelpy.nn.batch import Batch, numbers
 
 
 @dataclass(frozen=True)
@@ -78,23 +78,24 @@ class Share:
         """
         if self.parts == 1:
             return batch.frame_leaves(), batch.utterance_leaves(), None
-        first, last = self.time_parts
-        rows, bounds, utterances = [], [0], [0]
-        for leaf in range(len(batch.leaf_utterances) - 1):
-            low, high = batch.leaf_utterances[leaf : leaf + 2]
-            for part in range(first, last):
-                for n in range(low, high):
-                    at = batch.lengths[n] * np.array([part, part + 1]) // self.parts
-                    start, stop = at - batch.starts[n] + batch.offsets[n]
-                    rows.append(np.arange(start, stop))
-                bounds.append(bounds[-1] + sum(len(r) for r in rows[len(rows) - (high - low) :]))
-                # The loss of a leaf is that of its part 0; to the others it is +0.
-                utterances.append(int(high) if part == 0 else utterances[-1])
-        order = np.concatenate([np.zeros(0, np.int64), *rows]).astype(np.int64)
+        # The frames of each time part held (columns) of each utterance (rows).
+        cuts = batch.lengths[:, None] * np.arange(self.time_parts[0], self.time_parts[1] + 1)
+        rows = cuts // self.parts + (batch.offsets[:-1] - batch.starts)[:, None]
+        start, stop = rows[:, :-1], rows[:, 1:]
+        count = self.time_parts[1] - self.time_parts[0]
+        leaves = list(itertools.pairwise(batch.leaf_utterances.tolist()))
+        order = [
+            numbers(start[low:high].T.reshape(-1), stop[low:high].T.reshape(-1))
+            for low, high in leaves
+        ]
+        frames = [(stop - start)[low:high].sum(axis=0) for low, high in leaves]
+        # The loss of a leaf is that of its part 0; to the others it is +0.
+        ends = [high if self.time_parts[0] == 0 else 0 for _, high in leaves]
+        none = np.zeros(1, dtype=np.int64)
         return (
-            ops.Leaves(np.array(bounds, dtype=np.int64), batch.merges),
-            ops.Leaves(np.array(utterances, dtype=np.int64), batch.merges),
-            asarray(order).to_device(batch.frames.place),
+            ops.Leaves(np.cumsum(np.concatenate([none, *frames])), batch.merges),
+            ops.Leaves(np.concatenate([none, np.repeat(ends, count)]), batch.merges),
+            asarray(np.concatenate([none[:0], *order])).to_device(batch.frames.place),
         )
 
     def gather(self, y: Array, units: int) -> Array:
@@ -153,8 +154,3 @@ class Share:
     def losses(self, log_probs: Array, batch: Batch, scale: float) -> tuple[Array, Array]:
         """Return CTC losses (N,) and the scaled gradient by this rank's logits (M, V)."""
         return ops.ctc_loss(log_probs, batch.offsets, batch.labels, scale=scale, names=batch.names)
-
-
-def in_order(x: Array, order: Array | None) -> Array:
-    """Return the rows of x in that order."""
-    return x if order is None else take(x, order, axis=0)

@@ -69,15 +69,19 @@ class Run:
         MajelError
             On a rank that fails; the caller ends the world.
         """
-        world, prepared = self._world, self._prepared
-        check_agreement(world, prepared.content)
+        world, prepared, launch = self._world, self._prepared, self._launch
+        alike = {
+            "mesh": self._mesh,
+            "--bucket-bytes": launch.bucket_bytes,
+            "--shared-memory": launch.shared_memory,
+            "--overlap": launch.overlap,
+        }
+        check_agreement(world, prepared.content, {name: str(x) for name, x in alike.items()})
         self._warnings: list[str] = []
-        self._pool = places.take_pool(
-            self._place, world, self._launch.pool_bytes, self._warnings.append
-        )
+        self._pool = places.take_pool(self._place, world, launch.pool_bytes, self._warnings.append)
         self._trainer = trainer = Trainer(
             self._recipe,
-            self._launch,
+            launch,
             world,
             prepared.model,
             prepared.train,
@@ -106,6 +110,7 @@ class Run:
                 ledger = files.enter_context(closing(Ledger(self._folder.ledger, trainer.step)))
                 timings = files.enter_context(closing(Ledger(self._folder.timings, trainer.step)))
                 self._saved_at = time.monotonic()
+            del begun  # a whole model, of which a rank may train a share only
             self._greet(progress, last)
             warned, first = False, trainer.step + 1
             while trainer.step < last:

@@ -6,6 +6,7 @@ first step.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from majelpy import ARITHMETIC, __version__
 from majelpy.comm.world import World
 from majelpy.errors import CorpusError, RecipeError, WorldError
+from majelpy.gpu.build import bodies_digest
 from majelpy.nn.model import Model, Sizes
 from majelpy.nn.share import Share
 from majelpy.speech import leaves
@@ -129,12 +131,24 @@ def _kind(rate: int, features: int) -> str:
     return f"{features} features {f'at {rate} Hz' if rate else 'from .npy files'}"
 
 
-def check_agreement(world: World, content: dict[str, Any]) -> None:
+def check_agreement(world: World, content: dict[str, Any], launch: Mapping[str, object]) -> None:
     """Raise WorldError if the ranks do not run the same version on the same recipe and corpora.
 
-    One rank raises it, the others RankFailed.
+    One rank raises it, the others RankFailed. Libraries may differ, for processors do; the bodies
+    that they are compiled from may not.
+
+    Parameters
+    ----------
+    launch : mapping of str to object
+        What all ranks must be launched with alike, or they would wait for one another for ever.
     """
-    mine = {"majelpy": __version__, "arithmetic": ARITHMETIC, "recipe": digest(content)}
+    mine: dict[str, object] = {
+        "majelpy": __version__,
+        "arithmetic": ARITHMETIC,
+        "kernel bodies": bodies_digest(),
+        "recipe": digest(content),
+        **launch,
+    }
     error: WorldError | None = None
     for rank, other in enumerate(world.all_gather(mine)):
         for key, value in mine.items():

@@ -15,7 +15,7 @@ import numpy as np
 from majelpy.array import CPU, Array, zeros
 from majelpy.comm import tree
 from majelpy.comm.neighbours import Neighbours
-from majelpy.comm.world import World
+from majelpy.comm.world import Hosts, World
 from majelpy.errors import RecipeError, WorldError
 from majelpy.nn.model import Model, Sizes
 from majelpy.nn.share import Share
@@ -97,17 +97,26 @@ def choose_mesh(launch: Launch, ranks: int, leaves: int, parts: int) -> tuple[Me
 
 def _asked(text: str, ranks: int) -> tuple[int, int]:
     """Sizes that --mesh names; 1 where it does not."""
-    sizes = {"data": 1, "model": 1}
+    sizes: dict[str, int] = {}
     for item in text.split(",") if text else []:
-        name, equals, number = item.partition("=")
-        if name not in sizes or not equals or not number.isdigit() or int(number) < 1:
+        name, _, number = item.partition("=")
+        known = name in ("data", "model") and name not in sizes
+        if not known or not number.isdecimal() or int(number) < 1:
             raise WorldError(f"train: --mesh {text!r}; needs the form data=2,model=2")
         sizes[name] = int(number)
-    if text and sizes["data"] * sizes["model"] != ranks:
-        raise WorldError(
-            f"train: --mesh {text} has {sizes['data'] * sizes['model']} ranks; {ranks} were started"
-        )
-    return sizes["data"], sizes["model"]
+    data, model = sizes.get("data", 1), sizes.get("model", 1)
+    if text and data * model != ranks:
+        raise WorldError(f"train: --mesh {text} has {data * model} ranks; {ranks} were started")
+    return data, model
+
+
+def models(hosts: Hosts, ranks: int) -> list[list[int]]:
+    """Return the ranks of each model, ascending.
+
+    They follow hosts, so that those of a model share one where it can be.
+    """
+    order = [rank for members in hosts for rank in members]
+    return [sorted(order[at : at + ranks]) for at in range(0, len(order), ranks)]
 
 
 class Team:
@@ -127,9 +136,7 @@ class Team:
     def __init__(self, world: World, recipe: Recipe, mesh: Mesh):
         self.mesh, self._world = mesh, world
         parts, leaves = recipe.model.parts, recipe.data.leaves
-        # Neighbours in the order of hosts, so that those of a model share one where it can be.
-        order = [rank for ranks in world.hosts for rank in ranks]
-        rows = [order[i * mesh.model : (i + 1) * mesh.model] for i in range(mesh.data)]
+        rows = models(world.hosts, mesh.model)
         mine = next(row for row in rows if world.rank in row)
         self._index = mine.index(world.rank)
         self._neighbours = Neighbours(world.group(mine)) if mesh.way else None
@@ -140,7 +147,7 @@ class Team:
         held = {rank: (i, j) for i, row in enumerate(rows) for j, rank in enumerate(row)}
         self.whole_everywhere = mesh.way in ("", "time")
         self.reducers = (
-            world if self.whole_everywhere else world.group([row[self._index] for row in rows])
+            world if self.whole_everywhere else world.group(sorted(r[self._index] for r in rows))
         )
         members = (
             sorted(held) if self.whole_everywhere else sorted(row[self._index] for row in rows)

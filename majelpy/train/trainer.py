@@ -117,6 +117,11 @@ class Trainer:
         """Of the last step: what summing gradients took after the backward pass, and in all."""
         return self._reducer.exposed_seconds, self._reducer.exchange_seconds
 
+    @property
+    def gradient_bytes(self) -> int:
+        """Bytes of this rank's part of shared memory: its slots, and on one rank the result."""
+        return self._reducer.touched[0].nbytes
+
     def _members(self, step: int) -> np.ndarray:
         """Utterances of the minibatch of a step (from 0)."""
         epoch, index = divmod(step, self.steps_per_epoch)

@@ -104,15 +104,15 @@ class HiddenShare(Share):
         h = empty(x.shape, device=x.place)
         whole = sums = None
         for step in range(_most(batch)):
-            live = steps.live(step)
             if whole is not None:
                 sums = _stacked(
-                    ops.gemm(whole[d][:live], weight[d], transpose_b=True, parts=self.parts)
+                    ops.gemm(whole[d], weight[d], transpose_b=True, parts=self.parts)
                     for d in (0, 1)
                 )
             state = ops.rnn_forward_step(x, steps, step, sums, 2, h)
-            if steps.live(step + 1):
-                rows = self.gather(state.reshape(2 * live, state.shape[2]), units)
+            live = steps.live(step + 1)
+            if live:
+                rows = self.gather(state[:, :live].reshape(2 * live, state.shape[2]), units)
                 whole = rows.reshape(2, live, units)
         held = h.shape[1] // 2
         both = (self.gather(h[:, d * held : (d + 1) * held], units) for d in (0, 1))

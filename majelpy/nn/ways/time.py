@@ -16,7 +16,7 @@ from majelpy import ops
 from majelpy.array import Array, asarray, zeros
 from majelpy.array.indexing import take
 from majelpy.array.manipulation import concat
-from majelpy.nn.batch import Batch
+from majelpy.nn.batch import Batch, numbers
 from majelpy.nn.share import Share, States
 from majelpy.nn.ways.neighbours import Neighbours
 
@@ -132,7 +132,7 @@ class TimeShare(Share):
         )
         both = [log_probs, theirs.to_device(log_probs.place)]
         joined = concat(tuple(both if self._half == 0 else both[::-1]), axis=0)
-        places = [_places(batch.offsets[:-1] + a, batch.offsets[:-1] + b) for a, b in halves]
+        places = [numbers(batch.offsets[:-1] + a, batch.offsets[:-1] + b) for a, b in halves]
         # Row `order[i]` of all utterances is row i of the two halves.
         order = np.concatenate(places)
         whole = take(joined, asarray(np.argsort(order)).to_device(joined.place), axis=0)
@@ -145,11 +145,5 @@ def _offsets(lengths: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
-def _places(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
-    """Numbers start..stop of each pair, one after another."""
-    ranges = [np.arange(a, b) for a, b in zip(start, stop, strict=True)]
-    return np.concatenate([np.zeros(0, np.int64), *ranges]).astype(np.int64)
-
-
 def _rows(x: Array, start: np.ndarray, stop: np.ndarray) -> Array:
-    return take(x, asarray(_places(start, stop)).to_device(x.place), axis=0)
+    return take(x, asarray(numbers(start, stop)).to_device(x.place), axis=0)
