@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,52 @@ def test_several_ranks(name: str, ground: Ground, short: Path, tmp_path: Path) -
     )
     assert ended.returncode == 0, ended.stderr
     assert_same(tmp_path, short)
+
+
+def run_aware(
+    programs: list[list[str]], ground: Ground, folder: Path, *options: str
+) -> list[tuple[int, int]]:
+    """Train on these ranks; return each one's sums on its GPU and its copies to the host."""
+    words = [mpirun()]
+    for program in programs:
+        words += [] if len(words) == 1 else [":"]
+        where = ["--place", "gpu"] if program[1] == EMULATED[1] else []
+        run = ["train", str(ground.recipe), "--out", str(folder), *TO_END, *where, *options]
+        words += ["-n", "1", *program, *run]
+    ended = subprocess.run(
+        words, env=environment(), capture_output=True, text=True, timeout=100, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    said = re.findall(r"(\d+) sums on the GPU, (\d+) copies to the host", ended.stderr)
+    return [(int(sums), int(copies)) for sums, copies in said]
+
+
+AWARE = [*EMULATED, "aware"]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_messages_from_gpu_to_gpu(
+    ranks: int, overlap: bool, ground: Ground, short: Path, tmp_path: Path
+) -> None:
+    options = ["--bucket-bytes", "1000", *([] if overlap else ["--no-overlap"])]
+    said = run_aware([AWARE] * ranks, ground, tmp_path, *options)
+    assert_same(tmp_path, short)
+    assert len(said) == ranks
+    for sums, copies in said:
+        assert sums >= STEPS and not copies
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("other", [[*MAJEL], [*EMULATED]], ids=["on a CPU", "of another library"])
+def test_one_rank_that_cannot_send_from_a_gpu_lets_all_copy(
+    other: list[str], ground: Ground, short: Path, tmp_path: Path
+) -> None:
+    said = run_aware([AWARE, other], ground, tmp_path)
+    assert_same(tmp_path, short)
+    ((sums, copies),) = said
+    assert not sums and copies >= STEPS
 
 
 def test_evaluation_and_transcription(ground: Ground, tmp_path: Path, inside: Inside) -> None:
