@@ -2,8 +2,9 @@
 
 ``stepwise`` as the first argument takes the recurrent layer's kernels for weights that do not fit
 on the chip. With ``aware`` the MPI library says that it sends from GPUs, as it can from emulated
-ones; sums of ranks are then done as late as a GPU may do them, and the last line on standard error
-says how many copies to the host there were.
+ones; else it says that it does not, whatever library it is. An aware program's sums are done as
+late as a GPU may do them, and its last line on standard error says how many sums of ranks ran on
+the GPU, and how many copies to the host there were.
 """
 
 from __future__ import annotations
@@ -23,20 +24,26 @@ from majelpy.gpu import sequences
 
 
 def delay_sums(on: EmulatedDevice) -> None:
-    """Let sums of ranks wait until somebody has waited for them, or another kernel comes."""
+    """Let what sums have to write wait until somebody waits for it, or gives the GPU other work."""
     waiting: list[Callable[[], None]] = []
-    launch, passed, synchronize, download = on.launch, on.passed, on.synchronize, on.download
+    launch = on.launch
 
     def do() -> None:
         while waiting:
-            waiting.pop(0)()
+            waiting.pop()()
+
+    def after_that(call: Callable[..., Any]) -> Callable[..., Any]:
+        def late(*arguments: Any) -> Any:
+            do()
+            return call(*arguments)
+
+        return late
 
     def launch_late(kernel: str, *arguments: Any, **options: Any) -> None:
-        if kernel == "mj_tree_sum_kernel":
-            waiting.append(lambda: launch(kernel, *arguments, **options))
-            return
         do()
-        launch(kernel, *arguments, **options)
+        waiting.append(lambda: launch(kernel, *arguments, **options))
+        if not kernel.startswith(("mj_gemm", "mj_sum", "mj_tree_sum")):
+            do()
 
     def passed_late(mark: Mark) -> bool:
         found = passed(mark)
@@ -44,10 +51,10 @@ def delay_sums(on: EmulatedDevice) -> None:
             do()
         return found
 
-    on.launch = launch_late  # type: ignore[method-assign]
-    on.passed = passed_late  # type: ignore[method-assign]
-    on.synchronize = lambda: (do(), synchronize())[1]  # type: ignore[method-assign]
-    on.download = lambda *a: (do(), download(*a))[1]  # type: ignore[method-assign]
+    passed = on.passed
+    on.launch, on.passed = launch_late, passed_late  # type: ignore[method-assign]
+    for name in ("copy_in", "copy_out", "download", "synchronize", "view"):
+        setattr(on, name, after_that(getattr(on, name)))
 
 
 if __name__ == "__main__":
@@ -55,9 +62,9 @@ if __name__ == "__main__":
     kind = arguments.pop(0) if arguments[0] in ("stepwise", "aware") else ""
     if kind == "stepwise":
         sequences.persistent_shape = lambda *_: None  # type: ignore[assignment]
+    World.sends_from_gpu = lambda _: kind == "aware"  # type: ignore[method-assign]
     with emulated_gpu() as on:
         if kind == "aware":
-            World.sends_from_gpu = lambda self: self.size > 1  # type: ignore[method-assign]
             delay_sums(on)
         try:
             sys.exit(main(arguments))
