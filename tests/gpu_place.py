@@ -271,6 +271,13 @@ class EmulatedSystem:
         pass
 
 
+class Mark:
+    """So many launches and copies to the host."""
+
+    def __init__(self, launches: int, copies: int):
+        self.launches, self.copies, self.asked = launches, copies, False
+
+
 class EmulatedDevice(Emulation):
     """What majelpy.gpu.device.Device is, on the emulation."""
 
@@ -283,7 +290,6 @@ class EmulatedDevice(Emulation):
         self.mover = Mover()
         self.pinned: dict[int, int] = {}
         self.copied_out = 0
-        self.asked: list[int] = []
         self._arriving: list[tuple[int, np.ndarray, bytes]] = []
 
     def scratch(self, nbytes: int) -> Any:
@@ -318,20 +324,20 @@ class EmulatedDevice(Emulation):
     def unpin(self, address: int) -> None:
         del self.pinned[address // 4096]
 
-    def copy_out(self, pointer: int, out: np.ndarray) -> int:
-        """Keep what is there now; who reads ``out`` before it is `copied` reads NaN."""
+    def copy_out(self, pointer: int, out: np.ndarray) -> Mark:
+        """Keep what is there now; who reads ``out`` before its mark has `passed` reads NaN."""
         source = gpu_bytes(pointer, out.nbytes).tobytes()
         self.copied_out += 1
         self._arriving.append((pointer, out, source))
         out.view(np.uint8)[...] = 0xFF
-        return self.copied_out
+        return Mark(0, self.copied_out)
 
-    def copied(self, mark: int) -> bool:
+    def passed(self, mark: Mark) -> bool:
         """Say no at the first question, as a copy takes its time; then let it arrive."""
-        self.asked.append(mark)
-        if self.asked.count(mark) == 1:
+        if not mark.asked:
+            mark.asked = True
             return False
-        while self.copied_out - len(self._arriving) < mark:
+        while self.copied_out - len(self._arriving) < mark.copies:
             self._arrive()
         return True
 
@@ -345,11 +351,11 @@ class EmulatedDevice(Emulation):
         while self._arriving:
             self._arrive()
 
-    def point(self) -> int:
-        return len(self.launched)
+    def point(self) -> Mark:
+        return Mark(len(self.launched), 0)
 
-    def copy_in_beside(self, host: np.ndarray, pointer: int, after: int) -> None:
-        assert after <= len(self.launched)
+    def copy_in_beside(self, host: np.ndarray, pointer: int, after: Mark) -> None:
+        assert after.launches <= len(self.launched)
         self.copy(pointer, host)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from training import MAJEL, Ground, Inside, majel, utterances
 from majelpy.array import CPU
 from majelpy.array import Place as Where
 from majelpy.array.memory import DEFAULT_POOL_BYTES, pool, set_pool
+from majelpy.comm import device_memory
 from majelpy.comm.staging import Staging
 from majelpy.comm.world import World
 from majelpy.gpu import device as gpu
@@ -111,20 +113,64 @@ WORLDS = {
 @pytest.mark.mpi
 @pytest.mark.parametrize("name", WORLDS)
 def test_several_ranks(name: str, ground: Ground, short: Path, tmp_path: Path) -> None:
-    words = [mpirun()]
-    options = [*TO_END, *(["--no-shared-memory"] if "messages" in name else [])]
+    options = ["--no-shared-memory"] if "messages" in name else []
     if name != "3 ranks":  # else all gradients are one bucket, which leaves at the end
         options += ["--bucket-bytes", "1000"]
-    for program in WORLDS[name]:
+    assert not train_together(WORLDS[name], ground, tmp_path, *options)
+    assert_same(tmp_path, short)
+
+
+def train_together(
+    programs: list[list[str]], ground: Ground, folder: Path, *options: str
+) -> list[tuple[int, int]]:
+    """Train on these ranks; return the aware ones' sums on their GPUs and copies to the host."""
+    words = [mpirun()]
+    for program in programs:
         words += [] if len(words) == 1 else [":"]
         where = ["--place", "gpu"] if program[1] == EMULATED[1] else []
-        run = ["train", str(ground.recipe), "--out", str(tmp_path), *options, *where]
+        run = ["train", str(ground.recipe), "--out", str(folder), *TO_END, *where, *options]
         words += ["-n", "1", *program, *run]
     ended = subprocess.run(
         words, env=environment(), capture_output=True, text=True, timeout=100, check=False
     )
     assert ended.returncode == 0, ended.stderr
+    said = re.findall(r"(\d+) sums on the GPU, (\d+) copies to the host", ended.stderr)
+    return [(int(sums), int(copies)) for sums, copies in said]
+
+
+def test_what_stands_for_device_memory_is_cut_but_not_read() -> None:
+    memory: Any = SimpleNamespace(pointer=4096, size=64)  # where nothing is: reading it would fault
+    part = device_memory.addresses(memory)[16:48]
+    assert (part.ctypes.data, part.nbytes, part.dtype) == (4096 + 64, 128, np.float32)
+    assert part.flags.c_contiguous and part.flags.writeable
+
+
+AWARE = [*EMULATED, "aware"]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_messages_from_gpu_to_gpu(
+    ranks: int, overlap: bool, ground: Ground, short: Path, tmp_path: Path
+) -> None:
+    options = ["--bucket-bytes", "1000", *([] if overlap else ["--no-overlap"])]
+    said = train_together([AWARE] * ranks, ground, tmp_path, *options)
     assert_same(tmp_path, short)
+    assert len(said) == ranks
+    for sums, copies in said:
+        assert sums >= STEPS and not copies
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("other", [[*MAJEL], [*EMULATED]], ids=["on a CPU", "of another library"])
+def test_one_rank_that_cannot_send_from_a_gpu_lets_all_copy(
+    other: list[str], ground: Ground, short: Path, tmp_path: Path
+) -> None:
+    said = train_together([AWARE, other], ground, tmp_path)
+    assert_same(tmp_path, short)
+    ((sums, copies),) = said
+    assert not sums and copies >= STEPS
 
 
 def test_evaluation_and_transcription(ground: Ground, tmp_path: Path, inside: Inside) -> None:

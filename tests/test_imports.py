@@ -48,7 +48,7 @@ DOORS = {
     "rapidfuzz": {"majelpy.speech.metrics"},
     "ctypes": {
         *("majelpy.native", "majelpy.speech.espeak"),
-        *("majelpy.gpu.nvrtc", "majelpy.gpu.launch"),
+        *("majelpy.gpu.nvrtc", "majelpy.gpu.launch", "majelpy.comm.world"),
     },
     "cupy": {"majelpy.array.system", "majelpy.gpu.device"},
     "matplotlib": {"majelpy.plan.table"},

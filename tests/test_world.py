@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from mpi_launch import launch, mpirun
@@ -107,6 +110,23 @@ def test_the_mpi_library_is_named_without_starting_it() -> None:
     assert "MPI" in done.stdout and done.stdout.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("library", "said"),
+    [
+        (SimpleNamespace(MPIX_Query_cuda_support=lambda: 1), True),
+        (SimpleNamespace(MPIX_Query_cuda_support=lambda: 0), False),
+        (SimpleNamespace(), False),
+    ],
+)
+def test_the_mpi_library_is_asked_for_messages_from_gpus(
+    library: Any, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_load_mpi", lambda: SimpleNamespace(__file__="MPI.so"))
+    monkeypatch.setattr(ctypes, "CDLL", lambda path: library if path == "MPI.so" else None)
+    assert module._supports_cuda() is said
+    assert not World.alone().sends_from_gpu()
+
+
 def test_hosts_must_divide_the_real_ones() -> None:
     for hosts in ([[0, 1]], [[0], [0]], []):
         with pytest.raises(WorldError, match="needs each rank once"):
@@ -127,6 +147,7 @@ def test_ranks_talk() -> None:
         "broadcast": [11, 11, 11],
         "gather": [0, 1, 2],
         "others_gather": [False, True, True],
+        "sends_from_gpu": 1,  # answer for all, whichever
     }
     assert "rror" not in done.stderr
 

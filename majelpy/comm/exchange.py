@@ -13,8 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from majelpy.comm.plan import LANES, Message, Step
+from majelpy.array import CPU, Place, launch
+from majelpy.comm.plan import LANES, Message, Step, Sum
 from majelpy.comm.world import SharedMemory, World
+
+_LATER: list[Any] = []
+"""What a step waits for while a GPU is at work: no message, but the next look."""
 
 
 @dataclass
@@ -36,6 +40,8 @@ class Exchange:
         Of this rank's host.
     steps
         Of this rank.
+    place
+        Where they add.
 
     Attributes
     ----------
@@ -47,8 +53,10 @@ class Exchange:
         Bytes that this rank has sent in messages so far.
     """
 
-    def __init__(self, world: World, memory: SharedMemory, steps: Sequence[Step]) -> None:
-        self._world, self._memory, self.steps = world, memory, steps
+    def __init__(
+        self, world: World, memory: SharedMemory, steps: Sequence[Step], place: Place = CPU
+    ) -> None:
+        self._world, self._memory, self.steps, self._place = world, memory, steps, place
         self._lanes: list[deque[_Way]] = [deque() for _ in range(LANES)]
         self.begun = self.sent_bytes = 0
 
@@ -65,14 +73,18 @@ class Exchange:
                 found = next(lane[0].left, None)
                 if found is None:
                     lane.popleft()
-                else:
-                    lane[0].messages = found
+                    continue
+                lane[0].messages = found
+                if found is _LATER:
+                    break
         return not any(self._lanes)
 
     def finish(self) -> None:
         """Do all that was begun, and be ready for the steps from the first on."""
         while not self.poll():
-            self._world.wait_some([m for lane in self._lanes if lane for m in lane[0].messages])
+            waits = [lane[0].messages for lane in self._lanes if lane]
+            if not any(messages is _LATER for messages in waits):
+                self._world.wait_some([m for messages in waits for m in messages])
         self.begun = 0
 
     def _go(self, step: Step, arrivals: list[Any]) -> Iterator[list[Any]]:
@@ -81,13 +93,20 @@ class Exchange:
         self._memory.arrived()
         receives = self._receive(step.node_receives)
         others = self._receive(step.result_receives)
-        for add in step.node_sums:
-            add()
+        yield from self._add(step.node_sums)
         others += self._send(step.node_sends)
         yield receives
-        for add in step.root_sums:
-            add()
+        yield from self._add(step.root_sums)
         yield others + self._send(step.root_sends)
+
+    def _add(self, sums: Sequence[Sum]) -> Iterator[list[Any]]:
+        """Do sums; on a GPU go on when they are done, for what they write may be sent then."""
+        for add in sums:
+            add()
+        if sums and self._place != CPU:
+            mark = launch.device(self._place).point()
+            while not launch.device(self._place).passed(mark):
+                yield _LATER
 
     def _send(self, messages: Sequence[Message]) -> list[Any]:
         self.sent_bytes += sum(message.data.nbytes for message in messages)

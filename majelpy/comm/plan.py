@@ -35,7 +35,9 @@ from itertools import count
 import numpy as np
 
 from majelpy import ops
+from majelpy.array import CPU, Place
 from majelpy.comm import bucket, tree
+from majelpy.comm.device_memory import row
 from majelpy.comm.world import Hosts
 
 LANES = 2
@@ -46,14 +48,15 @@ _NODE_TAG, _RESULT_TAG, _TAGS = 0, 1, 2
 
 @dataclass(frozen=True)
 class Sum:
-    """Arguments of `ops.tree_sum`: rows to add, merges after each, rows to write."""
+    """Arguments of `ops.tree_sum`: rows to add, merges after each, rows to write, their place."""
 
     rows: Sequence[np.ndarray]
     merges: Sequence[int]
     out: Sequence[np.ndarray]
+    place: Place
 
     def __call__(self) -> None:
-        ops.tree_sum(self.rows, self.merges, self.out)
+        ops.tree_sum(self.rows, self.merges, self.out, place=self.place)
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class Planner:
         Those slots of this host's ranks, in ascending order of their nodes.
     result
         The sum, shared by this host's ranks.
+    place
+        Where all of these lie, and the buffers of messages.
     """
 
     rank: int
@@ -103,6 +108,7 @@ class Planner:
     nodes: Sequence[Sequence[tree.Node]]
     rows: Sequence[np.ndarray]
     result: np.ndarray
+    place: Place = CPU
 
     def steps(self, buckets: Sequence[bucket.Bucket]) -> list[Step]:
         """Return the steps, one a bucket."""
@@ -127,18 +133,18 @@ class Planner:
             lane = number % LANES
             # Two lanes may overtake one another, so their messages are told apart.
             node_tag, result_tag = _TAGS * lane + _NODE_TAG, _TAGS * lane + _RESULT_TAG
-            free = _buffers(stages[lane], width)
+            free = _buffers(stages[lane], width, self.place)
             for position, owner in enumerate(owners):
                 low, high = bucket.chunk(start, stop, len(owners), position)
                 if low == high or self._handler(home, position, owner) != self.rank:
                     continue
-                mine = [row[low:high] for row in self.rows]
+                mine = [vector[low:high] for vector in self.rows]
                 target = self.result[low:high]
                 if owner != self.rank:
                     out = mine
                     if any(stacks[home].merges):
                         out = [next(free)[: high - low] for _ in stacks[home].nodes]
-                        step.node_sums.append(Sum(mine, stacks[home].merges, out))
+                        step.node_sums.append(Sum(mine, stacks[home].merges, out, self.place))
                     step.node_sends += [Message(node, owner, node_tag) for node in out]
                     step.result_receives.append(Message(target, owner, result_tag))
                     continue
@@ -150,7 +156,7 @@ class Planner:
                     rows.append(next(free)[: high - low])
                     handler = self._handler(host, position, owner)
                     step.node_receives.append(Message(rows[-1], handler, node_tag))
-                step.root_sums.append(Sum(rows, root_merges, [target]))
+                step.root_sums.append(Sum(rows, root_merges, [target], self.place))
                 step.root_sends += [
                     Message(target, self._handler(host, position, owner), result_tag)
                     for host in range(len(self.hosts))
@@ -165,9 +171,9 @@ class Planner:
         return owner if owner in ranks else ranks[position % len(ranks)]
 
 
-def _buffers(stage: list[np.ndarray], width: int) -> Iterator[np.ndarray]:
+def _buffers(stage: list[np.ndarray], width: int, place: Place) -> Iterator[np.ndarray]:
     """Yield the buffers of a stage one after the other, and new ones when they run out."""
     for i in count():
         if i == len(stage):
-            stage.append(np.empty(width, np.float32))
+            stage.append(row(width, place))
         yield stage[i]

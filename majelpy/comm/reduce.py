@@ -23,7 +23,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from majelpy.array import CPU, Place
 from majelpy.comm import bucket, tree
+from majelpy.comm.device_memory import DeviceMemory
 from majelpy.comm.exchange import Exchange
 from majelpy.comm.plan import Planner
 from majelpy.comm.world import Hosts, World
@@ -62,6 +64,9 @@ class TreeReducer:
         For each rank its leaves, in ascending ranges ``(first, last)``, so that each leaf has
         one rank; `contiguous` by default. A rank needs a slot for each range that does not
         merge with the one before.
+    place
+        Where slots and result lie and are added: the CPU, or this rank's GPU
+        (majelpy.comm.direct). On GPUs each rank counts as a host.
 
     Attributes
     ----------
@@ -101,6 +106,7 @@ class TreeReducer:
         shared_memory: bool = True,
         overlap: bool = False,
         ranges: Ranges | None = None,
+        place: Place = CPU,
     ) -> None:
         if world.size > leaves:
             raise WorldError(
@@ -109,8 +115,9 @@ class TreeReducer:
             )
         self._buckets = bucket.buckets(size, bucket_bytes)
         self._bucket_bytes = bucket_bytes
-        self._world = world
-        hosts = world.hosts if shared_memory else tuple((r,) for r in range(world.size))
+        self._world, self.place = world, place
+        together = shared_memory and place == CPU
+        hosts = world.hosts if together else tuple((r,) for r in range(world.size))
         if len(hosts) == 1:  # no messages, so nothing is gained by more than one
             self._buckets = [bucket.Bucket(0, size, 1)]
         ranges = contiguous(leaves, hosts) if ranges is None else ranges
@@ -125,9 +132,9 @@ class TreeReducer:
         self.exposed_seconds = self.exchange_seconds = 0.0
         rows = self._map_memory(hosts, stacks, size)
         nodes = [stack.nodes for stack in stacks]
-        self._planner = Planner(world.rank, hosts, leaves, nodes, rows, self._target)
+        self._planner = Planner(world.rank, hosts, leaves, nodes, rows, self._target, place)
         steps = self._planner.steps(self._buckets) if world.size > 1 else []
-        self._exchange = Exchange(world, self._memory, steps)
+        self._exchange = Exchange(world, self._memory, steps, place)
         # What fits in a bucket leaves as a whole: smaller ones would cost more than they hide.
         self._overlap = overlap and world.size > 1 and size * bucket.FLOAT_BYTES > bucket_bytes
         self._learned: list[tree.Node] = []
@@ -173,7 +180,8 @@ class TreeReducer:
         """Return the sum of all leaf vectors, shape (size,), float32; the same on all ranks.
 
         The array is read-only, for the ranks of a host share it, and is valid until the
-        next `pushed` or `reduce`, or in a world of one rank until its slots are written.
+        next `pushed` or `reduce`, or in a world of one rank until its slots are written. On a GPU
+        it stands for memory there (majelpy/comm/device_memory.py), as `slots` does.
 
         Notes
         -----
@@ -234,7 +242,11 @@ class TreeReducer:
         result_rows = 1 if self._world.size > 1 else 0
         local = ranks.index(self._world.rank)
         rows = stacks[self._world.rank].depth + (result_rows if local == 0 else 0)
-        self._memory = self._world.share(hosts, rows * size * bucket.FLOAT_BYTES)
+        nbytes = rows * size * bucket.FLOAT_BYTES
+        if self.place == CPU:
+            self._memory = self._world.share(hosts, nbytes)
+        else:
+            self._memory = DeviceMemory(self.place, nbytes)
 
         def view(segment: int, first: int, last: int) -> np.ndarray:
             data = np.frombuffer(self._memory.segments[segment], np.float32, last * size)

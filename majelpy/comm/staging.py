@@ -5,7 +5,7 @@ on a GPU copies its maximal subtrees into its slots on the host, which the reduc
 those of ranks on a CPU, and the result goes up again. What is copied is the columns just pushed, as
 soon as their kernels are done, so that the copies of the last layers run beside the kernels of the
 first; the reducer is told of them when they have arrived. The host's pages are pinned where the
-system allows it.
+system allows it. Ranks whose MPI library sends from GPUs need none of this (majelpy.comm.direct).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Staging:
 
     def _hand_over(self) -> None:
         """Tell the reducer which columns have arrived, and let it go on."""
-        while self._copies and launch.device(self._place).copied(self._copies[0][0]):
+        while self._copies and launch.device(self._place).passed(self._copies[0][0]):
             self._reducer.pushed(*self._copies.popleft()[1:])
         self._reducer.poll()
 

@@ -190,6 +190,10 @@ class World:
         if requests:
             _load_mpi().Request.Waitsome(requests)
 
+    def sends_from_gpu(self) -> bool:
+        """Return whether the MPI library says that messages may lie in a GPU's memory."""
+        return self._comm is not None and _supports_cuda()
+
     def share(self, hosts: Hosts, nbytes: int) -> SharedMemory:
         """Return new memory, `nbytes` of this rank's and as many as they ask of its host's.
 
@@ -366,6 +370,15 @@ def library_version() -> str:
     except (ImportError, RuntimeError):
         return "none (pip install majelpy[mpi])"
     return text.strip("\0\n ").splitlines()[0]
+
+
+def _supports_cuda() -> bool:
+    """Ask the MPI library, which has to be started; one that cannot be asked does not."""
+    import ctypes
+
+    # An extension of Open MPI, MPICH and MVAPICH that mpi4py does not know.
+    query = getattr(ctypes.CDLL(_load_mpi().__file__), "MPIX_Query_cuda_support", None)
+    return query is not None and bool(query())
 
 
 def _load_mpi() -> ModuleType:

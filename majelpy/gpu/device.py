@@ -129,7 +129,7 @@ class Device:
     def copy_out(self, pointer: int, out: np.ndarray) -> Any:
         """Begin to copy to a host array what is there after all launches so far.
 
-        It has arrived, with all before, when the mark returned is `copied`.
+        It has arrived, with all before, when the mark returned has `passed`.
         """
         with self._device:
             runtime = self._cupy.cuda.runtime
@@ -142,8 +142,8 @@ class Device:
             mark.record(self._out)
             return mark
 
-    def copied(self, mark: Any) -> bool:
-        """Whether what `copy_out` began has arrived."""
+    def passed(self, mark: Any) -> bool:
+        """Whether all before a mark, of `copy_out` or `point`, is done."""
         with self._device:
             return bool(mark.done)
 

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from majelpy import native
-from majelpy.array import Array, asarray
+from majelpy.array import CPU, Array, Place, asarray, launch
 from majelpy.errors import CopyError, ShapeError
 from majelpy.ops import check
 
@@ -150,8 +149,14 @@ def sum_leaves(x: Any, leaves: Leaves, slots: Any, column: int) -> None:
     )
 
 
-def tree_sum(nodes: Sequence[np.ndarray], merges: Sequence[int], out: Sequence[np.ndarray]) -> None:
-    """Combine whole vectors of the host by a stack program and write what remains on the stack.
+def tree_sum(
+    nodes: Sequence[np.ndarray],
+    merges: Sequence[int],
+    out: Sequence[np.ndarray],
+    *,
+    place: Place = CPU,
+) -> None:
+    """Combine whole vectors by a stack program and write what remains on the stack.
 
     Parameters
     ----------
@@ -161,6 +166,9 @@ def tree_sum(nodes: Sequence[np.ndarray], merges: Sequence[int], out: Sequence[n
         Merges after each push.
     out : sequence of (size,) float32
         The entries that remain, in order.
+    place : Place, optional
+        Where the vectors lie. On a GPU, NumPy arrays over its addresses stand for them
+        (majelpy/comm/device_memory.py).
 
     Notes
     -----
@@ -184,6 +192,6 @@ def tree_sum(nodes: Sequence[np.ndarray], merges: Sequence[int], out: Sequence[n
     sources = np.array([v.ctypes.data for v in nodes], dtype=np.int64)
     targets = np.array([v.ctypes.data for v in out], dtype=np.int64)
     program = np.array(merges, dtype=np.int32)
-    native.library().mj_tree_sum(
+    launch.library(place).mj_tree_sum(
         len(nodes), sources.ctypes.data, program.ctypes.data, len(out), targets.ctypes.data, size
     )

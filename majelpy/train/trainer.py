@@ -18,8 +18,8 @@ import numpy as np
 from majelpy import ops
 from majelpy.array import CPU, Array, Place, empty, zeros
 from majelpy.array.manipulation import concat
+from majelpy.comm.direct import place_of_sums, slots_for
 from majelpy.comm.reduce import TreeReducer
-from majelpy.comm.staging import Staging
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError, TrainingError, WorldError
 from majelpy.nn.batch import Batch
@@ -94,8 +94,9 @@ class Trainer:
             shared_memory=launch.shared_memory,
             overlap=launch.overlap,
             ranges=self.team.ranges,
+            place=place_of_sums(self.team.reducers, place),
         )
-        self._staging = Staging(self._reducer, place)
+        self._staging = slots_for(self._reducer, place)
         self.parameters = layout.initial(recipe.seed).to_device(place)
         self.velocities = zeros(layout.size, device=place)
         self._zero = zeros(1, device=place)

@@ -22,6 +22,7 @@ def talk(world: World) -> None:
         "broadcast": world.all_gather(world.broadcast(world.rank + 10, root=1)),
         "gather": world.gather(world.rank),
         "others_gather": world.all_gather(world.gather(0) is None),
+        "sends_from_gpu": len(set(world.all_gather(world.sends_from_gpu()))),
     }
     world.agree(None)
     if world.rank == 0:
