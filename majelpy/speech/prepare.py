@@ -215,8 +215,10 @@ def _transcript(entry: Entry) -> str:
 def _frames(entry: Entry, rate: int) -> NDArray[np.float32]:
     """Return the features (T, F) of an utterance; rate 0 means that they are stored ones."""
     if not rate:
+        if entry.start is not None:
+            raise ManifestError(f"{entry.path}: start and end have no use for features")
         return read_features(entry.path)
-    samples = read_audio(entry.path, rate)
+    samples = read_audio(entry.path, rate, entry.start, entry.end)
     try:
         return features.spectrogram(samples, rate)
     except AudioError as error:
