@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _EPILOG = """\
 The manifest is a .tsv file with a header line and the columns 'path' and 'transcript', or a
 .jsonl file with the keys 'audio_filepath' and 'text'. Paths in it are relative to its folder.
+'start' and 'end', where given, are seconds: the utterance is that piece of the recording.
 
 example:
   majel synth demo
@@ -25,8 +26,8 @@ def add(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "prepare",
         help="turn recordings and their transcripts into a corpus to train on",
-        description="Read the recordings that a manifest lists (WAV, FLAC, Ogg, any sample rate), "
-        "turn each into a spectrogram, and store them with their transcripts in one file. "
+        description="Read the recordings that a manifest lists (WAV, FLAC, Ogg, MP3, NIST SPHERE, any "
+        "sample rate), turn each into a spectrogram, and store them with their transcripts in one file. "
         "Equal input gives a corpus with an equal digest.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
