@@ -36,7 +36,7 @@ def test_tsv_gives_absolute_paths_names_and_lines(tmp_path: Path) -> None:
         Path("/elsewhere/d.wav"),
     ]
     assert [entry.transcript for entry in entries] == ['say "ah', "你好", "", "dee"]
-    assert [entry.line for entry in entries] == [2, 4, 5, 6]
+    assert [entry.where for entry in entries] == [f"{manifest}:{line}" for line in (2, 4, 5, 6)]
     assert [entry.name for entry in entries] == [
         "wav/a.wav", "wav/b.wav", "../c.wav", "/elsewhere/d.wav",
     ]  # fmt: skip
@@ -50,9 +50,9 @@ def test_jsonl_reads_its_own_keys(tmp_path: Path) -> None:
         '{"text": "two\u2028lines", "audio_filepath": "./b/../b.wav"}\r\n',
     )
     entries = read_manifest(manifest)
-    assert [(e.name, e.transcript, e.line) for e in entries] == [
-        ("a.wav", "one", 1),
-        ("b.wav", "two\u2028lines", 3),
+    assert [(e.name, e.transcript, e.where) for e in entries] == [
+        ("a.wav", "one", f"{manifest}:1"),
+        ("b.wav", "two\u2028lines", f"{manifest}:3"),
     ]
 
 

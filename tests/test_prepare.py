@@ -117,6 +117,32 @@ def test_pieces_of_a_recording_are_utterances(tmp_path: Path) -> None:
         prepare(manifest, tmp_path / "d.h5")
 
 
+def test_several_manifests_make_one_corpus(tmp_path: Path) -> None:
+    """As when made-up speech is mixed into recorded speech; the lowest rate of all counts."""
+    first = make(tmp_path / "a", ROWS, rate=16000)
+    second = make(tmp_path / "b", [("a.wav", "five"), ("d.wav", "six")], rate=8000)
+    report = prepare([first, second], tmp_path / "c.h5")
+    assert (report.utterances, report.rate) == (5, 8000)
+    with Corpus.open(tmp_path / "c.h5") as corpus:
+        assert corpus.transcripts == ["one two", "three", "four", "five", "six"]
+        assert corpus.names == ["a.wav", "b.flac", "c.wav", "a.wav", "d.wav"]
+    assert prepare([second, first], tmp_path / "d.h5").digest != report.digest
+    (tmp_path / "b" / "d.wav").unlink()
+    with pytest.raises(AudioError, match=r"b/m\.tsv:3: .*d\.wav: there is no such file"):
+        prepare([first, second], tmp_path / "d.h5")
+    assert prepare([first, second], tmp_path / "d.h5", skip_bad=True).utterances == 4
+
+
+def test_a_forgotten_name_of_the_corpus_costs_no_manifest(tmp_path: Path) -> None:
+    first, second = make(tmp_path / "a", ROWS), make(tmp_path / "b", ROWS)
+    before = second.read_bytes()
+    with pytest.raises(RecipeError, match=r"b/m\.tsv: a corpus cannot be written over a manifest"):
+        prepare([first], second)
+    assert second.read_bytes() == before
+    with pytest.raises(ManifestError, match="no manifest; at least 1 is needed"):
+        prepare([], tmp_path / "c.h5")
+
+
 def test_rates_out_of_range(tmp_path: Path) -> None:
     manifest = make(tmp_path, ROWS)
     for rate in (0, -8000, 999, 192001):

@@ -32,8 +32,8 @@ class Entry:
         Absolute path of the recording or the feature file.
     transcript : str
         What was said, as published.
-    line : int
-        Line of the manifest, from 1.
+    where : str
+        `manifest:line`, the manifest as the caller spelled it and the line counted from 1.
     name : str
         Name of the utterance: its path relative to the manifest's folder where that is
         possible, with forward slashes; it does not depend on where the data lie. For a piece
@@ -44,7 +44,7 @@ class Entry:
 
     path: Path
     transcript: str
-    line: int
+    where: str
     name: str
     start: Decimal | None = None
     end: Decimal | None = None
@@ -93,7 +93,7 @@ def read_manifest(path: str | os.PathLike[str]) -> list[Entry]:
             f"{path}: a manifest ends in .tsv or .jsonl, this one in {manifest.suffix!r}"
         )
     rows = reader(str(path), _read_text(path))
-    entries = [_entry(manifest, row) for row in rows]
+    entries = [_entry(manifest, f"{path}:{row.line}", row) for row in rows]
     if not entries:
         raise ManifestError(f"{path}: the manifest has no utterances; at least 1 is needed")
     return entries
@@ -177,14 +177,14 @@ def _jsonl_rows(path: str, text: str) -> Iterator[_Row]:
         yield _Row(number, row["audio_filepath"], row["text"], start, end)
 
 
-def _entry(manifest: Path, row: _Row) -> Entry:
+def _entry(manifest: Path, line: str, row: _Row) -> Entry:
     where = row.where
     if "\0" in where:
-        raise ManifestError(f"{manifest}:{row.line}: the path holds a NUL character")
+        raise ManifestError(f"{line}: the path holds a NUL character")
     for text in (where, row.transcript):
         # JSON can spell half a character, which no file can then hold.
         if any("\ud800" <= character <= "\udfff" for character in text):
-            raise ManifestError(f"{manifest}:{row.line}: half of a surrogate pair in {text!r}")
+            raise ManifestError(f"{line}: half of a surrogate pair in {text!r}")
     path = Path(os.path.normpath(manifest.parent / where))
     if not os.path.isabs(where):
         name = Path(os.path.normpath(where)).as_posix()
@@ -192,13 +192,13 @@ def _entry(manifest: Path, row: _Row) -> Entry:
         name = path.relative_to(manifest.parent).as_posix()
     else:
         name = path.as_posix()
-    start, end = _limits(manifest, row)
+    start, end = _limits(line, row)
     if start is not None:
         name = f"{name}#{start}-{end}"
-    return Entry(path, row.transcript, row.line, name, start, end)
+    return Entry(path, row.transcript, line, name, start, end)
 
 
-def _limits(manifest: Path, row: _Row) -> tuple[Decimal, Decimal] | tuple[None, None]:
+def _limits(line: str, row: _Row) -> tuple[Decimal, Decimal] | tuple[None, None]:
     """Return where the utterance begins and ends in its recording, if the line says so."""
     if not row.start and not row.end:
         return None, None
@@ -208,7 +208,7 @@ def _limits(manifest: Path, row: _Row) -> tuple[Decimal, Decimal] | tuple[None, 
         start = end = Decimal("NaN")
     if not (start.is_finite() and end.is_finite() and 0 <= start < end <= _LONGEST):
         raise ManifestError(
-            f"{manifest}:{row.line}: start {row.start!r} and end {row.end!r}; needs two numbers "
+            f"{line}: start {row.start!r} and end {row.end!r}; needs two numbers "
             f"of seconds, 0 <= start < end <= {_LONGEST}"
         )
     return start, end
