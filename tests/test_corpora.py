@@ -210,6 +210,23 @@ def test_an_empty_split(tmp_path: Path, inside: Inside, name: str) -> None:
     check(run(inside, name, folder, out), out, message)
 
 
+@with_transcripts
+def test_a_byte_order_mark_and_crlf_do_no_harm(tmp_path: Path, inside: Inside, name: str) -> None:
+    tree, folder, out = made(tmp_path, name)
+    path = folder / tree.file
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert run(inside, name, folder, out).code == 0
+    assert [entry.transcript for entry in read_manifest(out)] == [row[1] for row in tree.rows]
+
+
+def test_a_transcript_file_that_must_not_be_read(tmp_path: Path, inside: Inside) -> None:
+    _, folder, out = made(tmp_path, "speechocean762")
+    (folder / "train/text").unlink()
+    (folder / "train/text").mkdir()
+    message = f"{folder}/train/text: cannot be read: Is a directory\n"
+    check(run(inside, "speechocean762", folder, out), out, message)
+
+
 def test_an_empty_transcript(tmp_path: Path, inside: Inside) -> None:
     _, folder, out = made(tmp_path, "common-voice")
     text = (folder / "train.tsv").read_text()

@@ -129,18 +129,19 @@ def lines(path: Path, faults: Faults) -> Iterator[tuple[str, str]]:
         If the file cannot be read, or a line is not UTF-8 and faults stop.
     """
     try:
-        data = path.read_bytes()
+        file = path.open("rb")
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read: {error.strerror}") from None
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        where = f"{path}:{number}"
-        try:
-            text = line.decode().strip("\r")
-        except UnicodeDecodeError as error:
-            faults(where, f"not UTF-8 (byte 0x{line[error.start]:02x})")
-            continue
-        if text.strip():
-            yield where, text
+    with file:  # read as it goes: some tables are larger than memory should be
+        for number, line in enumerate(file, 1):
+            where = f"{path}:{number}"
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                faults(where, f"not UTF-8 (byte 0x{error.object[error.start]:02x})")
+                continue
+            if text.strip():
+                yield where, text
 
 
 def pairs(path: Path, faults: Faults) -> Iterator[tuple[str, str, str]]:

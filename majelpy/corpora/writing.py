@@ -153,7 +153,7 @@ def _milliseconds(utterance: Utterance) -> int:
     if not utterance.end:
         return samples * 1000 // rate
     start, end = Decimal(utterance.start), Decimal(utterance.end)
-    if end * rate > samples:
+    if int(end * rate) > samples:  # as `read_audio` rounds
         raise CorpusError(
             f"{path}: the utterance ends at {end} s; the recording has {samples} samples "
             f"at {rate} Hz"
