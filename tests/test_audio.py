@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import soundfile
 
 from majelpy.errors import AudioError
-from majelpy.speech.audio import audio_rate, read_audio, read_features
+from majelpy.speech.audio import audio_length, audio_rate, read_audio, read_features
 
 DATA = Path(os.environ.get("MAJELPY_SPEECH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -33,6 +34,38 @@ def test_sixteen_bits_come_out_exactly(tmp_path: Path, ending: str) -> None:
 def test_other_formats_are_read(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.ogg", ramp(), 16000)
     assert read_audio(tmp_path / "a.ogg", 16000).shape == (8000,)
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac", "sph"])
+def test_a_piece_is_those_samples_of_the_whole(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    soundfile.write(path, ramp(), 8000, format="NIST" if ending == "sph" else None)
+    assert audio_length(path) == (8000, 8000)
+    whole = ramp() / 32768
+    # 0.29 * 8000 is 2319.9999999999995 in floating-point numbers.
+    assert (read_audio(path, 8000, Decimal("0.29"), Decimal("0.5")) == whole[2320:4000]).all()
+    assert (read_audio(path, 8000, Decimal(0), Decimal("0.00019")) == whole[:1]).all()
+    assert (read_audio(path, 8000, Decimal("0.9"), Decimal(1)) == whole[7200:]).all()
+    assert read_audio(path, 4000, Decimal("0.5"), Decimal(1)).shape == (2000,)
+    with pytest.raises(AudioError, match=r"ends at 1\.001 s, sample 8008; the recording has 8000"):
+        read_audio(path, 8000, Decimal("0.9"), Decimal("1.001"))
+    with pytest.raises(AudioError, match="has no samples"):
+        read_audio(path, 8000, Decimal("0.50001"), Decimal("0.50002"))
+
+
+def test_an_mp3_is_read_or_the_library_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.mp3"
+    if "MP3" in soundfile.available_formats():
+        soundfile.write(path, ramp(32000), 16000)
+        frames, rate = audio_length(path)
+        assert rate == 16000
+        assert len(read_audio(path, 16000)) == frames >= 32000
+    path.write_bytes(b"not so")
+    monkeypatch.setattr(soundfile, "available_formats", lambda: {"WAV": "WAV (Microsoft)"})
+    with pytest.raises(AudioError, match=r"a\.mp3: .*libsndfile .* reads no MP3, 1\.1"):
+        read_audio(path, 16000)
 
 
 def test_the_first_channel_counts(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from majelpy.train.recipe import shipped
 pytest_plugins = ["training"]
 
 ARGUMENTS = {
+    "corpus": ["NAME", "FOLDER", "--split SPLIT", "--output MANIFEST.tsv", "--skip-bad"],
     "prepare": ["MANIFEST", "OUT.h5", "--rate HZ", "--skip-bad"],
     "synth": ["OUT_DIR", "--kind", "--utterances N", "--dev N", "--seed S"],
     "plan": [

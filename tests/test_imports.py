@@ -28,7 +28,7 @@ LAYERS = [
     {"majelpy.array"},
     {"majelpy.ops"},
     {"majelpy.comm", "majelpy.nn", "majelpy.speech"},
-    {"majelpy.dist"},
+    {"majelpy.dist", "majelpy.corpora"},
     {"majelpy.train"},
     {"majelpy.plan"},
     {"majelpy.cli"},

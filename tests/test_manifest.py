@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_tsv_gives_absolute_paths_names_and_lines(tmp_path: Path) -> None:
         Path("/elsewhere/d.wav"),
     ]
     assert [entry.transcript for entry in entries] == ['say "ah', "你好", "", "dee"]
-    assert [entry.line for entry in entries] == [2, 4, 5, 6]
+    assert [entry.where for entry in entries] == [f"{manifest}:{line}" for line in (2, 4, 5, 6)]
     assert [entry.name for entry in entries] == [
         "wav/a.wav", "wav/b.wav", "../c.wav", "/elsewhere/d.wav",
     ]  # fmt: skip
@@ -49,9 +50,9 @@ def test_jsonl_reads_its_own_keys(tmp_path: Path) -> None:
         '{"text": "two\u2028lines", "audio_filepath": "./b/../b.wav"}\r\n',
     )
     entries = read_manifest(manifest)
-    assert [(e.name, e.transcript, e.line) for e in entries] == [
-        ("a.wav", "one", 1),
-        ("b.wav", "two\u2028lines", 3),
+    assert [(e.name, e.transcript, e.where) for e in entries] == [
+        ("a.wav", "one", f"{manifest}:1"),
+        ("b.wav", "two\u2028lines", f"{manifest}:3"),
     ]
 
 
@@ -108,3 +109,31 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "folder.tsv").mkdir()
     with pytest.raises(ManifestError, match=r"folder\.tsv: cannot read the manifest"):
         read_manifest(tmp_path / "folder.tsv")
+
+
+PIECES = {
+    "a.tsv": "path\tend\ttranscript\tstart\nt.sph\t2.75\tone\t0.10\nt.sph\t\ttwo\t\n",
+    "a.jsonl": '{"audio_filepath": "t.sph", "text": "one", "start": 0.10, "end": "2.75"}\n'
+    '{"audio_filepath": "t.sph", "text": "two", "start": null}\n',
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_start_and_end_name_a_piece_of_a_recording(tmp_path: Path, name: str) -> None:
+    piece, whole = read_manifest(write(tmp_path, name, PIECES[name]))
+    assert piece.path == whole.path == tmp_path / "t.sph"
+    assert (piece.start, piece.end) == (Decimal("0.10"), Decimal("2.75"))
+    assert (whole.start, whole.end) == (None, None)
+    assert (piece.name, whole.name) == ("t.sph#0.10-2.75", "t.sph")
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("1", ""), ("", "1"), ("2", "2"), ("-1", "2"), ("a", "2"), ("0", "inf"), ("nan", "1"),
+     ("0", "1e999999")],
+)  # fmt: skip
+def test_bad_limits_are_named(tmp_path: Path, start: str, end: str) -> None:
+    text = f"path\ttranscript\tstart\tend\nt.sph\tone\t{start}\t{end}\n"
+    message = rf"a\.tsv:2: start '{start}' and end '{end}'; needs two numbers of seconds"
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(write(tmp_path, "a.tsv", text))

@@ -94,6 +94,55 @@ def test_the_rate_is_the_lowest_found_up_to_16000(
     assert capsys.readouterr().err == ""
 
 
+def test_pieces_of_a_recording_are_utterances(tmp_path: Path) -> None:
+    samples = samples_of(0, 1, 8000)
+    soundfile.write(tmp_path / "talk.sph", samples, 8000, format="NIST")
+    soundfile.write(tmp_path / "piece.wav", samples[1600:4400], 8000)
+    manifest = tmp_path / "m.tsv"
+    manifest.write_text(
+        "path\ttranscript\tstart\tend\n"
+        "talk.sph\tone\t0.2\t0.55\ntalk.sph\ttwo\t0.55\t1\npiece.wav\tone\t\t\n"
+    )
+    prepare(manifest, tmp_path / "c.h5")
+    with Corpus.open(tmp_path / "c.h5") as corpus:
+        assert corpus.names == ["talk.sph#0.2-0.55", "talk.sph#0.55-1", "piece.wav"]
+        assert corpus.frames(0).tobytes() == corpus.frames(2).tobytes()
+    with manifest.open("a") as file:
+        file.write("talk.sph\tthree\t0.5\t1.5\n")
+    message = r"m\.tsv:5: .*talk\.sph: the utterance ends at 1\.5 s, sample 12000; .* has 8000"
+    with pytest.raises(AudioError, match=message):
+        prepare(manifest, tmp_path / "d.h5")
+    manifest.write_text("path\ttranscript\tstart\tend\nx.npy\tone\t0\t1\n")
+    with pytest.raises(ManifestError, match=r"m\.tsv:2: .*x\.npy: start and end have no use"):
+        prepare(manifest, tmp_path / "d.h5")
+
+
+def test_several_manifests_make_one_corpus(tmp_path: Path) -> None:
+    """As when made-up speech is mixed into recorded speech; the lowest rate of all counts."""
+    first = make(tmp_path / "a", ROWS, rate=16000)
+    second = make(tmp_path / "b", [("a.wav", "five"), ("d.wav", "six")], rate=8000)
+    report = prepare([first, second], tmp_path / "c.h5")
+    assert (report.utterances, report.rate) == (5, 8000)
+    with Corpus.open(tmp_path / "c.h5") as corpus:
+        assert corpus.transcripts == ["one two", "three", "four", "five", "six"]
+        assert corpus.names == ["a.wav", "b.flac", "c.wav", "a.wav", "d.wav"]
+    assert prepare([second, first], tmp_path / "d.h5").digest != report.digest
+    (tmp_path / "b" / "d.wav").unlink()
+    with pytest.raises(AudioError, match=r"b/m\.tsv:3: .*d\.wav: there is no such file"):
+        prepare([first, second], tmp_path / "d.h5")
+    assert prepare([first, second], tmp_path / "d.h5", skip_bad=True).utterances == 4
+
+
+def test_a_forgotten_name_of_the_corpus_costs_no_manifest(tmp_path: Path) -> None:
+    first, second = make(tmp_path / "a", ROWS), make(tmp_path / "b", ROWS)
+    before = second.read_bytes()
+    with pytest.raises(RecipeError, match=r"b/m\.tsv: a corpus cannot be written over a manifest"):
+        prepare([first], second)
+    assert second.read_bytes() == before
+    with pytest.raises(ManifestError, match="no manifest; at least 1 is needed"):
+        prepare([], tmp_path / "c.h5")
+
+
 def test_rates_out_of_range(tmp_path: Path) -> None:
     manifest = make(tmp_path, ROWS)
     for rate in (0, -8000, 999, 192001):

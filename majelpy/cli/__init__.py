@@ -15,7 +15,7 @@ import sys
 from majelpy import __version__
 from majelpy.errors import MajelError
 
-COMMANDS = ("prepare", "synth", "plan", "train", "eval", "transcribe", "compare", "info")
+COMMANDS = ("corpus", "prepare", "synth", "plan", "train", "eval", "transcribe", "compare", "info")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,8 +23,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="majel",
         description="Train speech recognisers: one recipe, one answer, on any number of ranks.",
-        epilog="Start with 'majel synth' for data to play with, or 'majel prepare' for your own; "
-        "then 'majel train'. 'majel COMMAND --help' tells more.",
+        epilog="Start with 'majel synth' for data to play with, 'majel corpus' for a public one, "
+        "or 'majel prepare' for your own; then 'majel train'. 'majel COMMAND --help' tells more.",
     )
     top.add_argument("--version", action="version", version=f"majelpy {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 _EPILOG = """\
 The manifest is a .tsv file with a header line and the columns 'path' and 'transcript', or a
 .jsonl file with the keys 'audio_filepath' and 'text'. Paths in it are relative to its folder.
+'start' and 'end', where given, are seconds: the utterance is that piece of the recording.
 
 example:
   majel synth demo
   majel prepare demo/train.tsv demo/train.h5
   majel prepare demo/dev.tsv demo/dev.h5 --rate 16000
+  majel prepare recorded.tsv demo/train.tsv mixed.h5
 """
 
 
@@ -25,13 +27,16 @@ def add(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "prepare",
         help="turn recordings and their transcripts into a corpus to train on",
-        description="Read the recordings that a manifest lists (WAV, FLAC, Ogg, any sample rate), "
-        "turn each into a spectrogram, and store them with their transcripts in one file. "
-        "Equal input gives a corpus with an equal digest.",
+        description="Read the recordings that manifests list (WAV, FLAC, Ogg, MP3, NIST SPHERE, "
+        "any sample rate), turn each into a spectrogram, and store them with their transcripts in "
+        "one file. Several manifests, one after the other, make one corpus. Equal input gives a "
+        "corpus with an equal digest.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("manifest", metavar="MANIFEST", help="list of recordings, .tsv or .jsonl")
+    parser.add_argument(
+        "manifest", metavar="MANIFEST", nargs="+", help="list of recordings, .tsv or .jsonl"
+    )
     parser.add_argument("out", metavar="OUT.h5", help="the corpus to write")
     parser.add_argument(
         "--rate",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from decimal import Decimal
 
 import numpy as np
 import soundfile
@@ -32,19 +33,40 @@ def audio_rate(path: str | os.PathLike[str]) -> int:
     AudioError
         If the file is missing or is not audio.
     """
+    return audio_length(path)[1]
+
+
+def audio_length(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return the number of samples of a recording, per channel, and its rate in Hz.
+
+    Both come from its header; for an MP3 libsndfile looks through the whole file.
+
+    Raises
+    ------
+    AudioError
+        If the file is missing or is not audio.
+    """
     with _open(path) as sound:
-        return int(sound.samplerate)
+        return int(sound.frames), int(sound.samplerate)
 
 
-def read_audio(path: str | os.PathLike[str], rate: int) -> NDArray[np.float32]:
+def read_audio(
+    path: str | os.PathLike[str],
+    rate: int,
+    start: Decimal | None = None,
+    end: Decimal | None = None,
+) -> NDArray[np.float32]:
     """Return the samples of a recording.
 
     Parameters
     ----------
     path : str or path
-        WAV, FLAC, Ogg or whatever else libsndfile reads.
+        WAV, FLAC, Ogg, NIST SPHERE or whatever else libsndfile reads.
     rate : int
         Wanted sample rate in Hz. soxr (quality HQ) resamples a recording of another rate.
+    start, end : Decimal, optional
+        Seconds: read the samples from `start` up to but without `end` only, each limit rounded
+        down to a sample of the recording.
 
     Returns
     -------
@@ -54,8 +76,8 @@ def read_audio(path: str | os.PathLike[str], rate: int) -> NDArray[np.float32]:
     Raises
     ------
     AudioError
-        If the file is missing, is not audio, is cut off or damaged, has no samples, or
-        holds values that are not finite.
+        If the file is missing, is not audio, is cut off or damaged, has no samples, ends
+        before `end`, or holds values that are not finite.
     """
     with _open(path) as sound:
         cut_off = _CUT_OFF.search(sound.extra_info)
@@ -67,8 +89,17 @@ def read_audio(path: str | os.PathLike[str], rate: int) -> NDArray[np.float32]:
                     f"{found} are there"
                 )
         declared, native = int(sound.frames), int(sound.samplerate)
+        if start is not None and end is not None:
+            first, last = int(start * native), int(end * native)
+            if last > declared:
+                raise AudioError(
+                    f"{path}: the utterance ends at {end} s, sample {last}; "
+                    f"the recording has {declared}"
+                )
+            sound.seek(first)
+            declared = last - first
         try:
-            samples = sound.read(dtype="float32", always_2d=True)[:, 0]
+            samples = sound.read(declared, dtype="float32", always_2d=True)[:, 0]
         except (soundfile.SoundFileError, MemoryError) as error:
             raise AudioError(f"{path}: damaged or cut off: {_reason(error)}") from None
     if _ogg_cut_off(path):
@@ -138,7 +169,13 @@ def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
     try:
         return soundfile.SoundFile(os.fspath(path))
     except (soundfile.SoundFileError, TypeError, ValueError, OSError) as error:
-        raise AudioError(f"{path}: not a readable recording: {_reason(error)}") from None
+        reason = _reason(error)
+        if "MP3" not in soundfile.available_formats() and str(path).lower().endswith(".mp3"):
+            reason = (
+                f"libsndfile {soundfile.__libsndfile_version__} reads no MP3, "
+                f"1.1.0 and later do; soundfile 0.12 and later brings one"
+            )
+        raise AudioError(f"{path}: not a readable recording: {reason}") from None
 
 
 def _require_finite(path: str | os.PathLike[str], values: NDArray[np.float32]) -> None:

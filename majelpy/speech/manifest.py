@@ -14,9 +14,12 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from majelpy.errors import ManifestError
+
+_LONGEST = 10**7  # seconds; a number of a million digits would stop the program
 
 
 @dataclass(frozen=True)
@@ -29,17 +32,33 @@ class Entry:
         Absolute path of the recording or the feature file.
     transcript : str
         What was said, as published.
-    line : int
-        Line of the manifest, from 1.
+    where : str
+        `manifest:line`, the manifest as the caller spelled it and the line counted from 1.
     name : str
         Name of the utterance: its path relative to the manifest's folder where that is
-        possible, with forward slashes; it does not depend on where the data lie.
+        possible, with forward slashes; it does not depend on where the data lie. For a piece
+        of a recording `#START-END` follows.
+    start, end : Decimal or None
+        Where the utterance begins and ends in the recording, in seconds; None for the whole.
     """
 
     path: Path
     transcript: str
-    line: int
+    where: str
     name: str
+    start: Decimal | None = None
+    end: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What a line says, as it stands."""
+
+    line: int
+    where: str
+    transcript: str
+    start: str
+    end: str
 
 
 def read_manifest(path: str | os.PathLike[str]) -> list[Entry]:
@@ -50,8 +69,10 @@ def read_manifest(path: str | os.PathLike[str]) -> list[Entry]:
     path : str or path
         A `.tsv` file with a header that has the columns `path` and `transcript`, or a
         `.jsonl` file whose lines are objects with `audio_filepath` and `text`. Relative
-        paths inside are relative to the manifest's folder. Other columns and keys are
-        allowed and ignored; fields of a `.tsv` are never quoted.
+        paths inside are relative to the manifest's folder. `start` and `end`, where given,
+        are the seconds of a long recording between which the utterance lies; both empty or
+        absent mean all of it. Other columns and keys are allowed and ignored; fields of a
+        `.tsv` are never quoted.
 
     Returns
     -------
@@ -72,7 +93,7 @@ def read_manifest(path: str | os.PathLike[str]) -> list[Entry]:
             f"{path}: a manifest ends in .tsv or .jsonl, this one in {manifest.suffix!r}"
         )
     rows = reader(str(path), _read_text(path))
-    entries = [_entry(manifest, line, where, text) for line, where, text in rows]
+    entries = [_entry(manifest, f"{path}:{row.line}", row) for row in rows]
     if not entries:
         raise ManifestError(f"{path}: the manifest has no utterances; at least 1 is needed")
     return entries
@@ -94,7 +115,7 @@ def _read_text(path: str | os.PathLike[str]) -> str:
         ) from None
 
 
-def _tsv_rows(path: str, text: str) -> Iterator[tuple[int, str, str]]:
+def _tsv_rows(path: str, text: str) -> Iterator[_Row]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
     try:
         header = next(reader, None)
@@ -110,6 +131,7 @@ def _tsv_rows(path: str, text: str) -> Iterator[tuple[int, str, str]]:
         if twice:
             raise ManifestError(f"{path}:1: the column {twice[0]!r} stands twice in the header")
         where, transcript = header.index("path"), header.index("transcript")
+        limits = [header.index(name) if name in header else None for name in ("start", "end")]
         for row in reader:
             if not row:
                 continue
@@ -120,18 +142,19 @@ def _tsv_rows(path: str, text: str) -> Iterator[tuple[int, str, str]]:
                 )
             if not row[where]:
                 raise ManifestError(f"{path}:{reader.line_num}: the field 'path' is empty")
-            yield reader.line_num, row[where], row[transcript]
+            start, end = ("" if column is None else row[column] for column in limits)
+            yield _Row(reader.line_num, row[where], row[transcript], start, end)
     except csv.Error as error:
         raise ManifestError(f"{path}:{reader.line_num}: not a .tsv row: {error}") from None
 
 
-def _jsonl_rows(path: str, text: str) -> Iterator[tuple[int, str, str]]:
+def _jsonl_rows(path: str, text: str) -> Iterator[_Row]:
     # Not splitlines(): that also cuts at characters that JSON strings may hold.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, parse_float=Decimal)  # seconds keep their digits
         except (ValueError, RecursionError) as error:  # JSONDecodeError, and too long a number
             deep = isinstance(error, RecursionError)
             reason = "nested too deeply" if deep else getattr(error, "msg", str(error))
@@ -150,16 +173,18 @@ def _jsonl_rows(path: str, text: str) -> Iterator[tuple[int, str, str]]:
                 )
         if not row["audio_filepath"]:
             raise ManifestError(f"{path}:{number}: 'audio_filepath' is empty")
-        yield number, row["audio_filepath"], row["text"]
+        start, end = ("" if row.get(key) is None else str(row[key]) for key in ("start", "end"))
+        yield _Row(number, row["audio_filepath"], row["text"], start, end)
 
 
-def _entry(manifest: Path, line: int, where: str, transcript: str) -> Entry:
+def _entry(manifest: Path, line: str, row: _Row) -> Entry:
+    where = row.where
     if "\0" in where:
-        raise ManifestError(f"{manifest}:{line}: the path holds a NUL character")
-    for text in (where, transcript):
+        raise ManifestError(f"{line}: the path holds a NUL character")
+    for text in (where, row.transcript):
         # JSON can spell half a character, which no file can then hold.
         if any("\ud800" <= character <= "\udfff" for character in text):
-            raise ManifestError(f"{manifest}:{line}: half of a surrogate pair in {text!r}")
+            raise ManifestError(f"{line}: half of a surrogate pair in {text!r}")
     path = Path(os.path.normpath(manifest.parent / where))
     if not os.path.isabs(where):
         name = Path(os.path.normpath(where)).as_posix()
@@ -167,4 +192,23 @@ def _entry(manifest: Path, line: int, where: str, transcript: str) -> Entry:
         name = path.relative_to(manifest.parent).as_posix()
     else:
         name = path.as_posix()
-    return Entry(path=path, transcript=transcript, line=line, name=name)
+    start, end = _limits(line, row)
+    if start is not None:
+        name = f"{name}#{start}-{end}"
+    return Entry(path, row.transcript, line, name, start, end)
+
+
+def _limits(line: str, row: _Row) -> tuple[Decimal, Decimal] | tuple[None, None]:
+    """Return where the utterance begins and ends in its recording, if the line says so."""
+    if not row.start and not row.end:
+        return None, None
+    try:
+        start, end = Decimal(row.start), Decimal(row.end)
+    except InvalidOperation:
+        start = end = Decimal("NaN")
+    if not (start.is_finite() and end.is_finite() and 0 <= start < end <= _LONGEST):
+        raise ManifestError(
+            f"{line}: start {row.start!r} and end {row.end!r}; needs two numbers "
+            f"of seconds, 0 <= start < end <= {_LONGEST}"
+        )
+    return start, end

@@ -1,4 +1,4 @@
-"""Preparing: from a manifest to a corpus.
+"""Preparing: from manifests to a corpus.
 
 Policy: one utterance at a time, so memory does not grow with the corpus. A recording that
 cannot be trained on is an error that names its line in the manifest; it is left out only if
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -60,19 +61,19 @@ class Report:
 
 
 def prepare(
-    manifest: str | os.PathLike[str],
+    manifest: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     *,
     rate: int | None = None,
     skip_bad: bool = False,
 ) -> Report:
-    """Make a corpus from the recordings of a manifest and return what it holds.
+    """Make a corpus from the recordings of manifests and return what it holds.
 
     Parameters
     ----------
-    manifest : str or path
-        See `majelpy.speech.manifest.read_manifest`. It names either recordings or `.npy`
-        files with features of one width.
+    manifest : str or path, or a sequence of them
+        See `majelpy.speech.manifest.read_manifest`. They name either recordings or `.npy`
+        files with features of one width. Several are taken one after the other.
     out : str or path
         The corpus; an existing file is replaced once the new one is whole.
     rate : int, optional
@@ -85,19 +86,24 @@ def prepare(
     Raises
     ------
     ManifestError
-        If the manifest cannot be read, mixes recordings and features, has an empty
+        If a manifest cannot be read, mixes recordings and features, has an empty
         transcript, or has no usable recording.
     AudioError
         If a recording cannot be read, is shorter than a window or has too few frames for
         its transcript.
     RecipeError
-        If the rate is out of range.
+        If the rate is out of range, or `out` has the name of a manifest.
     OutputError
         If the corpus cannot be written.
     """
-    entries = read_manifest(manifest)
-    bad = _Bad(manifest, skip_bad)
-    from_features = _are_features(manifest, entries)
+    manifests = [manifest] if isinstance(manifest, str | os.PathLike) else manifest
+    if not manifests:
+        raise ManifestError("prepare: no manifest; at least 1 is needed")
+    if os.fspath(out).endswith((".tsv", ".jsonl")):
+        raise RecipeError(f"prepare: {out}: a corpus cannot be written over a manifest")
+    entries = [entry for each in manifests for entry in read_manifest(each)]
+    bad = _Bad(", ".join(map(str, manifests)), skip_bad)
+    from_features = _are_features(entries)
     if from_features:
         if rate is not None:
             raise RecipeError(f"prepare: rate {rate} Hz has no use for features in .npy files")
@@ -137,7 +143,7 @@ def prepare(
             statistics.add(frames)
             frames_in_all += len(frames)
         if writer is None:
-            raise _nothing_left(manifest, bad)
+            raise _nothing_left(bad)
         digest = writer.finish(*statistics.finish())
         return Report(
             digest=digest,
@@ -154,24 +160,24 @@ def prepare(
 class _Bad:
     """What to do with recordings that cannot be used: stop, or tell and count."""
 
-    manifest: str | os.PathLike[str]
+    manifests: str
     skip: bool
     count: int = field(default=0, init=False)
 
     def __call__(self, entry: Entry, error: AudioError | ManifestError) -> None:
-        message = f"{self.manifest}:{entry.line}: {error}"
+        message = f"{entry.where}: {error}"
         if not self.skip:
             raise type(error)(message) from None
         self.count += 1
         tqdm.write(f"skipped {message}", file=sys.stderr)
 
 
-def _are_features(manifest: str | os.PathLike[str], entries: list[Entry]) -> bool:
+def _are_features(entries: list[Entry]) -> bool:
     kinds = [entry.path.suffix == ".npy" for entry in entries]
     if len(set(kinds)) > 1:
         other = entries[kinds.index(not kinds[0])]
         raise ManifestError(
-            f"{manifest}:{other.line}: {other.name!r} after {entries[0].name!r}: "
+            f"{other.where}: {other.name!r} after {entries[0].name!r}: "
             f"a corpus is made from recordings or from .npy features, not from both"
         )
     return kinds[0]
@@ -188,14 +194,13 @@ def _common_rate(entries: list[Entry], bad: _Bad) -> tuple[list[Entry], int]:
         except AudioError as error:
             bad(entry, error)
     if not rates:
-        raise _nothing_left(bad.manifest, bad)
+        raise _nothing_left(bad)
     lowest = min(rates)
     rate = min(lowest, HIGHEST_DEFAULT_RATE)
     if rate < _RATES[0]:
         slowest = readable[rates.index(lowest)]
         raise AudioError(
-            f"{bad.manifest}:{slowest.line}: {slowest.path}: {lowest} Hz; "
-            f"needs at least {_RATES[0]} Hz"
+            f"{slowest.where}: {slowest.path}: {lowest} Hz; needs at least {_RATES[0]} Hz"
         )
     others = sum(found != rate for found in rates)
     tqdm.write(
@@ -215,8 +220,10 @@ def _transcript(entry: Entry) -> str:
 def _frames(entry: Entry, rate: int) -> NDArray[np.float32]:
     """Return the features (T, F) of an utterance; rate 0 means that they are stored ones."""
     if not rate:
+        if entry.start is not None:
+            raise ManifestError(f"{entry.path}: start and end have no use for features")
         return read_features(entry.path)
-    samples = read_audio(entry.path, rate)
+    samples = read_audio(entry.path, rate, entry.start, entry.end)
     try:
         return features.spectrogram(samples, rate)
     except AudioError as error:
@@ -235,5 +242,5 @@ def _require_enough_frames(entry: Entry, frames: NDArray[np.float32], transcript
         )
 
 
-def _nothing_left(manifest: str | os.PathLike[str], bad: _Bad) -> ManifestError:
-    return ManifestError(f"{manifest}: none of its {bad.count} recordings can be used")
+def _nothing_left(bad: _Bad) -> ManifestError:
+    return ManifestError(f"{bad.manifests}: none of its {bad.count} recordings can be used")

@@ -1,0 +1,66 @@
+"""`majel corpus`: a downloaded public corpus becomes a manifest."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+_EPILOG = """\
+Where to download each corpus, its licence and its splits: docs/corpora.md.
+
+example:
+  majel corpus librispeech LibriSpeech --split train-clean-100 -o train.tsv
+  majel corpus librispeech LibriSpeech --split dev-clean -o dev.tsv
+  majel prepare train.tsv train.h5
+"""
+
+
+def add(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "corpus",
+        help="write the manifest of a downloaded public corpus",
+        description="Read the folder of a downloaded corpus and write a manifest for "
+        "'majel prepare'. Corpora: librispeech, aishell1, common-voice, tedlium3, an4, voxforge, "
+        "fsdd, asterisk, speechocean762.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", metavar="NAME", help="name of the corpus")
+    parser.add_argument("folder", metavar="FOLDER", help="where the corpus was unpacked")
+    parser.add_argument(
+        "--split", metavar="SPLIT", help="train, dev, test, ... (default: the corpus's first)"
+    )
+    parser.add_argument(
+        *("-o", "--output"),
+        required=True,
+        metavar="MANIFEST.tsv",
+        help="the manifest to write; it must not exist yet",
+    )
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave out utterances that cannot be used, and say which, instead of stopping",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the manifest; its path goes to standard output, what was found to standard error."""
+    from majelpy.corpora.writing import write_manifest
+
+    report = write_manifest(
+        args.name, args.folder, args.output, split=args.split, skip_bad=args.skip_bad
+    )
+    skipped = "".join(f"; left out: {n} {reason}" for reason, n in report.left_out.items())
+    print(
+        f"{args.output}: {report.utterances} utterances, "
+        f"{report.milliseconds / 3_600_000:.2f} hours, {report.speakers} speakers{skipped}",
+        file=sys.stderr,
+    )
+    print(args.output)
+    return 0
