@@ -81,13 +81,15 @@ class Exchange:
         self._memory.arrived()
         receives = self._receive(step.node_receives)
         others = self._receive(step.result_receives)
-        for add in step.node_sums:
-            add()
+        for do in step.node_work:
+            do()
         others += self._send(step.node_sends)
         yield receives
-        for add in step.root_sums:
-            add()
+        for do in step.root_work:
+            do()
         yield others + self._send(step.root_sends)
+        for do in step.result_work:
+            do()
 
     def _send(self, messages: Sequence[Message]) -> list[Any]:
         self.sent_bytes += sum(message.data.nbytes for message in messages)

@@ -22,20 +22,23 @@ at local position c modulo their number. When the slots of all ranks of the host
 Bytes: with H hosts, of which host h has n_h maximal subtrees, and a vector of S bytes, a
 host with an even share of the ranks sends n_h S (H-1)/H and S (H-1)/H. Where leaves
 divide as powers of two n_h is 1, which makes 2 S (H-1)/H, a ring allreduce's count and
-the least possible. One host sends nothing. A host with parts of several leaves whose other
-parts are elsewhere has a subtree for each of them, so parts of a leaf belong on one host.
+the least possible. Columns that the tree rounds are packed in messages
+(`majelpy.comm.packed`) and count half. One host sends nothing. A host with parts of several
+leaves whose other parts are elsewhere has a subtree for each of them, so parts of a leaf
+belong on one host.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 
 import numpy as np
 
 from majelpy import ops
-from majelpy.comm import bucket, tree
+from majelpy.comm import bucket, packed, tree
 from majelpy.comm.world import Hosts
 
 LANES = 2
@@ -46,14 +49,15 @@ _NODE_TAG, _RESULT_TAG, _TAGS = 0, 1, 2
 
 @dataclass(frozen=True)
 class Sum:
-    """Arguments of `ops.tree_sum`: rows to add, merges after each, rows to write."""
+    """Arguments of `ops.tree_sum`: rows to add, merges after each, rows to write, rounded?"""
 
     rows: Sequence[np.ndarray]
     merges: Sequence[int]
     out: Sequence[np.ndarray]
+    rounded: bool
 
     def __call__(self) -> None:
-        ops.tree_sum(self.rows, self.merges, self.out)
+        ops.tree_sum(self.rows, self.merges, self.out, rounded=self.rounded)
 
 
 @dataclass(frozen=True)
@@ -65,16 +69,21 @@ class Message:
     tag: int
 
 
+Work = list[Callable[[], None]]
+"""Sums, and packing before or unpacking after a message."""
+
+
 @dataclass
 class Step:
     """What a rank does for one bucket, in this order."""
 
     result_receives: list[Message] = field(default_factory=list)
     node_receives: list[Message] = field(default_factory=list)
-    node_sums: list[Sum] = field(default_factory=list)
+    node_work: Work = field(default_factory=list)
     node_sends: list[Message] = field(default_factory=list)
-    root_sums: list[Sum] = field(default_factory=list)
+    root_work: Work = field(default_factory=list)
     root_sends: list[Message] = field(default_factory=list)
+    result_work: Work = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,8 @@ class Planner:
         Those slots of this host's ranks, in ascending order of their nodes.
     result
         The sum, shared by this host's ranks.
+    rounded
+        So many columns, from the first, hold values and sums that are rounded to bfloat16.
     """
 
     rank: int
@@ -103,6 +114,7 @@ class Planner:
     nodes: Sequence[Sequence[tree.Node]]
     rows: Sequence[np.ndarray]
     result: np.ndarray
+    rounded: int
 
     def steps(self, buckets: Sequence[bucket.Bucket]) -> list[Step]:
         """Return the steps, one a bucket."""
@@ -121,26 +133,31 @@ class Planner:
 
         found = []
         width = max(bucket.largest_chunk(b.start, b.stop, len(owners)) for b in buckets)
-        stages: tuple[list[np.ndarray], ...] = tuple([] for _ in range(LANES))
+        stages: tuple[list[np.ndarray], ...] = tuple([] for _ in range(2 * LANES))
         for number, (start, stop, _) in enumerate(buckets):
             step = Step()
             lane = number % LANES
             # Two lanes may overtake one another, so their messages are told apart.
             node_tag, result_tag = _TAGS * lane + _NODE_TAG, _TAGS * lane + _RESULT_TAG
-            free = _buffers(stages[lane], width)
-            for position, owner in enumerate(owners):
-                low, high = bucket.chunk(start, stop, len(owners), position)
-                if low == high or self._handler(home, position, owner) != self.rank:
+            free = _buffers(stages[lane], width, np.float32)
+            halves = _buffers(stages[LANES + lane], width, np.uint16)
+            for position, owner, low, high in self._pieces(start, stop, owners):
+                if self._handler(home, position, owner) != self.rank:
                     continue
+                rounded = high <= self.rounded
                 mine = [row[low:high] for row in self.rows]
                 target = self.result[low:high]
+                carriers = halves if rounded else None
                 if owner != self.rank:
                     out = mine
                     if any(stacks[home].merges):
                         out = [next(free)[: high - low] for _ in stacks[home].nodes]
-                        step.node_sums.append(Sum(mine, stacks[home].merges, out))
-                    step.node_sends += [Message(node, owner, node_tag) for node in out]
-                    step.result_receives.append(Message(target, owner, result_tag))
+                        step.node_work.append(Sum(mine, stacks[home].merges, out, rounded))
+                    for node in out:
+                        carrier = _carrier(node, carriers, step.node_work, packed.pack)
+                        step.node_sends.append(Message(carrier, owner, node_tag))
+                    carrier = _carrier(target, carriers, step.result_work, packed.unpack)
+                    step.result_receives.append(Message(carrier, owner, result_tag))
                     continue
                 local, rows = iter(mine), []
                 for _, host in sources:
@@ -149,15 +166,29 @@ class Planner:
                         continue
                     rows.append(next(free)[: high - low])
                     handler = self._handler(host, position, owner)
-                    step.node_receives.append(Message(rows[-1], handler, node_tag))
-                step.root_sums.append(Sum(rows, root_merges, [target]))
-                step.root_sends += [
-                    Message(target, self._handler(host, position, owner), result_tag)
-                    for host in range(len(self.hosts))
-                    if host != home
-                ]
+                    carrier = _carrier(rows[-1], carriers, step.root_work, packed.unpack)
+                    step.node_receives.append(Message(carrier, handler, node_tag))
+                step.root_work.append(Sum(rows, root_merges, [target], rounded))
+                others = [host for host in range(len(self.hosts)) if host != home]
+                if others:
+                    carrier = _carrier(target, carriers, step.root_work, packed.pack)
+                    step.root_sends += [
+                        Message(carrier, self._handler(host, position, owner), result_tag)
+                        for host in others
+                    ]
             found.append(step)
         return found
+
+    def _pieces(
+        self, start: int, stop: int, owners: Sequence[int]
+    ) -> Iterator[tuple[int, int, int, int]]:
+        """Yield position, owner and columns of each chunk, cut where rounded columns end."""
+        for position, owner in enumerate(owners):
+            low, high = bucket.chunk(start, stop, len(owners), position)
+            cut = min(max(low, self.rounded), high)
+            for first, last in ((low, cut), (cut, high)):
+                if first < last:
+                    yield position, owner, first, last
 
     def _handler(self, host: int, position: int, owner: int) -> int:
         """Return the rank of `host` that works on the chunk that is owned at `position`."""
@@ -165,9 +196,23 @@ class Planner:
         return owner if owner in ranks else ranks[position % len(ranks)]
 
 
-def _buffers(stage: list[np.ndarray], width: int) -> Iterator[np.ndarray]:
+def _carrier(
+    values: np.ndarray,
+    carriers: Iterator[np.ndarray] | None,
+    work: Work,
+    move: Callable[[np.ndarray, np.ndarray], None],
+) -> np.ndarray:
+    """Return what messages carry for `values`: these, or a carrier, which `work` is to move."""
+    if carriers is None:
+        return values
+    carrier = next(carriers)[: len(values)]
+    work.append(partial(move, values, carrier))
+    return carrier
+
+
+def _buffers(stage: list[np.ndarray], width: int, dtype: type) -> Iterator[np.ndarray]:
     """Yield the buffers of a stage one after the other, and new ones when they run out."""
     for i in count():
         if i == len(stage):
-            stage.append(np.empty(width, np.float32))
+            stage.append(np.empty(width, dtype))
         yield stage[i]

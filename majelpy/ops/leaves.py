@@ -93,6 +93,7 @@ def gemm_leaves(
     *,
     a_columns: tuple[int, int] | None = None,
     b_columns: tuple[int, int] | None = None,
+    rounded: bool = False,
 ) -> None:
     """Push a^T b of each leaf's rows, flattened, and merge along the tree.
 
@@ -105,6 +106,9 @@ def gemm_leaves(
         Columns ``column .. column + m * n`` are written.
     a_columns, b_columns : (first, last), optional
         Use only these columns of a or b.
+    rounded : bool
+        Whether the tree keeps items and their sums rounded to bfloat16, to nearest even; a NaN
+        stays one.
 
     Notes
     -----
@@ -125,15 +129,18 @@ def gemm_leaves(
         *leaves.of("gemm_leaves", x.shape[0]),
         *(m, n, x.pointer + 4 * a_first, x.shape[1], y.pointer + 4 * b_first, y.shape[1]),
         *_place("gemm_leaves", stack, leaves, column, m * n),
+        rounded,
     )
 
 
-def sum_leaves(x: Any, leaves: Leaves, slots: Any, column: int) -> None:
+def sum_leaves(x: Any, leaves: Leaves, slots: Any, column: int, *, rounded: bool = False) -> None:
     """Push the column sums of each leaf's rows and merge along the tree.
 
     Parameters
     ----------
     x : (rows, columns) float32
+    rounded : bool
+        As for `gemm_leaves`.
 
     Notes
     -----
@@ -147,10 +154,17 @@ def sum_leaves(x: Any, leaves: Leaves, slots: Any, column: int) -> None:
         *leaves.of("sum_leaves", a.shape[0]),
         *(columns, a.pointer, columns),
         *_place("sum_leaves", stack, leaves, column, columns),
+        rounded,
     )
 
 
-def tree_sum(nodes: Sequence[np.ndarray], merges: Sequence[int], out: Sequence[np.ndarray]) -> None:
+def tree_sum(
+    nodes: Sequence[np.ndarray],
+    merges: Sequence[int],
+    out: Sequence[np.ndarray],
+    *,
+    rounded: bool = False,
+) -> None:
     """Combine whole vectors of the host by a stack program and write what remains on the stack.
 
     Parameters
@@ -161,6 +175,8 @@ def tree_sum(nodes: Sequence[np.ndarray], merges: Sequence[int], out: Sequence[n
         Merges after each push.
     out : sequence of (size,) float32
         The entries that remain, in order.
+    rounded : bool
+        Whether sums are rounded, as for `gemm_leaves`; nodes are taken as they are.
 
     Notes
     -----
@@ -185,5 +201,6 @@ def tree_sum(nodes: Sequence[np.ndarray], merges: Sequence[int], out: Sequence[n
     targets = np.array([v.ctypes.data for v in out], dtype=np.int64)
     program = np.array(merges, dtype=np.int32)
     native.library().mj_tree_sum(
-        len(nodes), sources.ctypes.data, program.ctypes.data, len(out), targets.ctypes.data, size
+        *(len(nodes), sources.ctypes.data, program.ctypes.data),
+        *(len(out), targets.ctypes.data, size, rounded),
     )
