@@ -39,12 +39,14 @@ void mj_context_rows(int64_t utterances, const int64_t *offsets, int64_t feature
  * with more parts than one c_row is n. */
 void mj_gemm(int64_t m, int64_t n, int64_t k, int64_t parts, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_row, int64_t b_column, float *c, int64_t c_row);
 
-/* Per leaf: slots += a^T b over the leaf's rows offsets[leaf]..offsets[leaf+1]. */
-void mj_gemm_leaves(int64_t leaves, const int64_t *offsets, const int32_t *merges, int64_t m, int64_t n, const float *a, int64_t a_row, const float *b, int64_t b_row, float *slots, int64_t slot_stride);
+/* Per leaf: slots += a^T b over the leaf's rows offsets[leaf]..offsets[leaf+1]. Here and below the tree
+ * keeps what it adds, and the sums, rounded to bfloat16 if `rounded` is 1; the nodes that mj_tree_sum is
+ * given are kept ones. */
+void mj_gemm_leaves(int64_t leaves, const int64_t *offsets, const int32_t *merges, int64_t m, int64_t n, const float *a, int64_t a_row, const float *b, int64_t b_row, float *slots, int64_t slot_stride, int64_t rounded);
 
 /* Sums. mj_sum_leaves: column sums per leaf. mj_tree_sum: the stack program over whole vectors. */
-void mj_sum_leaves(int64_t leaves, const int64_t *offsets, const int32_t *merges, int64_t columns, const float *x, int64_t x_row, float *slots, int64_t slot_stride);
-void mj_tree_sum(int64_t nodes, const int64_t *addresses, const int32_t *merges, int64_t outputs, const int64_t *output_addresses, int64_t count);
+void mj_sum_leaves(int64_t leaves, const int64_t *offsets, const int32_t *merges, int64_t columns, const float *x, int64_t x_row, float *slots, int64_t slot_stride, int64_t rounded);
+void mj_tree_sum(int64_t nodes, const int64_t *addresses, const int32_t *merges, int64_t outputs, const int64_t *output_addresses, int64_t count, int64_t rounded);
 void mj_sum_rows(int64_t rows, int64_t columns, const float *x, float *out);
 void mj_sum_deviations(int64_t rows, int64_t columns, const float *x, const float *center, float *out);
 void mj_sum_square_deviations(int64_t rows, int64_t columns, const float *x, const float *center, float *out);

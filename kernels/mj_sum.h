@@ -20,6 +20,16 @@ template <class F> MJ_BODY F mj_total(bool first_chunk, F total, F chunk) {
   return first_chunk ? chunk : total + chunk;
 }
 
+/* x rounded to bfloat16, to nearest even; a NaN becomes MJ_NAN. */
+template <class F> MJ_BODY F mj_round_bfloat16(F x) {
+  x = x != x ? mj_splat<F>(MJ_NAN) : x;
+  const typename mj_of<F>::I bits = mj_bits(x);
+  return mj_float((bits + (bits >> 16 & 1) + 0x7FFF) & ~0xFFFF);
+}
+
+/* What the tree of leaves keeps of an item or of the sum of two nodes (a recipe's data.transport). */
+template <class F> MJ_BODY F mj_kept(bool rounded, F x) { return rounded ? mj_round_bfloat16(x) : x; }
+
 /* First of the n units of a part: parts are as even as whole lines of MJ_LINE units allow. */
 #define MJ_LINE 16
 MJ_BODY long long mj_part_start(long long n, long long parts, long long part) {

@@ -136,7 +136,9 @@ def sums() -> Iterator[Case]:
             (leaves, columns + 5), touchy_data((leaves, columns + 5), 5), open_slots(merges)
         )
         arguments = (leaves, offsets_of(lengths), merges, columns, x, columns + 3, slots)
-        yield Case(f"sum leaves {lengths}", "mj_sum_leaves", (*arguments, columns + 5))
+        yield Case(f"sum leaves {lengths}", "mj_sum_leaves", (*arguments, columns + 5, 0))
+        rounded = (*arguments, columns + 5, 1)
+        yield Case(f"sum leaves {lengths} in bfloat16", "mj_sum_leaves", rounded)
 
 
 def products() -> Iterator[Case]:
@@ -176,7 +178,9 @@ def products() -> Iterator[Case]:
         a, b = touchy_data((rows, m + 1), 1), touchy_data((rows, n + 2), 2)
         slots = Out((leaves, m * n + 3), touchy_data((leaves, m * n + 3), 3), open_slots(merges))
         arguments = (leaves, offsets_of(lengths), merges, m, n, a, m + 1, b, n + 2, slots)
-        yield Case(f"gemm leaves {lengths}", "mj_gemm_leaves", (*arguments, m * n + 3))
+        yield Case(f"gemm leaves {lengths}", "mj_gemm_leaves", (*arguments, m * n + 3, 0))
+        rounded = (*arguments, m * n + 3, 1)
+        yield Case(f"gemm leaves {lengths} in bfloat16", "mj_gemm_leaves", rounded)
 
 
 def recurrences() -> Iterator[Case]:

@@ -66,25 +66,31 @@ def gemm() -> list[Any]:
     return found
 
 
-def gemm_leaves() -> list[Any]:
+def gemm_leaves(rounded: bool = False) -> list[Any]:
     operands = zip(touchy(FRAMES, 35, seed=3), touchy(FRAMES, 50, seed=4), strict=True)
     return [
-        leaf_slots(lambda s, a=a, b=b: ops.gemm_leaves(a, b, LEAVES, s, 3), 1760)  # type: ignore[misc]
+        leaf_slots(
+            lambda s, a=a, b=b: ops.gemm_leaves(a, b, LEAVES, s, 3, rounded=rounded),  # type: ignore[misc]
+            1760,
+        )
         for a, b in operands
     ]
 
 
-def sum_leaves() -> list[Any]:
+def sum_leaves(rounded: bool = False) -> list[Any]:
     return [
-        leaf_slots(lambda s, x=x: ops.sum_leaves(x, LEAVES, s, 1), 200)  # type: ignore[misc]
+        leaf_slots(
+            lambda s, x=x: ops.sum_leaves(x, LEAVES, s, 1, rounded=rounded),  # type: ignore[misc]
+            200,
+        )
         for x in touchy(FRAMES, 199, seed=5)
     ]
 
 
-def tree_sum() -> list[Any]:
+def tree_sum(rounded: bool = False) -> list[Any]:
     out = np.empty(MANY, np.float32)
     nodes = [touchy_data(MANY, 100 + i) for i in range(6)]
-    ops.tree_sum(nodes, tree.merges(6, 0, 6), [out])
+    ops.tree_sum(nodes, tree.merges(6, 0, 6), [out], rounded=rounded)
     return [out]
 
 
@@ -344,6 +350,9 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_gemm_leaves": gemm_leaves,
     "mj_sum_leaves": sum_leaves,
     "mj_tree_sum": tree_sum,
+    "mj_gemm_leaves in bfloat16": lambda: gemm_leaves(rounded=True),
+    "mj_sum_leaves in bfloat16": lambda: sum_leaves(rounded=True),
+    "mj_tree_sum in bfloat16": lambda: tree_sum(rounded=True),
     "mj_sum_rows": lambda: pairs(ops.sum_rows, (700, 200)),
     "mj_sum_deviations": lambda: pairs(ops.sum_deviations, (700, 200), (200,)),
     "mj_sum_square_deviations": lambda: pairs(

@@ -92,8 +92,9 @@ def test_recurrent_layers_take_every_way() -> None:
     assert sequences.persistent_shape(132, 227 * 1024, 2, 32, 4096, 1) is None
 
 
+@pytest.mark.parametrize("rounded", [0, 1])
 @pytest.mark.parametrize(("leaves", "count"), list(tree_sums()))
-def test_tree_sum(leaves: int, count: int) -> None:
+def test_tree_sum(leaves: int, count: int, rounded: int) -> None:
     merges = program(leaves)
     open_nodes = leaves - int(merges.sum())
     vectors = [touchy_data(count, seed) for seed in range(leaves)]
@@ -102,7 +103,8 @@ def test_tree_sum(leaves: int, count: int) -> None:
     targets = np.array([v.ctypes.data for v in expected], dtype=np.int64)
 
     def arguments(a: np.ndarray, b: np.ndarray) -> tuple[int, ...]:
-        return (leaves, a.ctypes.data, merges.ctypes.data, open_nodes, b.ctypes.data, count)
+        outputs = (open_nodes, b.ctypes.data, count, rounded)
+        return (leaves, a.ctypes.data, merges.ctypes.data, *outputs)
 
     native.library().mj_tree_sum(*arguments(sources, targets))
     on = Emulation()

@@ -55,8 +55,8 @@ def cluster(hosts: int = 1, local: int = 8, sockets: int = 1, **given: float) ->
     return Cluster(links, rates(**given), hosts, sockets, local, local)
 
 
-def work(parts: int = 4, dropout: bool = False) -> Workload:
-    return Workload(SIZES, LEAVES, parts, dropout, (MINIBATCH,), "a test")
+def work(parts: int = 4, dropout: bool = False, transport_bytes: int = 4) -> Workload:
+    return Workload(SIZES, LEAVES, parts, dropout, transport_bytes, (MINIBATCH,), "a test")
 
 
 FRAMES = sum(u.frames for leaf in MINIBATCH for u in leaf)
@@ -159,6 +159,16 @@ def test_the_sum_between_hosts_by_hand() -> None:
     total = gradient_sum(place, LEAVES, 4000, Clock(rates()), 4096)
     assert total.sent_bytes == 16_000
     assert total.messages == pytest.approx(16_000 / 2e9 + 4 * 2 * 4e-6)
+
+
+def test_gradients_of_16_bits_halve_the_bytes_between_hosts() -> None:
+    machine = cluster(hosts=2, local=2)
+    both = [
+        Planner(work(transport_bytes=size), machine, bucket_bytes=4096).layout(Layout("data", 4))
+        for size in (2, 4)
+    ]
+    assert 2 * both[0].sent_bytes == both[1].sent_bytes > 0
+    assert both[0].compute == both[1].compute
 
 
 def test_nodes_where_leaves_do_not_divide() -> None:

@@ -20,7 +20,7 @@ from majelpy.errors import ShapeError, WorldError
 
 sys.path.insert(0, str(Path(__file__).parent / "mpi_programs"))
 
-from touchy import digest, touchy_leaf
+from touchy import bfloat16, digest, touchy_leaf
 
 SIZES = (1, 100, 5003)
 BUCKETS = (64, 4096, 1 << 20)
@@ -37,21 +37,27 @@ PUSHES = [
 """Columns as a backward pass writes them: from the end on, with gaps that nobody writes."""
 
 
-def tree_sum(size: int, first: int, last: int, base: int = 0) -> np.ndarray:
-    """Return the sum by the tree's definition; NumPy's adds round as IEEE says."""
+def tree_sum(size: int, first: int, last: int, base: int = 0, rounded: int = 0) -> np.ndarray:
+    """Return the sum by the tree's definition; NumPy's adds round as IEEE says.
+
+    In the first `rounded` columns leaves and sums are rounded to bfloat16.
+    """
     if last - first == 1:
-        return touchy_leaf(base + first, size)
-    middle = first + tree.split(last - first)
-    return tree_sum(size, first, middle, base) + tree_sum(size, middle, last, base)
+        node = touchy_leaf(base + first, size)
+    else:
+        middle = first + tree.split(last - first)
+        left = tree_sum(size, first, middle, base, rounded)
+        node = left + tree_sum(size, middle, last, base, rounded)
+    return np.concatenate([bfloat16(node[:rounded]), node[rounded:]])
 
 
 @cache
-def expected(leaves: int, size: int, pushed: bool = False) -> list[str]:
+def expected(leaves: int, size: int, pushed: bool = False, rounded: int = 0) -> list[str]:
     """Return the sum's digest in each step; columns that are not pushed are +0."""
     written = np.full(size, not pushed)
     for first, last in PUSHES if pushed else ():
         written[first:last] = True
-    sums = [tree_sum(size, 0, leaves, base) for base in (0, 100)]
+    sums = [tree_sum(size, 0, leaves, base, rounded) for base in (0, 100)]
     return [digest(np.where(written, sums[step % 2], np.float32(0))) for step in range(STEPS)]
 
 
@@ -73,7 +79,8 @@ def run(ranks: int, tasks: list[dict[str, Any]], hosts: Any = None) -> list[dict
     printed = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(printed) == len(tasks)
     for task, line in zip(tasks, printed, strict=True):
-        sums = expected(task["leaves"], task["size"], "pushes" in task)
+        rounded = task.get("rounded", 0)
+        sums = expected(task["leaves"], task["size"], "pushes" in task, rounded)
         assert line["digests"] == [[one] for one in sums], task
     return printed
 
@@ -158,6 +165,22 @@ def test_leaves_with_gaps_give_the_same_bits(hosts: Any, ranges: Any) -> None:
 
 
 @pytest.mark.mpi
+@pytest.mark.parametrize(
+    ("ranks", "hosts"), [(1, None), (2, None), (3, [[0, 1], [2]]), (4, [[0, 2], [1, 3]])], ids=str
+)
+def test_sums_in_bfloat16_have_the_same_bits_too(ranks: int, hosts: Any) -> None:
+    tasks = [
+        overlapped(leaves=5, bucket_bytes=bytes_, shared_memory=shared, rounded=rounded)
+        for rounded in (5003, 4992, 2899)  # all, up to a push's first, within a line
+        for bytes_ in (64, 1 << 20)
+        for shared in (True, False)
+    ]
+    if ranks == len(GAPS[2][1]):
+        tasks += [overlapped(ranges=GAPS[2][1], rounded=4992)]
+    run(ranks, tasks, hosts)
+
+
+@pytest.mark.mpi
 def test_groups_of_ranks_add_by_themselves() -> None:
     tasks = [
         overlapped(groups=groups, shared_memory=shared)
@@ -187,6 +210,9 @@ def test_a_rank_that_dies_amid_its_pushes_ends_the_world(how: str) -> None:
         (4, None, {"shared_memory": False}),
         (4, None, {"shared_memory": False, "groups": [[0, 2], [1, 3]]}),
         (4, *GAPS[0][:1], {"ranges": GAPS[0][1]}),
+        (4, [[0, 1], [2, 3]], {"rounded": 6400}),
+        (2, None, {"shared_memory": False, "rounded": 6400}),
+        (2, None, {"shared_memory": False, "rounded": 3200}),
     ],
 )
 def test_no_rank_sends_more_than_a_ring_would(ranks: int, hosts: Any, more: Any) -> None:
@@ -200,7 +226,8 @@ def test_no_rank_sends_more_than_a_ring_would(ranks: int, hosts: Any, more: Any)
     together = len(more["groups"][0]) if "groups" in more else ranks
     on_host = 1 if not more.get("shared_memory", True) else 2
     machines = together // on_host
-    ring = 2 * 4 * size * (machines - 1) // machines // on_host
+    whole = 4 * size - 2 * more.get("rounded", 0)  # bytes of a vector in messages
+    ring = 2 * whole * (machines - 1) // machines // on_host
     done = launch("reduce_program.py", ranks, json.dumps({"hosts": hosts, "cases": tasks}))
     assert done.returncode == 0, done.stderr
     for line in map(json.loads, done.stdout.splitlines()):

@@ -2,7 +2,7 @@
  *
  * Policy. Each leaf's result is pushed on a stack of slots and merged with the one below it as
  * often as the program `merges` says (majelpy/comm/tree.py), so at most log2(leaves) + 1
- * vectors are open. Merges add left + right.
+ * vectors are open. Merges add left + right; what the tree keeps may be rounded (mj_kept).
  */
 #include <string.h>
 
@@ -18,25 +18,37 @@ namespace {
 
 constexpr int64_t GRAIN = 1 << 14; /* elements of a task: some microseconds of work */
 
-/* out = left + right, elementwise; out may be left. */
-void add_block(int64_t count, const float *left, const float *right, float *out) {
+/* out = left + right as the tree keeps it, elementwise; out may be left. */
+void add_block(int64_t count, const float *left, const float *right, float *out, bool rounded) {
   int64_t i = 0;
-  for (; i + MJ_LANES <= count; i += MJ_LANES) mj_store(out + i, mj_add(mj_load(left + i), mj_load(right + i)));
-  for (; i < count; i++) out[i] = mj_add(left[i], right[i]);
+  for (; i + MJ_LANES <= count; i += MJ_LANES) {
+    mj_store(out + i, mj_kept(rounded, mj_add(mj_load(left + i), mj_load(right + i))));
+  }
+  for (; i < count; i++) out[i] = mj_kept(rounded, mj_add(left[i], right[i]));
+}
+
+/* x as the tree keeps it when it rounds. */
+void round_block(int64_t count, float *x) {
+  int64_t i = 0;
+  for (; i + MJ_LANES <= count; i += MJ_LANES) mj_store(x + i, mj_kept(true, mj_load(x + i)));
+  for (; i < count; i++) x[i] = mj_kept(true, x[i]);
 }
 
 /* compute(leaf, slot) for each leaf, and the merges after each. */
 template <class Compute>
 void over_leaves(int64_t leaves, const int32_t *merges, int64_t rows, int64_t columns, float *slots, int64_t stride,
-                 Compute compute) {
+                 bool rounded, Compute compute) {
   const int64_t count = rows * columns;
   float *top = slots;
   for (int64_t leaf = 0; leaf < leaves; leaf++, top += stride) {
     compute(leaf, top);
+    if (rounded) {
+      mj::parallel_blocks(count, GRAIN, [&](int64_t start, int64_t stop) { round_block(stop - start, top + start); });
+    }
     for (int32_t merge = 0; merge < merges[leaf]; merge++) {
       top -= stride;
       mj::parallel_blocks(count, GRAIN, [&](int64_t start, int64_t stop) {
-        add_block(stop - start, top + start, top + stride + start, top + start);
+        add_block(stop - start, top + start, top + stride + start, top + start, rounded);
       });
     }
   }
@@ -74,7 +86,7 @@ void mj_gemm(int64_t m, int64_t n, int64_t k, int64_t parts, const float *a, int
     height -= merges[part];
   }
   float *slots = mj::workspace_of<float>(mj::LATTICE, most * m * n);
-  over_leaves(parts, merges, m, n, slots, m * n, [&](int64_t part, float *slot) {
+  over_leaves(parts, merges, m, n, slots, m * n, false, [&](int64_t part, float *slot) {
     const int64_t start = mj_part_start(k, parts, part), terms = mj_part_start(k, parts, part + 1) - start;
     mj::gemm(m, n, terms, {a + start * a_column, a_row, a_column}, {b + start * b_row, b_row, b_column}, slot, n);
   });
@@ -82,16 +94,16 @@ void mj_gemm(int64_t m, int64_t n, int64_t k, int64_t parts, const float *a, int
 }
 
 void mj_gemm_leaves(int64_t leaves, const int64_t *offsets, const int32_t *merges, int64_t m, int64_t n, const float *a,
-                    int64_t a_row, const float *b, int64_t b_row, float *slots, int64_t slot_stride) {
-  over_leaves(leaves, merges, m, n, slots, slot_stride, [&](int64_t leaf, float *slot) {
+                    int64_t a_row, const float *b, int64_t b_row, float *slots, int64_t slot_stride, int64_t rounded) {
+  over_leaves(leaves, merges, m, n, slots, slot_stride, rounded, [&](int64_t leaf, float *slot) {
     const int64_t start = offsets[leaf], rows = offsets[leaf + 1] - start;
     mj::gemm(m, n, rows, {a + start * a_row, 1, a_row}, {b + start * b_row, b_row, 1}, slot, n);
   });
 }
 
 void mj_sum_leaves(int64_t leaves, const int64_t *offsets, const int32_t *merges, int64_t columns, const float *x,
-                   int64_t x_row, float *slots, int64_t slot_stride) {
-  over_leaves(leaves, merges, 1, columns, slots, slot_stride, [&](int64_t leaf, float *slot) {
+                   int64_t x_row, float *slots, int64_t slot_stride, int64_t rounded) {
+  over_leaves(leaves, merges, 1, columns, slots, slot_stride, rounded, [&](int64_t leaf, float *slot) {
     const int64_t start = offsets[leaf];
     sum_columns(offsets[leaf + 1] - start, columns, x + start * x_row, x_row, slot, itself);
   });
@@ -119,7 +131,7 @@ void mj_sum_square_deviations(int64_t rows, int64_t columns, const float *x, con
 }
 
 void mj_tree_sum(int64_t nodes, const int64_t *addresses, const int32_t *merges, int64_t outputs,
-                 const int64_t *output_addresses, int64_t count) {
+                 const int64_t *output_addresses, int64_t count, int64_t rounded) {
   constexpr int64_t BLOCK = 2048, DEPTH = 64;
   mj::parallel_blocks(count, BLOCK, [&](int64_t start, int64_t stop) {
     /* The stack holds whole inputs in place until a merge makes a sum of its own. */
@@ -131,7 +143,7 @@ void mj_tree_sum(int64_t nodes, const int64_t *addresses, const int32_t *merges,
       for (int32_t merge = 0; merge < merges[node]; merge++) {
         top--;
         float *sum = sums + (top - 1) * BLOCK;
-        add_block(stop - start, stack[top - 1], stack[top], sum);
+        add_block(stop - start, stack[top - 1], stack[top], sum, rounded);
         stack[top - 1] = sum;
       }
     }

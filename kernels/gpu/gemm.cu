@@ -112,23 +112,23 @@ template <int TM, int TN, int LM, int LN, int WM, int WN> struct mj_product {
   }
 
   /* Push the tile of totals on the stack of slots and merge; slots is the stack's top. */
-  MJ_DEVICE_MEMBER static void push(const float *totals, mj_i32 merges, mj_i64 m, mj_i64 n, float *slots, mj_i64 slots_row, mj_i64 slot_stride) {
+  MJ_DEVICE_MEMBER static void push(const float *totals, mj_i32 merges, mj_i64 m, mj_i64 n, float *slots, mj_i64 slots_row, mj_i64 slot_stride, bool rounded) {
     const mj_i64 i0 = (mj_i64)blockIdx.x * BM, j0 = (mj_i64)blockIdx.y * BN;
 #pragma unroll 4
     for (int e = threadIdx.x; e < BM * BN; e += THREADS) {
       const mj_i64 i = i0 + e / BN, j = j0 + e % BN;
       if (i >= m || j >= n) continue;
-      float value = totals[e], *at = slots + i * slots_row + j;
+      float value = mj_kept(rounded, totals[e]), *at = slots + i * slots_row + j;
       for (mj_i32 merge = 0; merge < merges; merge++) {
         at -= slot_stride;
-        value = mj_add(*at, value);
+        value = mj_kept(rounded, mj_add(*at, value));
       }
       *at = value;
     }
   }
 
   /* Leaf l has the terms offsets[l]..offsets[l + 1]; a(i, k) = a[i * a_row + k * a_term]. */
-  MJ_DEVICE_MEMBER void run(mj_i64 leaves, const mj_i64 *offsets, const mj_i32 *merges, mj_i64 m, mj_i64 n, const float *a, mj_i64 a_row, mj_i64 a_term, const float *b, mj_i64 b_term, mj_i64 b_column, float *slots, mj_i64 slots_row, mj_i64 slot_stride) {
+  MJ_DEVICE_MEMBER void run(mj_i64 leaves, const mj_i64 *offsets, const mj_i32 *merges, mj_i64 m, mj_i64 n, const float *a, mj_i64 a_row, mj_i64 a_term, const float *b, mj_i64 b_term, mj_i64 b_column, float *slots, mj_i64 slots_row, mj_i64 slot_stride, bool rounded) {
     float *totals = mj_shared + 2 * STAGE;
     for (mj_i64 leaf = 0; leaf < leaves; leaf++) {
       const mj_i64 start = offsets[leaf], stop = offsets[leaf + 1];
@@ -160,7 +160,7 @@ template <int TM, int TN, int LM, int LN, int WM, int WN> struct mj_product {
         add_chunk(k - start <= MJ_CHUNK, totals);
       } while (k < stop);
       __syncthreads();
-      push(totals, merges[leaf], m, n, slots, slots_row, slot_stride);
+      push(totals, merges[leaf], m, n, slots, slots_row, slot_stride, rounded);
       __syncthreads();
       slots += (1 - merges[leaf]) * slot_stride;
     }
@@ -172,9 +172,9 @@ template <int TM, int TN, int LM, int LN, int WM, int WN> struct mj_product {
   extern "C" __global__ void __launch_bounds__(threads, blocks)                                                        \
       name(mj_i64 leaves, const mj_i64 *offsets, const mj_i32 *merges, mj_i64 m, mj_i64 n, const float *a,             \
            mj_i64 a_row, mj_i64 a_term, const float *b, mj_i64 b_term, mj_i64 b_column, float *slots, mj_i64 slots_row, \
-           mj_i64 slot_stride) {                                                                                       \
+           mj_i64 slot_stride, mj_i64 rounded) {                                                                       \
     mj_product<__VA_ARGS__> product;                                                                                   \
-    product.run(leaves, offsets, merges, m, n, a, a_row, a_term, b, b_term, b_column, slots, slots_row, slot_stride);  \
+    product.run(leaves, offsets, merges, m, n, a, a_row, a_term, b, b_term, b_column, slots, slots_row, slot_stride, rounded);\
   }
 
 MJ_PRODUCT_KERNEL(mj_gemm_128x128_kernel, 256, 2, 8, 8, 8, 4, 2, 4)

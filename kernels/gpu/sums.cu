@@ -33,15 +33,16 @@ MJ_KERNEL mj_square_deviation_chunks_kernel(mj_i64 chunks, const mj_i64 *starts,
 }
 
 /* Leaf l has the chunks first[l]..first[l + 1]. */
-MJ_KERNEL mj_sum_totals_kernel(mj_i64 leaves, const mj_i64 *first, const mj_i32 *merges, mj_i64 columns, const float *sums, float *slots, mj_i64 slot_stride) {
+MJ_KERNEL mj_sum_totals_kernel(mj_i64 leaves, const mj_i64 *first, const mj_i32 *merges, mj_i64 columns, const float *sums, float *slots, mj_i64 slot_stride, mj_i64 rounded) {
   mj_elements(columns, [=](mj_i64 j) {
     mj_i64 top = 0;
     for (mj_i64 leaf = 0; leaf < leaves; leaf++) {
       float total = 0.0f;
       for (mj_i64 c = first[leaf]; c < first[leaf + 1]; c++) total = mj_total(c == first[leaf], total, sums[c * columns + j]);
+      total = mj_kept(rounded, total);
       for (mj_i32 merge = 0; merge < merges[leaf]; merge++) {
         top--;
-        total = mj_add(slots[top * slot_stride + j], total);
+        total = mj_kept(rounded, mj_add(slots[top * slot_stride + j], total));
       }
       slots[top * slot_stride + j] = total;
       top++;
@@ -51,7 +52,7 @@ MJ_KERNEL mj_sum_totals_kernel(mj_i64 leaves, const mj_i64 *first, const mj_i32 
 
 #define MJ_TREE_DEPTH 64
 
-MJ_KERNEL mj_tree_sum_kernel(mj_i64 nodes, const mj_i64 *addresses, const mj_i32 *merges, mj_i64 outputs, const mj_i64 *output_addresses, mj_i64 count) {
+MJ_KERNEL mj_tree_sum_kernel(mj_i64 nodes, const mj_i64 *addresses, const mj_i32 *merges, mj_i64 outputs, const mj_i64 *output_addresses, mj_i64 count, mj_i64 rounded) {
   mj_elements(count, [=](mj_i64 i) {
     float stack[MJ_TREE_DEPTH];
     mj_i64 top = 0;
@@ -59,7 +60,7 @@ MJ_KERNEL mj_tree_sum_kernel(mj_i64 nodes, const mj_i64 *addresses, const mj_i32
       stack[top++] = ((const float *)addresses[node])[i];
       for (mj_i32 merge = 0; merge < merges[node]; merge++) {
         top--;
-        stack[top - 1] = mj_add(stack[top - 1], stack[top]);
+        stack[top - 1] = mj_kept(rounded, mj_add(stack[top - 1], stack[top]));
       }
     }
     for (mj_i64 out = 0; out < outputs; out++) ((float *)output_addresses[out])[i] = stack[out];

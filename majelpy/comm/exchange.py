@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from majelpy.array import CPU, Place, launch
-from majelpy.comm.plan import LANES, Message, Step, Sum
+from majelpy.comm.plan import LANES, Message, Step, Work
 from majelpy.comm.world import SharedMemory, World
 
 _LATER: list[Any] = []
@@ -93,17 +93,19 @@ class Exchange:
         self._memory.arrived()
         receives = self._receive(step.node_receives)
         others = self._receive(step.result_receives)
-        yield from self._add(step.node_sums)
+        yield from self._do(step.node_work)
         others += self._send(step.node_sends)
         yield receives
-        yield from self._add(step.root_sums)
+        yield from self._do(step.root_work)
         yield others + self._send(step.root_sends)
+        for do in step.result_work:
+            do()
 
-    def _add(self, sums: Sequence[Sum]) -> Iterator[list[Any]]:
-        """Do sums; on a GPU go on when they are done, for what they write may be sent then."""
-        for add in sums:
-            add()
-        if sums and self._place != CPU:
+    def _do(self, work: Work) -> Iterator[list[Any]]:
+        """Add and pack; on a GPU go on when that is done, for what it writes may be sent then."""
+        for do in work:
+            do()
+        if work and self._place != CPU:
             mark = launch.device(self._place).point()
             while not launch.device(self._place).passed(mark):
                 yield _LATER

@@ -22,21 +22,24 @@ at local position c modulo their number. When the slots of all ranks of the host
 Bytes: with H hosts, of which host h has n_h maximal subtrees, and a vector of S bytes, a
 host with an even share of the ranks sends n_h S (H-1)/H and S (H-1)/H. Where leaves
 divide as powers of two n_h is 1, which makes 2 S (H-1)/H, a ring allreduce's count and
-the least possible. One host sends nothing. A host with parts of several leaves whose other
-parts are elsewhere has a subtree for each of them, so parts of a leaf belong on one host.
+the least possible. Columns that the tree rounds are packed in messages
+(`majelpy.comm.packed`) and count half. One host sends nothing. A host with parts of several
+leaves whose other parts are elsewhere has a subtree for each of them, so parts of a leaf
+belong on one host.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 
 import numpy as np
 
 from majelpy import ops
 from majelpy.array import CPU, Place
-from majelpy.comm import bucket, tree
+from majelpy.comm import bucket, packed, tree
 from majelpy.comm.device_memory import row
 from majelpy.comm.world import Hosts
 
@@ -48,15 +51,16 @@ _NODE_TAG, _RESULT_TAG, _TAGS = 0, 1, 2
 
 @dataclass(frozen=True)
 class Sum:
-    """Arguments of `ops.tree_sum`: rows to add, merges after each, rows to write, their place."""
+    """Arguments of `ops.tree_sum`: rows to add, merges after each, rows to write, and so on."""
 
     rows: Sequence[np.ndarray]
     merges: Sequence[int]
     out: Sequence[np.ndarray]
     place: Place
+    rounded: bool
 
     def __call__(self) -> None:
-        ops.tree_sum(self.rows, self.merges, self.out, place=self.place)
+        ops.tree_sum(self.rows, self.merges, self.out, place=self.place, rounded=self.rounded)
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,21 @@ class Message:
     tag: int
 
 
+Work = list[Callable[[], None]]
+"""Sums, and packing before or unpacking after a message."""
+
+
 @dataclass
 class Step:
     """What a rank does for one bucket, in this order."""
 
     result_receives: list[Message] = field(default_factory=list)
     node_receives: list[Message] = field(default_factory=list)
-    node_sums: list[Sum] = field(default_factory=list)
+    node_work: Work = field(default_factory=list)
     node_sends: list[Message] = field(default_factory=list)
-    root_sums: list[Sum] = field(default_factory=list)
+    root_work: Work = field(default_factory=list)
     root_sends: list[Message] = field(default_factory=list)
+    result_work: Work = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,8 @@ class Planner:
         The sum, shared by this host's ranks.
     place
         Where all of these lie, and the buffers of messages.
+    rounded
+        So many columns, from the first, hold values and sums that are rounded to bfloat16.
     """
 
     rank: int
@@ -108,7 +119,8 @@ class Planner:
     nodes: Sequence[Sequence[tree.Node]]
     rows: Sequence[np.ndarray]
     result: np.ndarray
-    place: Place = CPU
+    place: Place
+    rounded: int
 
     def steps(self, buckets: Sequence[bucket.Bucket]) -> list[Step]:
         """Return the steps, one a bucket."""
@@ -127,26 +139,34 @@ class Planner:
 
         found = []
         width = max(bucket.largest_chunk(b.start, b.stop, len(owners)) for b in buckets)
-        stages: tuple[list[np.ndarray], ...] = tuple([] for _ in range(LANES))
+        stages: tuple[list[np.ndarray], ...] = tuple([] for _ in range(2 * LANES))
         for number, (start, stop, _) in enumerate(buckets):
             step = Step()
             lane = number % LANES
             # Two lanes may overtake one another, so their messages are told apart.
             node_tag, result_tag = _TAGS * lane + _NODE_TAG, _TAGS * lane + _RESULT_TAG
-            free = _buffers(stages[lane], width, self.place)
-            for position, owner in enumerate(owners):
-                low, high = bucket.chunk(start, stop, len(owners), position)
-                if low == high or self._handler(home, position, owner) != self.rank:
+            free = _buffers(stages[lane], lambda: row(width, self.place))
+            halves = _buffers(stages[LANES + lane], lambda: np.empty(width, np.uint16))
+            for position, owner, low, high in self._pieces(start, stop, owners):
+                if self._handler(home, position, owner) != self.rank:
                     continue
+                rounded = high <= self.rounded
                 mine = [vector[low:high] for vector in self.rows]
                 target = self.result[low:high]
+                # NumPy packs on the host alone; between GPUs the same values go in 32 bits.
+                carriers = halves if rounded and self.place == CPU else None
                 if owner != self.rank:
                     out = mine
                     if any(stacks[home].merges):
                         out = [next(free)[: high - low] for _ in stacks[home].nodes]
-                        step.node_sums.append(Sum(mine, stacks[home].merges, out, self.place))
-                    step.node_sends += [Message(node, owner, node_tag) for node in out]
-                    step.result_receives.append(Message(target, owner, result_tag))
+                        step.node_work.append(
+                            Sum(mine, stacks[home].merges, out, self.place, rounded)
+                        )
+                    for node in out:
+                        carrier = _carrier(node, carriers, step.node_work, packed.pack)
+                        step.node_sends.append(Message(carrier, owner, node_tag))
+                    carrier = _carrier(target, carriers, step.result_work, packed.unpack)
+                    step.result_receives.append(Message(carrier, owner, result_tag))
                     continue
                 local, rows = iter(mine), []
                 for _, host in sources:
@@ -155,15 +175,29 @@ class Planner:
                         continue
                     rows.append(next(free)[: high - low])
                     handler = self._handler(host, position, owner)
-                    step.node_receives.append(Message(rows[-1], handler, node_tag))
-                step.root_sums.append(Sum(rows, root_merges, [target], self.place))
-                step.root_sends += [
-                    Message(target, self._handler(host, position, owner), result_tag)
-                    for host in range(len(self.hosts))
-                    if host != home
-                ]
+                    carrier = _carrier(rows[-1], carriers, step.root_work, packed.unpack)
+                    step.node_receives.append(Message(carrier, handler, node_tag))
+                step.root_work.append(Sum(rows, root_merges, [target], self.place, rounded))
+                others = [host for host in range(len(self.hosts)) if host != home]
+                if others:
+                    carrier = _carrier(target, carriers, step.root_work, packed.pack)
+                    step.root_sends += [
+                        Message(carrier, self._handler(host, position, owner), result_tag)
+                        for host in others
+                    ]
             found.append(step)
         return found
+
+    def _pieces(
+        self, start: int, stop: int, owners: Sequence[int]
+    ) -> Iterator[tuple[int, int, int, int]]:
+        """Yield position, owner and columns of each chunk, cut where rounded columns end."""
+        for position, owner in enumerate(owners):
+            low, high = bucket.chunk(start, stop, len(owners), position)
+            cut = min(max(low, self.rounded), high)
+            for first, last in ((low, cut), (cut, high)):
+                if first < last:
+                    yield position, owner, first, last
 
     def _handler(self, host: int, position: int, owner: int) -> int:
         """Return the rank of `host` that works on the chunk that is owned at `position`."""
@@ -171,9 +205,23 @@ class Planner:
         return owner if owner in ranks else ranks[position % len(ranks)]
 
 
-def _buffers(stage: list[np.ndarray], width: int, place: Place) -> Iterator[np.ndarray]:
+def _carrier(
+    values: np.ndarray,
+    carriers: Iterator[np.ndarray] | None,
+    work: Work,
+    move: Callable[[np.ndarray, np.ndarray], None],
+) -> np.ndarray:
+    """Return what messages carry for `values`: these, or a carrier, which `work` is to move."""
+    if carriers is None:
+        return values
+    carrier = next(carriers)[: len(values)]
+    work.append(partial(move, values, carrier))
+    return carrier
+
+
+def _buffers(stage: list[np.ndarray], make: Callable[[], np.ndarray]) -> Iterator[np.ndarray]:
     """Yield the buffers of a stage one after the other, and new ones when they run out."""
     for i in count():
         if i == len(stage):
-            stage.append(row(width, place))
+            stage.append(make())
         yield stage[i]

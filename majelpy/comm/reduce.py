@@ -67,6 +67,9 @@ class TreeReducer:
     place
         Where slots and result lie and are added: the CPU, or this rank's GPU
         (majelpy.comm.direct). On GPUs each rank counts as a host.
+    rounded
+        So many columns, from the first, have values and sums that are rounded to bfloat16, in the
+        slots too; they travel between hosts in 16 bits.
 
     Attributes
     ----------
@@ -107,6 +110,7 @@ class TreeReducer:
         overlap: bool = False,
         ranges: Ranges | None = None,
         place: Place = CPU,
+        rounded: int = 0,
     ) -> None:
         if world.size > leaves:
             raise WorldError(
@@ -132,7 +136,9 @@ class TreeReducer:
         self.exposed_seconds = self.exchange_seconds = 0.0
         rows = self._map_memory(hosts, stacks, size)
         nodes = [stack.nodes for stack in stacks]
-        self._planner = Planner(world.rank, hosts, leaves, nodes, rows, self._target, place)
+        self._planner = Planner(
+            *(world.rank, hosts, leaves, nodes, rows, self._target), place, rounded
+        )
         steps = self._planner.steps(self._buckets) if world.size > 1 else []
         self._exchange = Exchange(world, self._memory, steps, place)
         # What fits in a bucket leaves as a whole: smaller ones would cost more than they hide.

@@ -164,6 +164,7 @@ def product(
     a: tuple[int, int, int],
     b: tuple[int, int, int],
     slots: tuple[int, int, int],
+    rounded: int,
 ) -> None:
     """Launch a matrix product over leaves of terms.
 
@@ -171,6 +172,7 @@ def product(
     ----------
     a, b : pointer, stride of an output's row (column), stride of a term
     slots : pointer, row stride, slot stride
+    rounded : whether the tree keeps bfloat16
     """
     if m == 0 or n == 0 or leaves == 0:
         return
@@ -182,7 +184,7 @@ def product(
         name,
         (ceil_div(m, rows), ceil_div(n, columns)),
         (threads,),
-        (leaves, offsets, merges, m, n, *a, b[0], b[2], b[1], *slots),
+        (leaves, offsets, merges, m, n, *a, b[0], b[2], b[1], *slots, rounded),
         shared=_shared(tile),
     )
 
@@ -213,13 +215,13 @@ def mj_gemm(
     for part, (first, last) in enumerate(tree.parts(k, parts)):
         offsets = on.upload(np.array([first, last], dtype=np.int64))
         to = (nodes[part].pointer, n, 0) if nodes else (c, c_row, 0)
-        product(on, offsets, merges, 1, m, n, (a, a_row, a_column), (b, b_column, b_row), to)
+        product(on, offsets, merges, 1, m, n, (a, a_row, a_column), (b, b_column, b_row), to, 0)
     if nodes:
         addresses = np.array([node.pointer for node in nodes], dtype=np.int64)
         program = np.array(tree.merges(parts, 0, parts), dtype=np.int32)
         target = np.array([c], dtype=np.int64)
         operands = (addresses.ctypes.data, program.ctypes.data, 1, target.ctypes.data)
-        sums.mj_tree_sum(on, parts, *operands, m * n)
+        sums.mj_tree_sum(on, parts, *operands, m * n, 0)
 
 
 def mj_gemm_leaves(
@@ -235,7 +237,9 @@ def mj_gemm_leaves(
     b_row: int,
     slots: int,
     slot_stride: int,
+    rounded: int,
 ) -> None:
     rows = on.upload(host(offsets, leaves + 1, np.int64))
     program = on.upload(host(merges, leaves, np.int32))
-    product(on, rows, program, leaves, m, n, (a, 1, a_row), (b, 1, b_row), (slots, n, slot_stride))
+    to = (slots, n, slot_stride)
+    product(on, rows, program, leaves, m, n, (a, 1, a_row), (b, 1, b_row), to, rounded)

@@ -125,7 +125,7 @@ def _recurrent(
             matrix_of_d = weight + 4 * d * hidden * hidden
             right = (matrix_of_d, 1, hidden) if backward else (matrix_of_d, hidden, 1)
             to = (sums.pointer + 4 * d * live * hidden, hidden, directions * live * hidden)
-            product(on, terms, merges, parts, live, hidden, left, right, to)
+            product(on, terms, merges, parts, live, hidden, left, right, to, 0)
         matrix(
             on,
             f"mj_rnn_{name}_step_kernel",

@@ -33,6 +33,7 @@ def _columns(
     columns: int,
     slots: int,
     slot_stride: int,
+    rounded: int,
 ) -> None:
     """Sums of columns over leaves of rows; ``operand`` is what the kernel takes after columns."""
     starts, first = chunk_starts(offsets)
@@ -40,13 +41,14 @@ def _columns(
     sums = on.scratch(4 * chunks * columns)
     matrix(on, kernel, chunks, columns, (chunks, on.upload(starts), columns, *operand, sums))
     leaves = len(merges)
-    arguments = (leaves, on.upload(first), on.upload(merges), columns, sums, slots, slot_stride)
+    to = (slots, slot_stride, rounded)
+    arguments = (leaves, on.upload(first), on.upload(merges), columns, sums, *to)
     elements(on, "mj_sum_totals_kernel", columns, arguments)
 
 
 def _whole(on: Launcher, kernel: str, operand: Any, rows: int, columns: int, out: int) -> None:
     offsets, merges = np.array([0, rows], dtype=np.int64), np.zeros(1, dtype=np.int32)
-    _columns(on, kernel, operand, offsets, merges, columns, out, 0)
+    _columns(on, kernel, operand, offsets, merges, columns, out, 0, 0)
 
 
 def mj_sum_leaves(
@@ -59,10 +61,11 @@ def mj_sum_leaves(
     x_row: int,
     slots: int,
     slot_stride: int,
+    rounded: int,
 ) -> None:
     rows, program = host(offsets, leaves + 1, np.int64), host(merges, leaves, np.int32)
-    operand = (x, x_row)
-    _columns(on, "mj_sum_chunks_kernel", operand, rows, program, columns, slots, slot_stride)
+    to = (slots, slot_stride, rounded)
+    _columns(on, "mj_sum_chunks_kernel", (x, x_row), rows, program, columns, *to)
 
 
 def mj_sum_rows(on: Launcher, rows: int, columns: int, x: int, out: int) -> None:
@@ -87,11 +90,12 @@ def mj_tree_sum(
     outputs: int,
     output_addresses: int,
     count: int,
+    rounded: int,
 ) -> None:
     arguments = (
         *(nodes, on.upload(host(addresses, nodes, np.int64))),
         on.upload(host(merges, nodes, np.int32)),
-        *(outputs, on.upload(host(output_addresses, outputs, np.int64)), count),
+        *(outputs, on.upload(host(output_addresses, outputs, np.int64)), count, rounded),
     )
     elements(on, "mj_tree_sum_kernel", count, arguments)
 

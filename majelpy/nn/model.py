@@ -138,6 +138,7 @@ class Model:
         scale: float,
         dropout: ops.Dropout | None = None,
         pushed: Callable[[int, int], None] | None = None,
+        rounded: bool = False,
     ) -> None:
         """Push loss sum and gradients of each leaf onto the slots.
 
@@ -146,7 +147,7 @@ class Model:
         slots : (depth, layout.gradient_size) float32
         scale : float
             Multiplies the gradients: 1 / utterances of the whole minibatch.
-        pushed : callable, optional
+        pushed, rounded
             See `Gradients`.
 
         Notes
@@ -157,7 +158,7 @@ class Model:
         weights = dict(self.layout.items(parameters))
         acts = self.forward(batch, parameters, dropout)
         frames, utterances, order = self.share.items(acts.batch)
-        gradients = Gradients(self.layout, slots, frames, order, pushed)
+        gradients = Gradients(self.layout, slots, frames, order, pushed, rounded)
         losses, dx = self.losses(batch, acts.log_probs, scale)
         gradients.loss(losses, utterances)
         dx = self.output.backward(dx, acts.last_read, acts.log_probs, weights, gradients)

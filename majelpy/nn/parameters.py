@@ -193,6 +193,8 @@ class Gradients:
     pushed : callable, optional
         Called with the first and the last column, exclusive, of what was pushed. Nobody writes
         these columns again in this step.
+    rounded : bool
+        Whether the tree keeps gradients in bfloat16 (majelpy/ops/leaves.py); never the loss.
     """
 
     def __init__(
@@ -202,12 +204,14 @@ class Gradients:
         leaves: ops.Leaves,
         order: Array | None = None,
         pushed: Callable[[int, int], None] | None = None,
+        rounded: bool = False,
     ):
         self.layout = layout
         self.slots = slots
         self.leaves = leaves
         self._order = order
         self._pushed = pushed
+        self._rounded = rounded
 
     def in_order(self, x: Array) -> Array:
         """Return the rows of x in the order of the leaves, as the others need them."""
@@ -218,13 +222,15 @@ class Gradients:
         start, parameter = self.layout.place(name)
         size = math.prod(parameter.shape[-2:])
         start += part * size
-        ops.gemm_leaves(a, b, self.leaves, self.slots, start, **columns)
+        to = (self.leaves, self.slots, start)
+        ops.gemm_leaves(a, b, *to, rounded=self._rounded, **columns)
         self._tell(start, size)
 
     def sum(self, name: str, x: Any) -> None:
         """Push the column sums of x, the gradient of the named parameter."""
         start, parameter = self.layout.place(name)
-        ops.sum_leaves(x, self.leaves, self.slots, start)
+        to = (self.leaves, self.slots, start)
+        ops.sum_leaves(x, *to, rounded=self._rounded)
         self._tell(start, parameter.size)
 
     def loss(self, losses: Array, leaves: ops.Leaves) -> None:

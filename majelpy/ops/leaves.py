@@ -92,6 +92,7 @@ def gemm_leaves(
     *,
     a_columns: tuple[int, int] | None = None,
     b_columns: tuple[int, int] | None = None,
+    rounded: bool = False,
 ) -> None:
     """Push a^T b of each leaf's rows, flattened, and merge along the tree.
 
@@ -104,6 +105,9 @@ def gemm_leaves(
         Columns ``column .. column + m * n`` are written.
     a_columns, b_columns : (first, last), optional
         Use only these columns of a or b.
+    rounded : bool
+        Whether the tree keeps items and their sums rounded to bfloat16, to nearest even; a NaN
+        stays one.
 
     Notes
     -----
@@ -124,15 +128,18 @@ def gemm_leaves(
         *leaves.of("gemm_leaves", x.shape[0]),
         *(m, n, x.pointer + 4 * a_first, x.shape[1], y.pointer + 4 * b_first, y.shape[1]),
         *_place("gemm_leaves", stack, leaves, column, m * n),
+        rounded,
     )
 
 
-def sum_leaves(x: Any, leaves: Leaves, slots: Any, column: int) -> None:
+def sum_leaves(x: Any, leaves: Leaves, slots: Any, column: int, *, rounded: bool = False) -> None:
     """Push the column sums of each leaf's rows and merge along the tree.
 
     Parameters
     ----------
     x : (rows, columns) float32
+    rounded : bool
+        As for `gemm_leaves`.
 
     Notes
     -----
@@ -146,6 +153,7 @@ def sum_leaves(x: Any, leaves: Leaves, slots: Any, column: int) -> None:
         *leaves.of("sum_leaves", a.shape[0]),
         *(columns, a.pointer, columns),
         *_place("sum_leaves", stack, leaves, column, columns),
+        rounded,
     )
 
 
@@ -155,6 +163,7 @@ def tree_sum(
     out: Sequence[np.ndarray],
     *,
     place: Place = CPU,
+    rounded: bool = False,
 ) -> None:
     """Combine whole vectors by a stack program and write what remains on the stack.
 
@@ -169,6 +178,8 @@ def tree_sum(
     place : Place, optional
         Where the vectors lie. On a GPU, NumPy arrays over its addresses stand for them
         (majelpy/comm/device_memory.py).
+    rounded : bool
+        Whether sums are rounded, as for `gemm_leaves`; nodes are taken as they are.
 
     Notes
     -----
@@ -193,5 +204,6 @@ def tree_sum(
     targets = np.array([v.ctypes.data for v in out], dtype=np.int64)
     program = np.array(merges, dtype=np.int32)
     launch.library(place).mj_tree_sum(
-        len(nodes), sources.ctypes.data, program.ctypes.data, len(out), targets.ctypes.data, size
+        *(len(nodes), sources.ctypes.data, program.ctypes.data),
+        *(len(out), targets.ctypes.data, size, rounded),
     )

@@ -55,9 +55,17 @@ def most_nodes(leaves: int, ranks: int, local: int) -> tuple[int, int]:
 
 
 def gradient_sum(
-    placement: Placement, leaves: int, floats: int, clock: Clock, bucket_bytes: int
+    placement: Placement,
+    leaves: int,
+    floats: int,
+    clock: Clock,
+    bucket_bytes: int,
+    transport_bytes: int = FLOAT_BYTES,
 ) -> GradientSum:
-    """Return the cost of summing gradient vectors of ``floats`` floats, one a group of ranks."""
+    """Return the cost of summing gradient vectors of ``floats`` floats, one a group of ranks.
+
+    In messages between hosts a number has ``transport_bytes``.
+    """
     members, local, hosts = placement.members, placement.local_members, placement.hosts
     if members == 1:
         return GradientSum(0.0, 0.0, 0.0)
@@ -76,7 +84,7 @@ def gradient_sum(
     root = (hosts - 1) * added + 2  # nodes of the other hosts, its own, and the result
     adds += clock.elementwise(math.ceil(root * floats / members))
     groups = min(placement.layout.groups, placement.per_host)
-    sent = groups * (added + 1) * FLOAT_BYTES * floats * (hosts - 1) / hosts
+    sent = groups * (added + 1) * transport_bytes * floats * (hosts - 1) / hosts
     buckets = math.ceil(FLOAT_BYTES * floats / bucket_bytes)
     messages = buckets * (added + 1) * (members - local) / local
     fabric = placement.cluster.links.fabric

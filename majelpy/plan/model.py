@@ -119,7 +119,12 @@ class Planner:
         """Return the prediction of one layout; its efficiency is left at 1."""
         work, placement = self.work, Placement(self.cluster, layout)
         total = gradient_sum(
-            placement, work.leaves, parameters(work, layout), self._clock, self._bucket_bytes
+            placement,
+            work.leaves,
+            parameters(work, layout),
+            self._clock,
+            self._bucket_bytes,
+            work.transport_bytes,
         )
         steps = [self._step(placement, minibatch) for minibatch in work.minibatches]
         waits = [

@@ -53,6 +53,8 @@ class Workload:
     leaves, parts : int
         How finely a minibatch and a layer may be divided.
     dropout : bool
+    transport_bytes : int
+        Of a gradient's number in messages between hosts.
     minibatches : tuple of tuple of Leaf
         The leaves of each.
     source : str
@@ -63,6 +65,7 @@ class Workload:
     leaves: int
     parts: int
     dropout: bool
+    transport_bytes: int
     minibatches: tuple[tuple[Leaf, ...], ...]
     source: str
 
@@ -130,7 +133,8 @@ def _workload(
 ) -> Workload:
     parts = recipe.model.parts
     dropout = recipe.model.dropout > 0
-    return Workload(sizes, recipe.data.leaves, parts, dropout, minibatches, source)
+    transport = 2 if recipe.data.transport == "bfloat16" else 4
+    return Workload(sizes, recipe.data.leaves, parts, dropout, transport, minibatches, source)
 
 
 def _sizes(recipe: Recipe, features: int, characters: int) -> Sizes:

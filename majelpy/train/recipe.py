@@ -37,6 +37,12 @@ class Data:
         most=4096,
         help="fixed micro-shards of a minibatch; at most so many ranks, or models of ranks",
     )
+    transport: str = setting(
+        "float32",
+        choices=("float32", "bfloat16"),
+        help="what gradients of leaves and their sums are rounded to; bfloat16 halves the bytes "
+        "between hosts",
+    )
     bin: int = setting(
         16, least=1, help="minibatches shuffled together before they are sorted by length"
     )

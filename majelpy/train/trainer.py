@@ -86,6 +86,7 @@ class Trainer:
         self.team = Team(world, recipe, mesh)
         self.model = Model(model.sizes, self.team.share)
         layout = self.model.layout
+        self._rounded = recipe.data.transport == "bfloat16"
         self._reducer = TreeReducer(
             self.team.reducers,
             recipe.data.leaves * recipe.model.parts,
@@ -95,6 +96,7 @@ class Trainer:
             overlap=launch.overlap,
             ranges=self.team.ranges,
             place=place_of_sums(self.team.reducers, place),
+            rounded=layout.loss if self._rounded else 0,
         )
         self._staging = slots_for(self._reducer, place)
         self.parameters = layout.initial(recipe.seed).to_device(place)
@@ -179,7 +181,7 @@ class Trainer:
         one = np.ones(1, dtype=np.float32)
         scale = float(ops.mean_of(zeros(1), one, utterances).numpy()[0])
         slots, pushed = self._staging.slots, self._staging.pushed
-        self.model.train(batch, self.parameters, slots, scale, dropout, pushed)
+        self.model.train(batch, self.parameters, slots, scale, dropout, pushed, self._rounded)
         total = self._staging.reduce()
         gradient = total[: layout.size]
         numbers = empty(3, device=self.place)

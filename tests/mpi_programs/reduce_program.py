@@ -2,9 +2,9 @@
 
 Arguments: JSON of ``{"hosts": [[ranks]] | null, "cases": [{leaves, size, bucket_bytes,
 shared_memory, ...}]}``. A case may have ``overlap``, ``ranges`` (of each rank of a group),
-``groups`` (which ranks add together; by default all), ``pushes`` (columns, in order), ``delays``
-(a seed: ranks dawdle between pushes) and ``dies`` (``[rank, "killed" or "raises"]``, in the third
-step).
+``groups`` (which ranks add together; by default all), ``pushes`` (columns, in order), ``rounded``
+(how many columns are kept in bfloat16), ``delays`` (a seed: ranks dawdle between pushes) and
+``dies`` (``[rank, "killed" or "raises"]``, in the third step).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 import numpy as np
-from touchy import digest, touchy_leaf
+from touchy import bfloat16, digest, touchy_leaf
 
 from majelpy import ops
 from majelpy.comm.reduce import TreeReducer
@@ -27,20 +27,25 @@ from majelpy.comm.world import World
 STEPS = 3  # again with the same memory: nothing of the last may be left
 
 
-def fill(reducer: TreeReducer, size: int, step: int, columns: slice) -> None:
+def fill(reducer: TreeReducer, size: int, step: int, columns: slice, rounded: int) -> None:
     """Add these columns of this rank's leaves into its slots, as training does."""
     slots = reducer.slots[:, columns]
+    few = max(0, rounded - columns.start)
+
+    def kept(x: np.ndarray) -> np.ndarray:
+        return np.concatenate([bfloat16(x[:few]), x[few:]])
+
     top = -1
     mine = [leaf for first, last in reducer.ranges for leaf in range(first, last)]
     for leaf, merges in zip(mine, reducer.merges, strict=True):
         top += 1
-        slots[top] = leaf_of(step, leaf, size)[columns]
+        slots[top] = kept(leaf_of(step, leaf, size)[columns])
         for _ in range(merges):
             top -= 1
             left, right = np.ascontiguousarray(slots[top]), np.ascontiguousarray(slots[top + 1])
             added = np.empty_like(left)
             ops.tree_sum([left, right], [0, 1], [added])
-            slots[top] = added
+            slots[top] = kept(added)
 
 
 def leaf_of(step: int, leaf: int, size: int) -> np.ndarray:
@@ -61,7 +66,7 @@ def one_step(
                 os.kill(os.getpid(), signal.SIGKILL)
             if rank == WORLD.rank:
                 raise ZeroDivisionError("a defect")
-        fill(reducer, case["size"], step, slice(first, last))
+        fill(reducer, case["size"], step, slice(first, last), case.get("rounded", 0))
         reducer.pushed(first, last)
     return reducer.reduce()
 
@@ -78,6 +83,7 @@ def main() -> None:
             shared_memory=case["shared_memory"],
             overlap=case.get("overlap", False),
             ranges=case.get("ranges") and [[tuple(r) for r in mine] for mine in case["ranges"]],
+            rounded=case.get("rounded", 0),
         )
         delays = random.Random(f"{case.get('delays')} {WORLD.rank}")
         found = [digest(one_step(reducer, case, step, delays)) for step in range(STEPS)]

@@ -202,16 +202,19 @@ void leaf_sums() {
   const int32_t merges[] = {0, 1, 0, 2, 1}; /* of 5 leaves: ((0 1) (2 3)) 4 */
   const int64_t rows = offsets.back(), m = 19, n = 37;
   const Floats a = numbers(rows * m, 10), b = numbers(rows * n, 11);
-  Floats slots(3 * m * n, 7.0f);
-  CALL(mj_gemm_leaves)(5, offsets.data(), merges, m, n, a.data(), m, b.data(), n, slots.data(), m * n);
-  slots.resize(m * n);
-  digest("gemm_leaves", slots);
-  for (int64_t columns : {1, 37, 150}) {
-    const Floats x = numbers(rows * columns, 12);
-    Floats sums(3 * columns, 7.0f);
-    CALL(mj_sum_leaves)(5, offsets.data(), merges, columns, x.data(), columns, sums.data(), columns);
-    sums.resize(columns);
-    digest(with("sum_leaves", {columns}), sums);
+  for (int64_t rounded : {0, 1}) {
+    const std::string kind = rounded ? "_bfloat16" : "";
+    Floats slots(3 * m * n, 7.0f);
+    CALL(mj_gemm_leaves)(5, offsets.data(), merges, m, n, a.data(), m, b.data(), n, slots.data(), m * n, rounded);
+    slots.resize(m * n);
+    digest("gemm_leaves" + kind, slots);
+    for (int64_t columns : {1, 37, 150}) {
+      const Floats x = numbers(rows * columns, 12);
+      Floats sums(3 * columns, 7.0f);
+      CALL(mj_sum_leaves)(5, offsets.data(), merges, columns, x.data(), columns, sums.data(), columns, rounded);
+      sums.resize(columns);
+      digest(with("sum_leaves" + kind, {columns}), sums);
+    }
   }
 }
 
@@ -223,11 +226,13 @@ void tree_sums() {
     const int32_t whole[] = {0, 1, 0, 2, 0, 1, 1}, open[] = {0, 1, 0, 2, 0, 1, 0};
     Floats sum(count, 7.0f), left(count, 7.0f), middle(count, 7.0f), right(count, 7.0f);
     const Longs one{reinterpret_cast<int64_t>(sum.data())};
-    CALL(mj_tree_sum)(7, inputs.data(), whole, 1, one.data(), count);
+    CALL(mj_tree_sum)(7, inputs.data(), whole, 1, one.data(), count, 0);
     digest(with("tree_sum", {count}), sum);
+    CALL(mj_tree_sum)(7, inputs.data(), whole, 1, one.data(), count, 1);
+    digest(with("tree_sum_bfloat16", {count}), sum);
     const Longs three{reinterpret_cast<int64_t>(left.data()), reinterpret_cast<int64_t>(middle.data()),
                       reinterpret_cast<int64_t>(right.data())};
-    CALL(mj_tree_sum)(7, inputs.data(), open, 3, three.data(), count);
+    CALL(mj_tree_sum)(7, inputs.data(), open, 3, three.data(), count, 0);
     left.insert(left.end(), middle.begin(), middle.end());
     left.insert(left.end(), right.begin(), right.end());
     digest(with("tree_sum_open", {count}), left);
