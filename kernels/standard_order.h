@@ -47,7 +47,7 @@ template <class T> MJ_BODY T mj_nextafter(T x, T y) {
   const mj_bits_of<T> b = mj_word(x), away = b + 1, nearer = b - 1, least = 1 | (mj_word(y) & L::SIGN);
   const bool grows = (x < y) == !mj_has_sign(x);
   const mj_bits_of<T> next = mj_word_magnitude(x) == 0 ? least : grows ? away : nearer;
-  const bool no_number = mj_is_nan(x) | mj_is_nan(y);
+  const bool no_number = (int)mj_is_nan(x) | (int)mj_is_nan(y);
   return mj_number<T>(no_number ? L::QUIET : x == y ? mj_word(y) : next);
 }
 

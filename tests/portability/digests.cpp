@@ -358,6 +358,42 @@ void recurrent() {
       digest(with("repeat_directions", {directions, hidden}), out);
     }
   }
+  Longs order(utterances);
+  for (int64_t u = 0; u < utterances; u++) order[u] = u;
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return lengths[a] > lengths[b]; });
+  const int64_t hidden = 77, count = rows * 2 * hidden;
+  const Floats x = numbers(count, 63, -10, 3), dy = numbers(count, 64, -20, 3), h = numbers(count, 65, -2, 4);
+  for (int64_t step : {0, 2}) {
+    int64_t live = 0;
+    while (live < utterances && lengths[order[live]] > step) live++;
+    const Floats sums = numbers(2 * live * hidden, 66, -10, 3);
+    Floats state(2 * live * hidden, 7.0f), out(count, 7.0f);
+    CALL(mj_rnn_forward_step)
+    (2, utterances, offsets.data(), order.data(), hidden, step, live, x.data(), sums.data(), state.data(), out.data());
+    digest(with("rnn_forward_step", {step}), out);
+    digest(with("rnn_forward_state", {step}), state);
+    CALL(mj_rnn_backward_step)
+    (2, utterances, offsets.data(), order.data(), hidden, step, live, dy.data(), h.data(), sums.data(), state.data(),
+     out.data());
+    digest(with("rnn_backward_step", {step}), out);
+    digest(with("rnn_backward_state", {step}), state);
+  }
+  const Longs carried = [&] {
+    Longs found(utterances);
+    for (int64_t u = 0; u < utterances; u++) found[u] = u % 3 != 0;
+    return found;
+  }();
+  const Floats weight = numbers(hidden * hidden, 67, -12, -3), initial = numbers(utterances * hidden, 68, -10, 3);
+  Floats out(rows * hidden, 7.0f);
+  for (int64_t parts : {1, 2, 4}) {
+    CALL(mj_rnn_forward_rows)
+    (1, 1, utterances, offsets.data(), hidden, parts, x.data(), weight.data(), carried.data(), initial.data(), out.data());
+    digest(with("rnn_forward_parts", {parts}), out);
+    CALL(mj_rnn_backward_rows)
+    (0, 1, utterances, offsets.data(), hidden, parts, dy.data(), weight.data(), h.data(), carried.data(), initial.data(),
+     out.data());
+    digest(with("rnn_backward_parts", {parts}), out);
+  }
 }
 
 void softmax_and_ctc() {
@@ -431,13 +467,13 @@ template <class T> void array_functions(int64_t type) {
   fill(any_b, count, 101);
   fill(a, count, 102, -20, 9);
   fill(b, count, 103, -9, 9);
-  for (int64_t function = 0; function < 25; function++) {
+  for (int64_t function = 0; function < 28; function++) {
     CALL(mj_unary)(function, type, count, any_a.data(), out.data());
     digest(with("unary_any", {type, function}), out);
     CALL(mj_unary)(function, type, count, a.data(), out.data());
     digest(with("unary", {type, function}), out);
   }
-  for (int64_t function = 0; function < 12; function++) {
+  for (int64_t function = 0; function < 14; function++) {
     CALL(mj_binary)(function, type, count, any_a.data(), 1, any_b.data(), 1, out.data());
     digest(with("binary_any", {type, function}), out);
     for (int64_t steps : {3, 2, 1}) {
@@ -446,6 +482,18 @@ template <class T> void array_functions(int64_t type) {
       digest(with("binary", {type, function, steps}), out);
     }
   }
+  std::vector<uint8_t> truth(count);
+  for (int64_t function = 0; function < 6; function++) {
+    CALL(mj_compare)(function, type, count, any_a.data(), 1, any_b.data(), 1, truth.data());
+    digest_bits(with("compare", {type, function}), truth, 0);
+  }
+  for (int64_t function = 0; function < 4; function++) {
+    CALL(mj_classify)(function, type, count, any_a.data(), truth.data());
+    digest_bits(with("classify", {type, function}), truth, 0);
+  }
+  typename std::conditional<sizeof(T) == 4, std::vector<uint32_t>, std::vector<uint64_t>>::type keys(count);
+  CALL(mj_order_key)(type, count, any_a.data(), keys.data());
+  digest_bits(with("order_key", {type}), keys, 0);
 }
 
 template <class T> void array_sums(int64_t type) {
