@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -483,16 +484,22 @@ template <class T> void array_functions(int64_t type) {
     }
   }
   std::vector<uint8_t> truth(count);
+  std::vector<T> often_equal = any_b;
+  for (int64_t i = 0; i < count; i += 3) often_equal[i] = any_a[i];
   for (int64_t function = 0; function < 6; function++) {
-    CALL(mj_compare)(function, type, count, any_a.data(), 1, any_b.data(), 1, truth.data());
+    CALL(mj_compare)(function, type, count, any_a.data(), 1, often_equal.data(), 1, truth.data());
     digest_bits(with("compare", {type, function}), truth, 0);
   }
+  std::vector<T> special = any_a;
+  for (int64_t i = 0; i < count; i += 5) {
+    special[i] = i % 2 ? std::numeric_limits<T>::infinity() : std::numeric_limits<T>::quiet_NaN();
+  }
   for (int64_t function = 0; function < 4; function++) {
-    CALL(mj_classify)(function, type, count, any_a.data(), truth.data());
+    CALL(mj_classify)(function, type, count, special.data(), truth.data());
     digest_bits(with("classify", {type, function}), truth, 0);
   }
   typename std::conditional<sizeof(T) == 4, std::vector<uint32_t>, std::vector<uint64_t>>::type keys(count);
-  CALL(mj_order_key)(type, count, any_a.data(), keys.data());
+  CALL(mj_order_key)(type, count, special.data(), keys.data());
   digest_bits(with("order_key", {type}), keys, 0);
 }
 
