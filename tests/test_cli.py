@@ -32,8 +32,8 @@ ARGUMENTS = {
         "--no-shared-memory", "--bucket-bytes N", "--pool-bytes N", "--cache-bytes N",
         "--no-prefetch", "--checkpoint-seconds S", "mpirun",
     ],
-    "eval": ["RUN", "CORPUS.h5", "--json"],
-    "transcribe": ["RUN", "AUDIO"],
+    "eval": ["RUN", "CORPUS.h5", "--json", "--lm FILE", "--alpha A", "--nbest K"],
+    "transcribe": ["RUN", "AUDIO", "--lm FILE", "--beam N"],
     "compare": ["RUN_A", "RUN_B", "Exit code"],
     "info": [],
 }  # fmt: skip

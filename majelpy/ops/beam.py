@@ -74,6 +74,20 @@ class Best:
     score: np.float32
 
 
+def check_settings(
+    *, alpha: float, beta: float, beam: int, most: int, share: float, best: int
+) -> None:
+    """Raise RangeError where a setting of `beam_search` is out of range."""
+    for name, value in (("beam", beam), ("most", most), ("best", best)):
+        if not 1 <= value < 2**31:
+            raise RangeError(f"beam_search: {name} is {value}; needs at least 1, below 2^31")
+    if not 0 < share <= 1:
+        raise RangeError(f"beam_search: share is {share}; needs above 0, at most 1")
+    for name, weight in (("alpha", alpha), ("beta", beta)):
+        if not abs(weight) <= 1e6:
+            raise RangeError(f"beam_search: {name} is {weight}; needs a number within 1e6 of 0")
+
+
 def beam_search(
     log_probs: Any,
     offsets: Any,
@@ -128,14 +142,7 @@ def beam_search(
     rows = check.offsets("beam_search", offsets, lp.shape[0])
     if lp.place != CPU:
         raise CopyError(f"beam_search: log_probs lies on {lp.place}; needs {CPU}")
-    for name, value in (("beam", beam), ("most", most), ("best", best)):
-        if value < 1:
-            raise RangeError(f"beam_search: {name} is {value}; needs at least 1")
-    if not 0 < share <= 1:
-        raise RangeError(f"beam_search: share is {share}; needs above 0, at most 1")
-    for name, weight in (("alpha", alpha), ("beta", beta)):
-        if not abs(weight) <= 1e6:
-            raise RangeError(f"beam_search: {name} is {weight}; needs a number within 1e6 of 0")
+    check_settings(alpha=alpha, beta=beta, beam=beam, most=most, share=share, best=best)
     host = lp.numpy()
     if host.shape[1] < 1:
         raise ShapeError("beam_search: log_probs has 0 columns; needs the blank at least")

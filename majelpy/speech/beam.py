@@ -7,14 +7,14 @@ stay in the model, but no search can reach them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from majelpy import ops
 from majelpy.errors import LanguageModelError
-from majelpy.ops.beam import Spelling
+from majelpy.ops.beam import Spelling, check_settings
 from majelpy.speech.ngram import END, SPACE, START, UNKNOWN, NGram
 from majelpy.speech.text import Alphabet
 
@@ -41,9 +41,15 @@ class Search:
     beta: float = 1.0
     beam: int = 100
     most: int = 40
-    share: float = 0.9999
+    share: float = 0.99
     best: int = 1
     characters: bool = False
+
+    def check(self) -> None:
+        """Raise RangeError where a setting is out of range."""
+        settings = asdict(self)
+        del settings["characters"]
+        check_settings(**settings)
 
 
 @dataclass(frozen=True)
