@@ -22,6 +22,7 @@ pytest_plugins = ["training"]
 ARGUMENTS = {
     "prepare": ["MANIFEST", "OUT.h5", "--rate HZ", "--skip-bad"],
     "synth": ["OUT_DIR", "--kind", "--utterances N", "--dev N", "--seed S"],
+    "lm": ["TEXT", "--output LM.arpa", "--order N", "--characters"],
     "plan": [
         "RECIPE", "--cluster FILE.toml", "--ranks LIST", "--set KEY=VALUE", "--frames N",
         "--features N", "--no-overlap", "--json", "--plot FILE.png", "--measure", "--output",
