@@ -34,6 +34,7 @@ ARGUMENTS = {
         "--no-prefetch", "--checkpoint-seconds S", "mpirun",
     ],
     "eval": ["RUN", "CORPUS.h5", "--json", "--lm FILE", "--alpha A", "--nbest K"],
+    "tune": ["RUN", "DEV.h5", "--lm FILE", "--alphas LIST", "--betas LIST", "--json"],
     "transcribe": ["RUN", "AUDIO", "--lm FILE", "--beam N"],
     "compare": ["RUN_A", "RUN_B", "Exit code"],
     "info": [],

@@ -76,6 +76,60 @@ def test_transcribe_prints_lists(ground: Ground, inside: Inside, lm: Path, tmp_p
     assert text.out == f"{path}\t{found['nbest'][0]['text']}\n"
 
 
+@pytest.mark.mpi
+def test_tune_finds_what_eval_says(ground: Ground, inside: Inside, lm: Path) -> None:
+    run = ground.undisturbed.folder
+    words = (
+        "tune",
+        run,
+        ground.corpus,
+        "--lm",
+        lm,
+        "--alphas",
+        "0,1.5",
+        "--betas",
+        "2,-3",
+        "--json",
+    )
+    done = majel(*words, ranks=2)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert found == json.loads(inside(*words).out)
+    rates = [(point["wer"], point["cer"]) for point in found["points"]]
+    assert rates == sorted(rates) and len(set(rates)) > 1
+    assert found["best"] == found["points"][0]
+    for point in found["points"]:
+        weights = ("--alpha", str(point["alpha"]), "--beta", str(point["beta"]))
+        said = json.loads(inside("eval", run, ground.corpus, "--lm", lm, *weights).out)
+        assert (said["cer"], said["wer"]) == (round(point["cer"], 6), round(point["wer"], 6))
+
+
+def test_tune_prints_a_table(ground: Ground, inside: Inside, lm: Path) -> None:
+    words = ("--alphas", "0.5", "--betas", "1", "--characters")
+    said = inside("tune", ground.undisturbed.folder, ground.corpus, "--lm", lm, *words)
+    assert (said.code, said.err) == (0, "")
+    head, row, best = said.out.splitlines()
+    assert head.split() == ["alpha", "beta", "CER", "WER"]
+    assert row.split()[:2] == ["0.5", "1"]
+    assert best == "best: --alpha 0.5 --beta 1"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "majel tune: no language model; needs --lm FILE"),
+        (("--lm", "x", "--alphas", "1,two"), "--alphas 1,two: needs numbers between commas"),
+        (("--lm", "x", "--betas", "nan"), "--betas nan: needs numbers within 1e6 of 0"),
+    ],
+)
+def test_tune_refuses_in_one_line(
+    ground: Ground, inside: Inside, words: tuple[str, ...], message: str
+) -> None:
+    said = inside("tune", ground.undisturbed.folder, ground.corpus, *words)
+    assert (said.code, said.out) == (2, "")
+    assert message in said.err and said.err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

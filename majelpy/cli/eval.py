@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from majelpy.cli import language
 from majelpy.cli.train import PLACE_HELP
+
+if TYPE_CHECKING:
+    from majelpy.array import Array
+    from majelpy.comm.world import World
+    from majelpy.speech.beam import Decoder
+    from majelpy.train.data import Utterances
+    from majelpy.train.trained import Trained
 
 
 def add(commands: Any) -> None:
@@ -30,57 +37,16 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate and print."""
-    import numpy as np
-
-    from majelpy.cli import line
-    from majelpy.comm.world import RankFailed, World
-    from majelpy.errors import MajelError
-    from majelpy.native import set_threads
-    from majelpy.speech.corpus import Corpus
-    from majelpy.train.data import Utterances
-    from majelpy.train.evaluate import evaluate
-    from majelpy.train.launch import default_threads
+    from majelpy.cli.recognising import over_corpus
+    from majelpy.train.evaluate import Evaluation, evaluate
     from majelpy.train.ledger import number
-    from majelpy.train.places import choose, take_pool
-    from majelpy.train.setup import check_features
-    from majelpy.train.trained import load_trained
 
-    world = World.start()
-    world.install_excepthook()
-    error: Exception | None = None
-    try:
-        set_threads(default_threads(world.local_size))
-        place = choose(options.place, world.local_rank)
-        trained = load_trained(options.run_folder, quiet=world.rank != 0)
-        decoder = language.decoder_of(options, trained.alphabet)
-        corpus = Corpus.open(options.corpus)
-        check_features(corpus, trained.rate, trained.features, options.run_folder)
-        data = Utterances(
-            corpus,
-            np.arange(len(corpus)),
-            trained.alphabet,
-            "drop",
-            trained.mean,
-            trained.scale,
-            cache_bytes=0,
-        )
-    except (MajelError, OSError) as found:
-        error = found
-    # All ranks learn whether all are ready; the lowest that is not says why.
-    try:
-        world.agree(error)
-    except RankFailed:
-        return 2
-    try:
-        take_pool(place, world)
-        parameters = trained.parameters.to_device(place)
-        result = evaluate(trained.model, parameters, data, trained.alphabet, world, decoder)
-    except (MajelError, OSError) as found:
-        if world.size == 1:
-            raise
-        world.abort(line("eval", found).removeprefix("majel "), 2)
-    if world.rank == 0:
-        data.warn_outside()
+    def work(
+        trained: Trained, parameters: Array, data: Utterances, decoder: Decoder | None, world: World
+    ) -> Evaluation:
+        return evaluate(trained.model, parameters, data, trained.alphabet, world, decoder)
+
+    def show(result: Evaluation, data: Utterances, decoder: Decoder | None) -> None:
         shown: dict[str, Any] = {
             "cer": round(result.errors.cer, 6),
             "wer": round(result.errors.wer, 6),
@@ -95,4 +61,5 @@ def run(options: argparse.Namespace) -> int:
                 for name, said, hypotheses in zip(data.names, data.texts, result.lists, strict=True)
             ]
         print(json.dumps(shown, indent=None if options.json else 1))
-    return 0
+
+    return over_corpus("eval", options, work, show)

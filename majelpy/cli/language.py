@@ -11,13 +11,19 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options; without any of them decoding stays greedy."""
+    """Add the options of a search; without any of them decoding stays greedy."""
+    weights = add_search(parser)
+    weights.add_argument("--alpha", type=float, metavar="A", help="weight of the model (0.5)")
+    weights.add_argument("--beta", type=float, metavar="B", help="bonus of a word (1.0)")
+    weights.add_argument("--nbest", type=int, metavar="K", help="list the K best texts (1)")
+
+
+def add_search(parser: argparse.ArgumentParser) -> Any:
+    """Add the options that do not weigh anything; return their group."""
     beam = parser.add_argument_group(
         "beam search", "score of a text: log p + ALPHA log p_lm + BETA words (characters)"
     )
     beam.add_argument("--lm", metavar="FILE", help="ARPA file of 'majel lm' (gzipped or not)")
-    beam.add_argument("--alpha", type=float, metavar="A", help="weight of it (0.5)")
-    beam.add_argument("--beta", type=float, metavar="B", help="bonus of a word (1.0)")
     beam.add_argument("--beam", type=int, metavar="N", help="prefixes kept (100)")
     beam.add_argument(
         "--share",
@@ -26,10 +32,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a frame offers its likeliest labels up to this share of the probability, 40 at most "
         "(0.99)",
     )
-    beam.add_argument("--nbest", type=int, metavar="K", help="list the K best texts (1)")
     beam.add_argument(
         "--characters", action="store_true", help="the model is one of characters, not of words"
     )
+    return beam
 
 
 def decoder_of(options: argparse.Namespace, alphabet: Alphabet) -> Decoder | None:

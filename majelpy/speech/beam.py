@@ -7,7 +7,8 @@ stay in the model, but no search can reach them.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from copy import copy
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,12 @@ class Decoder:
     def __init__(self, alphabet: Alphabet, model: NGram | None, search: Search) -> None:
         self.alphabet, self.model, self.search = alphabet, model, search
         self._spelling = _spelling(alphabet, model, search.characters)
+
+    def weighed(self, alpha: float, beta: float) -> Decoder:
+        """Return the same decoder with other weights."""
+        other = copy(self)
+        other.search = replace(self.search, alpha=alpha, beta=beta)
+        return other
 
     def __call__(self, log_probs: Any, offsets: Any) -> list[list[Hypothesis]]:
         """Return the best texts of each utterance, the best first; see `ops.beam_search`."""

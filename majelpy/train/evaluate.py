@@ -14,6 +14,7 @@ import numpy as np
 from majelpy import ops
 from majelpy.array import CPU, Array
 from majelpy.comm.world import World
+from majelpy.nn.batch import Batch
 from majelpy.nn.model import Model
 from majelpy.speech.beam import Decoder, Hypothesis
 from majelpy.speech.decode import greedy
@@ -44,6 +45,17 @@ class Recognised:
     hypotheses: tuple[Hypothesis, ...]
 
 
+def heard(
+    model: Model, parameters: Array, data: Utterances, members: list[int]
+) -> Iterator[tuple[np.ndarray, Batch, Array]]:
+    """Yield some of ``members`` of similar length, their batch, and its log-probabilities."""
+    ordered = sorted(members, key=lambda i: (int(data.lengths[i]), i))
+    for start in range(0, len(ordered), BATCH):
+        chosen = np.array(ordered[start : start + BATCH], dtype=np.int64)
+        batch = data.batch([chosen], np.zeros(1, dtype=np.int32)).to_device(parameters.place)
+        yield chosen, batch, model.forward(batch, parameters).log_probs
+
+
 def recognise(
     model: Model,
     parameters: Array,
@@ -56,11 +68,7 @@ def recognise(
 
     It is computed on the place of the parameters; without a decoder the text is the best path's.
     """
-    ordered = sorted(members, key=lambda i: (int(data.lengths[i]), i))
-    for start in range(0, len(ordered), BATCH):
-        chosen = np.array(ordered[start : start + BATCH], dtype=np.int64)
-        batch = data.batch([chosen], np.zeros(1, dtype=np.int32)).to_device(parameters.place)
-        log_probs = model.forward(batch, parameters).log_probs
+    for chosen, batch, log_probs in heard(model, parameters, data, members):
         losses = model.losses(batch, log_probs)[0].to_device(CPU).numpy()
         if decoder is not None:
             lists = decoder(log_probs.to_device(CPU), batch.offsets)
