@@ -43,6 +43,8 @@ def scores(
             tokens = ["<space>" if c == " " else c for c in said]
         language = log10_text(grams, tokens, 3) * math.log(10) if text else 0.0
         found[said] = log_p + search.alpha * language + search.beta * len(tokens)
+        if text and not search.characters:
+            found[said] += search.unknown * sum((token,) not in grams for token in tokens)
     return found
 
 
@@ -61,7 +63,7 @@ def scores(
 def test_a_wide_beam_finds_every_text_with_its_score(
     tmp_path: Path, letters: str, characters: bool, text: str | None, seed: int
 ) -> None:
-    search = whole(alpha=0.8, beta=0.7, characters=characters)
+    search = whole(alpha=0.8, beta=0.7, unknown=-3.0, characters=characters)
     model = read_arpa(write(tmp_path, text)) if text else None
     log_probs = random_log_probs(6, len(letters) + 1, seed)
     (found,) = Decoder(Alphabet(letters), model, search)(log_probs, [0, 6])
@@ -177,6 +179,7 @@ def test_an_utterance_is_the_same_in_company(tmp_path: Path) -> None:
         ({"share": 0.0}, r"share is 0\.0"),
         ({"share": 1.5}, r"share is 1\.5"),
         ({"alpha": math.nan}, "alpha is nan"),
+        ({"unknown": math.nan}, "unknown is nan"),
         ({"beta": math.inf}, "beta is inf"),
     ],
 )

@@ -4,6 +4,7 @@
  * that comes back is the same node. A new value of a prefix has two terms at most, and equal ranks
  * are ordered by the labels, so neither the order of the beam nor the threads can change a bit.
  * A space before the first word or after a space changes nothing: the score is that of the words.
+ * The penalty of an unknown word counts from the label on with which no known word begins so.
  */
 #include "../beam.h"
 
@@ -48,22 +49,30 @@ struct Words {
   const int64_t *offsets;
   const int32_t *labels, *tokens;
 
-  int32_t token_of(const std::vector<int32_t> &spelled, int32_t unknown) const {
-    int64_t low = 0, high = count;
-    while (low < high) {
-      const int64_t middle = (low + high) / 2;
-      const int32_t *from = labels + offsets[middle], *to = labels + offsets[middle + 1];
-      if (std::lexicographical_compare(from, to, spelled.begin(), spelled.end())) low = middle + 1;
-      else high = middle;
-    }
-    const bool found = low < count && std::equal(spelled.begin(), spelled.end(), labels + offsets[low], labels + offsets[low + 1]);
-    return found ? tokens[low] : unknown;
+  /* Of the words low..high, alike in `depth` labels: those that go on with a label. */
+  void narrow(int32_t depth, int32_t label, int32_t *low, int32_t *high) const {
+    const auto at = [&](int64_t w) { return offsets[w] + depth < offsets[w + 1] ? labels[offsets[w] + depth] : 0; };
+    const auto bound = [&](int64_t from, int64_t to, int32_t least) {
+      while (from < to) {
+        const int64_t middle = (from + to) / 2;
+        if (at(middle) < least) from = middle + 1;
+        else to = middle;
+      }
+      return (int32_t)from;
+    };
+    *low = bound(*low, *high, label);
+    *high = bound(*low, *high, label + 1);
+  }
+
+  /* The first of the words low..high that is no longer than `depth`, or none. */
+  bool whole(int32_t depth, int32_t low, int32_t high) const {
+    return low < high && offsets[low] + depth == offsets[low + 1];
   }
 };
 
 struct Settings {
   int64_t alphabet, beam, most, space; /* space < 0: there is none */
-  float share, alpha, beta;
+  float share, alpha, beta, penalty; /* of a word that the model lacks */
   const int32_t *characters; /* token of each label, or null where tokens are words */
 };
 
@@ -71,6 +80,7 @@ struct Node {
   int32_t parent, label, child, sibling; /* first child, next child of the parent */
   int32_t slot;                          /* place in the beam or -1 */
   int32_t state, ended_state;            /* of the model; after its last word has ended */
+  int32_t depth, low, high;              /* labels of the word so far, and the words that begin so */
   float language, ended_language;
   bool ended; /* whether the two are known */
 };
@@ -82,13 +92,13 @@ struct Place { /* of the beam */
 
 struct Candidate { /* a prefix of the next beam: place `from`, and a label or -1 for itself */
   float rank, score, language;
-  int32_t from, label, state;
+  int32_t from, label, state, depth, low, high;
 };
 
 class Search {
  public:
   Search(const Settings &settings, const Model &model, const Words &words) : s(settings), lm(model), words(words) {
-    nodes.push_back({-1, -1, -1, -1, 0, (int32_t)lm.start, 0, 0.0f, 0.0f, false});
+    nodes.push_back({-1, -1, -1, -1, 0, (int32_t)lm.start, 0, 0, 0, (int32_t)words.count, 0.0f, 0.0f, false});
     beam.push_back({0, 0.0f, MJ_CTC_DEAD, 0.0f});
     order.resize(s.alphabet);
   }
@@ -105,18 +115,12 @@ class Search {
     const float shifted = mj_sum<float>((long)shifts.size(), [&](long i) { return shifts[i]; });
     std::vector<Candidate> found;
     for (const Place &p : ends) {
-      int32_t state;
-      float language = nodes[p.node].language;
-      if (lm.entries) {
-        end_word(p.node);
-        const float log10_prob = lm.score(nodes[p.node].ended_state, (int32_t)lm.end, &state);
-        language = mj_beam_token(nodes[p.node].ended_language, s.alpha, log10_prob, 0.0f);
-      } else {
-        end_word(p.node);
-        language = nodes[p.node].ended_language;
-      }
+      end_word(p.node);
+      int32_t state = nodes[p.node].ended_state;
+      const float end = lm.entries ? lm.score(state, (int32_t)lm.end, &state) : 0.0f;
+      const float language = mj_beam_token(nodes[p.node].ended_language, s.alpha, end, 0.0f);
       const float rank = mj_add(mj_add(p.total, shifted), language);
-      found.push_back({rank, 0.0f, 0.0f, p.node, -1, 0});
+      found.push_back({rank, 0.0f, 0.0f, p.node, -1, 0, 0, 0, 0});
     }
     std::sort(found.begin(), found.end(), [&](const Candidate &a, const Candidate &b) {
       return a.rank != b.rank ? a.rank > b.rank : spelled(a.from) < spelled(b.from);
@@ -163,14 +167,13 @@ class Search {
     n.ended_state = n.state;
     n.ended_language = n.language;
     if (s.characters || between_words(n)) return;
-    float log10_prob = 0.0f;
+    float log10_prob = 0.0f, penalty = 0.0f;
     if (lm.entries) {
-      std::vector<int32_t> word;
-      for (int32_t at = index; !between_words(nodes[at]); at = nodes[at].parent) word.push_back(nodes[at].label);
-      std::reverse(word.begin(), word.end());
-      log10_prob = lm.score(n.state, words.token_of(word, (int32_t)lm.unknown), &n.ended_state);
+      const bool known = words.whole(n.depth, n.low, n.high);
+      if (!known && n.low < n.high) penalty = s.penalty; /* the others have had it at an earlier label */
+      log10_prob = lm.score(n.state, known ? words.tokens[n.low] : (int32_t)lm.unknown, &n.ended_state);
     }
-    n.ended_language = mj_beam_token(n.language, s.alpha, log10_prob, s.beta);
+    n.ended_language = mj_add(mj_beam_token(n.language, s.alpha, log10_prob, s.beta), penalty);
   }
 
   /* The fewest labels, the most probable first, that have the share of the probability. */
@@ -212,7 +215,7 @@ class Search {
       Place &p = after[i];
       p.total = mj_log_add(p.blank, p.label);
       const float language = nodes[p.node].language;
-      if (p.total > MJ_BEAM_LIVE) pool.push_back({mj_add(p.total, language), 0.0f, language, (int32_t)i, -1, 0});
+      if (p.total > MJ_BEAM_LIVE) pool.push_back({mj_add(p.total, language), 0.0f, language, (int32_t)i, -1, 0, 0, 0, 0});
     }
     choose();
   }
@@ -242,7 +245,7 @@ class Search {
         return;
       }
     }
-    int32_t state = n.state;
+    int32_t state = n.state, depth = 0, low = 0, high = (int32_t)words.count;
     float language = n.language;
     if (s.characters) {
       const float log10_prob = lm.entries ? lm.score(n.state, s.characters[label], &state) : 0.0f;
@@ -251,8 +254,14 @@ class Search {
       end_word(p.node);
       state = n.ended_state;
       language = n.ended_language;
+    } else if (lm.entries) {
+      depth = n.depth + 1;
+      low = n.low;
+      high = n.high;
+      words.narrow(n.depth, label, &low, &high);
+      if (n.low < n.high && low == high) language = mj_add(language, s.penalty);
     }
-    pool.push_back({mj_add(score, language), score, language, i, label, state});
+    pool.push_back({mj_add(score, language), score, language, i, label, state, depth, low, high});
   }
 
   /* The best of the pool become the beam. */
@@ -278,7 +287,7 @@ class Search {
     for (int32_t at = nodes[parent].child; at >= 0; at = nodes[at].sibling) {
       if (nodes[at].label == c.label) return at;
     }
-    nodes.push_back({parent, c.label, -1, nodes[parent].child, -1, c.state, 0, c.language, 0.0f, false});
+    nodes.push_back({parent, c.label, -1, nodes[parent].child, -1, c.state, 0, c.depth, c.low, c.high, c.language, 0.0f, false});
     return nodes[parent].child = (int32_t)nodes.size() - 1;
   }
 
@@ -313,12 +322,12 @@ class Search {
 }  // namespace
 
 void mj_beam_search(int64_t utterances, const int64_t *offsets, int64_t alphabet, const float *log_probs, int64_t beam,
-                    int64_t most, float share, int64_t space, float alpha, float beta, const int32_t *characters,
+                    int64_t most, float share, int64_t space, float alpha, float beta, float penalty, const int32_t *characters,
                     int64_t words, const int64_t *word_offsets, const int32_t *word_labels, const int32_t *word_tokens,
                     int64_t entries, int64_t start, int64_t unknown, int64_t end, const int64_t *first,
                     const int32_t *token, const int32_t *suffix, const int32_t *next, const float *log10_prob,
                     const float *backoff, int64_t best, int64_t width, int32_t *lengths, int32_t *labels, float *scores) {
-  const Settings settings{alphabet, beam, most, space, share, alpha, beta, characters};
+  const Settings settings{alphabet, beam, most, space, share, alpha, beta, penalty, characters};
   const Model model{entries, start, unknown, end, first, token, suffix, next, log10_prob, backoff};
   const Words spelled{words, word_offsets, word_labels, word_tokens};
   mj::parallel(utterances, [&](int64_t u) {

@@ -26,6 +26,9 @@ def add_search(parser: argparse.ArgumentParser) -> Any:
     beam.add_argument("--lm", metavar="FILE", help="ARPA file of 'majel lm' (gzipped or not)")
     beam.add_argument("--beam", type=int, metavar="N", help="prefixes kept (100)")
     beam.add_argument(
+        "--unknown", type=float, metavar="U", help="score of a word that the model lacks (-10)"
+    )
+    beam.add_argument(
         "--share",
         type=float,
         metavar="P",
@@ -50,7 +53,8 @@ def decoder_of(options: argparse.Namespace, alphabet: Alphabet) -> Decoder | Non
     from majelpy.speech.beam import Decoder, Search
     from majelpy.speech.ngram import read_arpa
 
-    names = {"alpha": "alpha", "beta": "beta", "beam": "beam", "share": "share", "nbest": "best"}
+    names = {name: name for name in ("alpha", "beta", "unknown", "beam", "share")}
+    names["nbest"] = "best"
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.lm is None and "beam" not in given:
         if given or options.characters:
@@ -67,7 +71,8 @@ def decoder_of(options: argparse.Namespace, alphabet: Alphabet) -> Decoder | Non
 def settings_of(decoder: Decoder, lm: str | None) -> dict[str, Any]:
     """Return what a result should say of how it was found."""
     s = decoder.search
-    shown = {"lm": lm, "alpha": s.alpha, "beta": s.beta, "beam": s.beam, "share": s.share}
+    shown = {"lm": lm, "alpha": s.alpha, "beta": s.beta, "unknown": s.unknown}
+    shown |= {"beam": s.beam, "share": s.share}
     return shown | {"tokens": "characters" if s.characters else "words"}
 
 

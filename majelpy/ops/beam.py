@@ -75,7 +75,7 @@ class Best:
 
 
 def check_settings(
-    *, alpha: float, beta: float, beam: int, most: int, share: float, best: int
+    *, alpha: float, beta: float, unknown: float, beam: int, most: int, share: float, best: int
 ) -> None:
     """Raise RangeError where a setting of `beam_search` is out of range."""
     for name, value in (("beam", beam), ("most", most), ("best", best)):
@@ -83,7 +83,7 @@ def check_settings(
             raise RangeError(f"beam_search: {name} is {value}; needs at least 1, below 2^31")
     if not 0 < share <= 1:
         raise RangeError(f"beam_search: share is {share}; needs above 0, at most 1")
-    for name, weight in (("alpha", alpha), ("beta", beta)):
+    for name, weight in (("alpha", alpha), ("beta", beta), ("unknown", unknown)):
         if not abs(weight) <= 1e6:
             raise RangeError(f"beam_search: {name} is {weight}; needs a number within 1e6 of 0")
 
@@ -96,6 +96,7 @@ def beam_search(
     *,
     alpha: float,
     beta: float,
+    unknown: float,
     beam: int,
     most: int,
     share: float,
@@ -111,8 +112,9 @@ def beam_search(
         First row of each utterance, and the number of rows.
     spelling, model
         What tokens are, and their language model if there is one.
-    alpha, beta : float
-        The score of a text is log p(text) + alpha * log p_lm(text) + beta * tokens.
+    alpha, beta, unknown : float
+        The score of a text is log p(text) + alpha * log p_lm(text) + beta * tokens, and of a model
+        of words + unknown * words that the model lacks.
     beam : int
         Prefixes that are kept after each frame.
     most, share : int, float
@@ -142,7 +144,9 @@ def beam_search(
     rows = check.offsets("beam_search", offsets, lp.shape[0])
     if lp.place != CPU:
         raise CopyError(f"beam_search: log_probs lies on {lp.place}; needs {CPU}")
-    check_settings(alpha=alpha, beta=beta, beam=beam, most=most, share=share, best=best)
+    check_settings(
+        alpha=alpha, beta=beta, unknown=unknown, beam=beam, most=most, share=share, best=best
+    )
     host = lp.numpy()
     if host.shape[1] < 1:
         raise ShapeError("beam_search: log_probs has 0 columns; needs the blank at least")
@@ -169,7 +173,7 @@ def beam_search(
     characters = None if spelling.characters is None else spelling.characters.ctypes.data
     native.library().mj_beam_search(
         *(count, rows.ctypes.data, host.shape[1], lp.pointer, beam, most, share),
-        *(spelling.space, alpha, beta, characters, len(spelling.tokens)),
+        *(spelling.space, alpha, beta, unknown, characters, len(spelling.tokens)),
         *(spelling.offsets.ctypes.data, spelling.labels.ctypes.data, spelling.tokens.ctypes.data),
         *tables,
         *(best, width, lengths.ctypes.data, labels.ctypes.data, scores.ctypes.data),

@@ -28,6 +28,8 @@ class Search:
     ----------
     alpha, beta : float
         Weight of the language model, and what every word (character) adds to the score.
+    unknown : float
+        What every word that the model lacks adds.
     beam : int
         Prefixes that are kept.
     most, share : int, float
@@ -40,6 +42,7 @@ class Search:
 
     alpha: float = 0.5
     beta: float = 1.0
+    unknown: float = -10.0
     beam: int = 100
     most: int = 40
     share: float = 0.99
@@ -64,7 +67,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A text, log p + alpha log p_lm + beta tokens (natural logarithms), and its words."""
+    """A text, its score (natural logarithms; see `ops.beam_search`), and its words."""
 
     text: str
     score: np.float32
@@ -107,6 +110,7 @@ class Decoder:
             self.model.trie if self.model else None,
             alpha=s.alpha,
             beta=s.beta,
+            unknown=s.unknown,
             beam=s.beam,
             most=s.most,
             share=s.share,
