@@ -204,6 +204,25 @@ def test_a_model_of_another_alphabet_is_refused(tmp_path: Path) -> None:
         Decoder(Alphabet(" XY"), model, Search(characters=True))
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("labels", [[1], [1, 1], [2, 1, 2], [1, 2, 2]])
+def test_the_alignment_is_that_of_the_best_of_all_paths(labels: list[int], seed: int) -> None:
+    log_probs = random_log_probs(6, 3, seed)
+
+    def said(path: tuple[int, ...]) -> list[int]:
+        return [v for v, _ in itertools.groupby(path) if v]
+
+    paths = [path for path in itertools.product(range(3), repeat=6) if said(path) == labels]
+    best = max(paths, key=lambda p: sum(float(log_probs[t, v]) for t, v in enumerate(p)))
+    runs, at = [], 0
+    for v, run in itertools.groupby(best):
+        length = len(list(run))
+        runs += [(at, at + length - 1)] if v else []
+        at += length
+    ((first, last),) = ops.align(log_probs, [0], [6], [labels])
+    assert list(zip(first.tolist(), last.tolist(), strict=True)) == runs
+
+
 def test_alignment_needs_room() -> None:
     with pytest.raises(ShapeError, match="text 0 has 2 frames; needs 3"):
         ops.align(random_log_probs(2, 3, 0), [0], [2], [[1, 1]])
