@@ -57,6 +57,10 @@ class TextError(MajelError, ValueError):
     """A transcript does not fit the alphabet."""
 
 
+class LanguageModelError(MajelError, ValueError):
+    """A language model cannot be read, or does not fit the alphabet."""
+
+
 class CorpusError(MajelError, ValueError):
     """A corpus file is damaged, truncated or of other features than needed."""
 

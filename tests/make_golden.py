@@ -26,6 +26,7 @@ from makers import digest, level_data, level_double, touchy_data, touchy_double,
 from majelpy import ARITHMETIC, native, ops
 from majelpy.array import asarray, dtypes, launch
 from majelpy.comm import tree
+from majelpy.ops.beam import Spelling, Trie
 
 PATH = Path(__file__).parent / "golden" / "kernels.json"
 EVERY_PLACE = PATH.with_name("every_place.json")
@@ -330,6 +331,39 @@ def dot_rows() -> list[Any]:
     return found
 
 
+def spoken() -> tuple[np.ndarray, list[int]]:
+    """Log-probabilities of 6 labels over four utterances, one of them without frames."""
+    return ops.log_softmax(level_data((300, 6), 91, 16.0)).numpy(), [0, 120, 120, 121, 300]
+
+
+def beam_search() -> list[np.ndarray]:
+    """Words 'b' and 'bc' between spaces 'a', one of them likelier after the other."""
+    trie = Trie(
+        first=np.array([1, 5, 5, 5, 5, 6, 6], dtype=np.int64),
+        token=np.array([-1, 0, 1, 2, 3, 2], dtype=np.int32),
+        suffix=np.array([0, 0, 0, 0, 0, 3], dtype=np.int32),
+        after=np.array([0, 1, 2, 3, 4, 3], dtype=np.int32),
+        log10_prob=np.array([0, -0.7, -2.5, -0.3, -0.6, -0.1], dtype=np.float32),
+        backoff=np.array([0, 0, 0, -0.2, -0.4, 0], dtype=np.float32),
+        start=0,
+        unknown=1,
+        end=0,
+    )
+    offsets, labels = np.array([0, 1, 3], dtype=np.int64), np.array([2, 2, 3], dtype=np.int32)
+    spelling = Spelling(1, None, offsets, labels, np.array([2, 3], dtype=np.int32))
+    weights = {"alpha": 0.7, "beta": 0.9, "unknown": -2.5}
+    limits = {"beam": 20, "most": 5, "share": 0.99, "best": 4}
+    found = ops.beam_search(*spoken(), spelling, trie, **weights, **limits)
+    texts = [one for utterance in found for one in utterance]
+    said = [label for one in texts for label in (*one.labels, 0)]
+    return [np.array(said, dtype=np.int32), np.array([one.score for one in texts])]
+
+
+def alignment() -> list[np.ndarray]:
+    frames = ops.align(spoken()[0], [0, 121], [120, 300], [[1, 2, 2, 5] * 10, [3, 4] * 45])
+    return [part for both in frames for part in both]
+
+
 CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_add_arrays": lambda: pairs(ops.add, (MANY,), (MANY,)),
     "mj_multiply_arrays": lambda: pairs(ops.multiply, (MANY,), (MANY,)),
@@ -372,6 +406,8 @@ CASES: dict[str, Callable[[], list[Any]]] = {
         ops.log_softmax(level_data((700, v), v, 16.0)) for v in (2, 29, 300)
     ],
     "mj_ctc": ctc,
+    "mj_beam_search": beam_search,
+    "mj_ctc_align": alignment,
     "mj_spectrogram": lambda: [
         ops.spectrogram(level_data(9000, window, 1.0), window, window // 2)
         for window in (160, 320, 220, 77)

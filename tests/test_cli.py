@@ -23,6 +23,7 @@ ARGUMENTS = {
     "corpus": ["NAME", "FOLDER", "--split SPLIT", "--output MANIFEST.tsv", "--skip-bad"],
     "prepare": ["MANIFEST", "OUT.h5", "--rate HZ", "--skip-bad"],
     "synth": ["OUT_DIR", "--kind", "--utterances N", "--dev N", "--seed S"],
+    "lm": ["TEXT", "--output LM.arpa", "--order N", "--characters"],
     "plan": [
         "RECIPE", "--cluster FILE.toml", "--ranks LIST", "--set KEY=VALUE", "--frames N",
         "--features N", "--no-overlap", "--json", "--plot FILE.png", "--measure", "--output",
@@ -33,8 +34,9 @@ ARGUMENTS = {
         "--no-shared-memory", "--bucket-bytes N", "--pool-bytes N", "--cache-bytes N",
         "--no-prefetch", "--checkpoint-seconds S", "mpirun",
     ],
-    "eval": ["RUN", "CORPUS.h5", "--json"],
-    "transcribe": ["RUN", "AUDIO"],
+    "eval": ["RUN", "CORPUS.h5", "--json", "--lm FILE", "--alpha A", "--nbest K"],
+    "tune": ["RUN", "DEV.h5", "--lm FILE", "--alphas LIST", "--betas LIST", "--json"],
+    "transcribe": ["RUN", "AUDIO", "--lm FILE", "--beam N"],
     "compare": ["RUN_A", "RUN_B", "Exit code"],
     "info": [],
 }  # fmt: skip

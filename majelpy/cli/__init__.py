@@ -15,7 +15,10 @@ import sys
 from majelpy import __version__
 from majelpy.errors import MajelError
 
-COMMANDS = ("corpus", "prepare", "synth", "plan", "train", "eval", "transcribe", "compare", "info")
+COMMANDS = (
+    *("corpus", "prepare", "synth", "lm", "plan", "train", "eval", "tune"),
+    *("transcribe", "compare", "info"),
+)
 
 
 def parser() -> argparse.ArgumentParser:

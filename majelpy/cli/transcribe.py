@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from majelpy.cli import language
 from majelpy.cli.train import PLACE_HELP
 
 
@@ -14,20 +15,23 @@ def add(commands: Any) -> None:
         "transcribe",
         help="the text of recordings",
         description="Recognise recordings (WAV, FLAC, Ogg; any rate) or feature files (.npy) and "
-        "print a line each: path, tab, text.",
+        "print a line each: path, tab, text; with --nbest one JSON object a line.",
         epilog="Example: majel transcribe run hello.wav",
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
     parser.add_argument("--place", metavar="PLACE", default="cpu", help=PLACE_HELP)
     parser.add_argument("audio", metavar="AUDIO", nargs="+", help="recordings")
+    language.add_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Recognise and print."""
+    import json
+
     import numpy as np
 
     from majelpy import ops
-    from majelpy.array import asarray
+    from majelpy.array import CPU, asarray
     from majelpy.comm.world import World
     from majelpy.errors import AudioError
     from majelpy.native import set_threads
@@ -42,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
     set_threads(default_threads(1))
     place = choose(options.place)
     trained = load_trained(options.run_folder)
+    decoder = language.decoder_of(options, trained.alphabet)
     take_pool(place, World.alone())
     parameters = trained.parameters.to_device(place)
     for path in options.audio:
@@ -62,6 +67,14 @@ def run(options: argparse.Namespace) -> int:
             [path],
         )
         log_probs = trained.model.forward(batch.to_device(place), parameters).log_probs
-        best = ops.argmax(log_probs)
-        print(f"{path}\t{trained.alphabet.decode(greedy(best))}", flush=True)
+        if decoder is None:
+            text = trained.alphabet.decode(greedy(ops.argmax(log_probs)))
+        else:
+            (found,) = decoder(log_probs.to_device(CPU), batch.offsets)
+            text = found[0].text
+            if options.nbest is not None:
+                best = [language.shown(hypothesis) for hypothesis in found]
+                print(json.dumps({"path": path, "nbest": best}, ensure_ascii=False), flush=True)
+                continue
+        print(f"{path}\t{text}", flush=True)
     return 0

@@ -1,5 +1,6 @@
 """Operations on arrays: checks, allocation of results, launch of kernels."""
 
+from majelpy.ops.beam import align, beam_search
 from majelpy.ops.conv import conv, conv_backward
 from majelpy.ops.ctc import argmax, ctc_loss, frames_needed, log_softmax
 from majelpy.ops.elementwise import (
@@ -37,7 +38,9 @@ __all__ = [
     "Leaves",
     "Steps",
     "add",
+    "align",
     "argmax",
+    "beam_search",
     "bias",
     "clip",
     "clip_backward",

@@ -14,7 +14,9 @@ import numpy as np
 from majelpy import ops
 from majelpy.array import CPU, Array
 from majelpy.comm.world import World
+from majelpy.nn.batch import Batch
 from majelpy.nn.model import Model
+from majelpy.speech.beam import Decoder, Hypothesis
 from majelpy.speech.decode import greedy
 from majelpy.speech.metrics import Errors, errors
 from majelpy.speech.text import Alphabet
@@ -25,43 +27,67 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Errors, mean CTC loss an utterance (float32), and their number."""
+    """Errors, mean CTC loss an utterance (float32), their number, and n-best lists of a decoder."""
 
     errors: Errors
     loss: np.float32
     utterances: int
+    lists: tuple[tuple[Hypothesis, ...], ...]
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """One utterance's text and loss."""
+    """One utterance's text and loss, and the best texts of a decoder (() for the best path)."""
 
     index: int
     text: str
     loss: np.float32
+    hypotheses: tuple[Hypothesis, ...]
 
 
-def recognise(
-    model: Model, parameters: Array, data: Utterances, alphabet: Alphabet, members: list[int]
-) -> Iterator[Recognised]:
-    """Yield the result of each of ``members``, in batches of similar length.
-
-    It is computed on the place of the parameters.
-    """
+def heard(
+    model: Model, parameters: Array, data: Utterances, members: list[int]
+) -> Iterator[tuple[np.ndarray, Batch, Array]]:
+    """Yield some of ``members`` of similar length, their batch, and its log-probabilities."""
     ordered = sorted(members, key=lambda i: (int(data.lengths[i]), i))
     for start in range(0, len(ordered), BATCH):
         chosen = np.array(ordered[start : start + BATCH], dtype=np.int64)
         batch = data.batch([chosen], np.zeros(1, dtype=np.int32)).to_device(parameters.place)
-        log_probs = model.forward(batch, parameters).log_probs
+        yield chosen, batch, model.forward(batch, parameters).log_probs
+
+
+def recognise(
+    model: Model,
+    parameters: Array,
+    data: Utterances,
+    alphabet: Alphabet,
+    members: list[int],
+    decoder: Decoder | None = None,
+) -> Iterator[Recognised]:
+    """Yield the result of each of ``members``, in batches of similar length.
+
+    It is computed on the place of the parameters; without a decoder the text is the best path's.
+    """
+    for chosen, batch, log_probs in heard(model, parameters, data, members):
         losses = model.losses(batch, log_probs)[0].to_device(CPU).numpy()
+        if decoder is not None:
+            lists = decoder(log_probs.to_device(CPU), batch.offsets)
+            for n, index in enumerate(chosen):
+                yield Recognised(int(index), lists[n][0].text, losses[n], tuple(lists[n]))
+            continue
         best = ops.argmax(log_probs)
         for n, index in enumerate(chosen):
             labels = greedy(best[batch.offsets[n] : batch.offsets[n + 1]])
-            yield Recognised(int(index), alphabet.decode(labels), losses[n])
+            yield Recognised(int(index), alphabet.decode(labels), losses[n], ())
 
 
 def evaluate(
-    model: Model, parameters: Array, data: Utterances, alphabet: Alphabet, world: World
+    model: Model,
+    parameters: Array,
+    data: Utterances,
+    alphabet: Alphabet,
+    world: World,
+    decoder: Decoder | None = None,
 ) -> Evaluation:
     """Return the evaluation of all utterances; all ranks call it and get the same.
 
@@ -71,17 +97,18 @@ def evaluate(
     """
     members = list(range(world.rank, len(data), world.size))
     mine = [
-        (r.index, errors(data.texts[r.index], r.text), r.loss)
-        for r in recognise(model, parameters, data, alphabet, members)
+        (r.index, errors(data.texts[r.index], r.text), r.loss, r.hypotheses)
+        for r in recognise(model, parameters, data, alphabet, members, decoder)
     ]
     everyone = sorted(
         (result for results in world.all_gather(mine) for result in results), key=lambda r: r[0]
     )
     total = Errors()
-    for _, found, _ in everyone:
+    for _, found, _, _ in everyone:
         total = total + found
-    losses = np.array([loss for _, _, loss in everyone], dtype=np.float32).reshape(-1, 1)
-    return Evaluation(total, mean(ops.sum_rows(losses), len(losses)), len(losses))
+    losses = np.array([loss for _, _, loss, _ in everyone], dtype=np.float32).reshape(-1, 1)
+    lists = tuple(hypotheses for _, _, _, hypotheses in everyone)
+    return Evaluation(total, mean(ops.sum_rows(losses), len(losses)), len(losses), lists)
 
 
 def mean(total: Array, count: int) -> np.float32:

@@ -428,6 +428,27 @@ void softmax_and_ctc() {
      gradient.data());
     digest(with("ctc_losses", {alphabet}), losses);
     digest(with("ctc_gradient", {alphabet}), gradient);
+    std::vector<int32_t> first(label.size(), -1), last(label.size(), -1);
+    CALL(mj_ctc_align)
+    (utterances, offsets.data(), offsets.data() + 1, alphabet, log_probs.data(), label_offsets.data(), label.data(),
+     first.data(), last.data());
+    digest(with("ctc_align_first", {alphabet}), Floats(first.begin(), first.end()));
+    digest(with("ctc_align_last", {alphabet}), Floats(last.begin(), last.end()));
+    /* Words 2 and 2 2 between labels 1; tokens: end, unknown and the two, one likelier after the other. */
+    const Longs word_offsets{0, 1, 3}, entry_first{1, 5, 5, 5, 5, 6, 6};
+    const std::vector<int32_t> word_labels{2, 2, 2}, word_tokens{2, 3};
+    const std::vector<int32_t> token{-1, 0, 1, 2, 3, 2}, suffix{0, 0, 0, 0, 0, 3}, next{0, 1, 2, 3, 4, 3};
+    const Floats log10_prob{0.0f, -0.7f, -2.5f, -0.3f, -0.6f, -0.1f}, backoff{0.0f, 0.0f, 0.0f, -0.2f, -0.4f, 0.0f};
+    const int64_t best = 3, width = 530;
+    std::vector<int32_t> lengths(utterances * best), texts(utterances * best * width);
+    Floats scores(utterances * best);
+    CALL(mj_beam_search)
+    (utterances, offsets.data(), alphabet, log_probs.data(), 20, 40, 0.99f, 1, 0.7f, 0.9f, -2.5f, nullptr, 2,
+     word_offsets.data(), word_labels.data(), word_tokens.data(), 6, 0, 1, 0, entry_first.data(), token.data(),
+     suffix.data(), next.data(), log10_prob.data(), backoff.data(), best, width, lengths.data(), texts.data(),
+     scores.data());
+    digest(with("beam_texts", {alphabet}), Floats(texts.begin(), texts.end()));
+    digest(with("beam_scores", {alphabet}), scores);
   }
 }
 

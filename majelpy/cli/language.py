@@ -1,0 +1,84 @@
+"""The options of commands that decode with a beam and a language model."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from majelpy.speech.beam import Decoder, Hypothesis
+    from majelpy.speech.text import Alphabet
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a search; without any of them decoding stays greedy."""
+    weights = add_search(parser)
+    weights.add_argument("--alpha", type=float, metavar="A", help="weight of the model (0.5)")
+    weights.add_argument("--beta", type=float, metavar="B", help="bonus of a word (1.0)")
+    weights.add_argument("--nbest", type=int, metavar="K", help="list the K best texts (1)")
+
+
+def add_search(parser: argparse.ArgumentParser) -> Any:
+    """Add the options that do not weigh anything; return their group."""
+    beam = parser.add_argument_group(
+        "beam search", "score of a text: log p + ALPHA log p_lm + BETA words (characters)"
+    )
+    beam.add_argument("--lm", metavar="FILE", help="ARPA file of 'majel lm' (gzipped or not)")
+    beam.add_argument("--beam", type=int, metavar="N", help="prefixes kept (100)")
+    beam.add_argument(
+        "--unknown", type=float, metavar="U", help="score of a word that the model lacks (-10)"
+    )
+    beam.add_argument(
+        "--share",
+        type=float,
+        metavar="P",
+        help="a frame offers its likeliest labels up to this share of the probability, 40 at most "
+        "(0.99)",
+    )
+    beam.add_argument(
+        "--characters", action="store_true", help="the model is one of characters, not of words"
+    )
+    return beam
+
+
+def decoder_of(options: argparse.Namespace, alphabet: Alphabet) -> Decoder | None:
+    """Return the decoder that was asked for, or None where none was.
+
+    Raises
+    ------
+    MajelError
+        If the model cannot be read or a setting is out of range.
+    """
+    from majelpy.errors import RecipeError
+    from majelpy.speech.beam import Decoder, Search
+    from majelpy.speech.ngram import read_arpa
+
+    names = {name: name for name in ("alpha", "beta", "unknown", "beam", "share")}
+    names["nbest"] = "best"
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.lm is None and "beam" not in given:
+        if given or options.characters:
+            asked = next(iter(given), "characters")
+            raise RecipeError(f"--{asked} needs --lm FILE or --beam N")
+        return None
+    search = Search(
+        characters=options.characters, **{names[name]: value for name, value in given.items()}
+    )
+    search.check()
+    return Decoder(alphabet, None if options.lm is None else read_arpa(options.lm), search)
+
+
+def settings_of(decoder: Decoder, lm: str | None) -> dict[str, Any]:
+    """Return what a result should say of how it was found."""
+    s = decoder.search
+    shown = {"lm": lm, "alpha": s.alpha, "beta": s.beta, "unknown": s.unknown}
+    shown |= {"beam": s.beam, "share": s.share}
+    return shown | {"tokens": "characters" if s.characters else "words"}
+
+
+def shown(hypothesis: Hypothesis) -> dict[str, Any]:
+    """Return a text with its score and its words, each with its first and last frame."""
+    from majelpy.train.ledger import number
+
+    words = [[word.text, word.first, word.last] for word in hypothesis.words]
+    return {"text": hypothesis.text, "score": number(hypothesis.score), "words": words}

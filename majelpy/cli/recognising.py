@@ -1,0 +1,79 @@
+"""What commands share that run a trained model over a corpus, on any number of ranks."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from majelpy.array import Array
+    from majelpy.comm.world import World
+    from majelpy.speech.beam import Decoder
+    from majelpy.train.data import Utterances
+    from majelpy.train.trained import Trained
+
+Result = TypeVar("Result")
+
+
+def over_corpus(
+    command: str,
+    options: argparse.Namespace,
+    work: Callable[[Trained, Array, Utterances, Decoder | None, World], Result],
+    show: Callable[[Result, Utterances, Decoder | None], None],
+) -> int:
+    """Open run, corpus and decoder, do the work on all ranks, and show its result on the first.
+
+    ``options`` has ``run_folder``, ``corpus``, ``place`` and those of majelpy.cli.language.
+    """
+    import numpy as np
+
+    from majelpy.cli import line
+    from majelpy.cli.language import decoder_of
+    from majelpy.comm.world import RankFailed, World
+    from majelpy.errors import MajelError
+    from majelpy.native import set_threads
+    from majelpy.speech.corpus import Corpus
+    from majelpy.train.data import Utterances
+    from majelpy.train.launch import default_threads
+    from majelpy.train.places import choose, take_pool
+    from majelpy.train.setup import check_features
+    from majelpy.train.trained import load_trained
+
+    world = World.start()
+    world.install_excepthook()
+    error: Exception | None = None
+    try:
+        set_threads(default_threads(world.local_size))
+        place = choose(options.place, world.local_rank)
+        trained = load_trained(options.run_folder, quiet=world.rank != 0)
+        decoder = decoder_of(options, trained.alphabet)
+        corpus = Corpus.open(options.corpus)
+        check_features(corpus, trained.rate, trained.features, options.run_folder)
+        data = Utterances(
+            corpus,
+            np.arange(len(corpus)),
+            trained.alphabet,
+            "drop",
+            trained.mean,
+            trained.scale,
+            cache_bytes=0,
+        )
+    except (MajelError, OSError) as found:
+        error = found
+    # All ranks learn whether all are ready; the lowest that is not says why.
+    try:
+        world.agree(error)
+    except RankFailed:
+        return 2
+    try:
+        take_pool(place, world)
+        result = work(trained, trained.parameters.to_device(place), data, decoder, world)
+    except (MajelError, OSError) as found:
+        if world.size == 1:
+            raise
+        world.abort(line(command, found).removeprefix("majel "), 2)
+    if world.rank == 0:
+        data.warn_outside()
+        show(result, data, decoder)
+    return 0

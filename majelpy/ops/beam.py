@@ -1,0 +1,234 @@
+"""Prefix beam search with a language model, and the best alignment. Bodies: kernels/beam.h."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from majelpy import native
+from majelpy.array import CPU
+from majelpy.errors import CopyError, RangeError, ShapeError
+from majelpy.ops import check
+from majelpy.ops.ctc import frames_needed
+
+
+@dataclass(frozen=True)
+class Trie:
+    """An n-gram model as arrays; an entry is an n-gram, entry 0 the empty one.
+
+    Attributes
+    ----------
+    first : (entries + 1,) int64
+        Entry e is followed by the entries ``first[e]..first[e + 1]``, in the order of their tokens;
+        token t alone is entry t + 1.
+    token, suffix, after : (entries,) int32
+        Last token of each entry; the longest proper suffix that is an entry; the entry that is
+        the context of what follows.
+    log10_prob, backoff : (entries,) float32
+        Decimal logarithms.
+    start, unknown, end : int
+        Context at the start of a text; tokens that stand for unknown ones and for the end.
+    """
+
+    first: np.ndarray
+    token: np.ndarray
+    suffix: np.ndarray
+    after: np.ndarray
+    log10_prob: np.ndarray
+    backoff: np.ndarray
+    start: int
+    unknown: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How labels make tokens.
+
+    Attributes
+    ----------
+    space : int
+        Label between words; -1 if there is none.
+    characters : (V,) int32 or None
+        Token of each label; None where tokens are words.
+    offsets, labels, tokens : int64, int32, int32
+        Labels of each word, words sorted by them, and its token.
+    """
+
+    space: int
+    characters: np.ndarray | None
+    offsets: np.ndarray
+    labels: np.ndarray
+    tokens: np.ndarray
+
+
+@dataclass(frozen=True)
+class Best:
+    """A text of the search: its labels and its score."""
+
+    labels: list[int]
+    score: np.float32
+
+
+def check_settings(
+    *, alpha: float, beta: float, unknown: float, beam: int, most: int, share: float, best: int
+) -> None:
+    """Raise RangeError where a setting of `beam_search` is out of range."""
+    for name, value in (("beam", beam), ("most", most), ("best", best)):
+        if not 1 <= value < 2**31:
+            raise RangeError(f"beam_search: {name} is {value}; needs at least 1, below 2^31")
+    if not 0 < share <= 1:
+        raise RangeError(f"beam_search: share is {share}; needs above 0, at most 1")
+    for name, weight in (("alpha", alpha), ("beta", beta), ("unknown", unknown)):
+        if not abs(weight) <= 1e6:
+            raise RangeError(f"beam_search: {name} is {weight}; needs a number within 1e6 of 0")
+
+
+def beam_search(
+    log_probs: Any,
+    offsets: Any,
+    spelling: Spelling,
+    model: Trie | None,
+    *,
+    alpha: float,
+    beta: float,
+    unknown: float,
+    beam: int,
+    most: int,
+    share: float,
+    best: int,
+) -> list[list[Best]]:
+    """Return the best texts of each utterance, the best first.
+
+    Parameters
+    ----------
+    log_probs : (rows, V) float32
+        Logarithms of the probabilities of labels, on the CPU; label 0 is the blank.
+    offsets : (utterances + 1,) int64
+        First row of each utterance, and the number of rows.
+    spelling, model
+        What tokens are, and their language model if there is one.
+    alpha, beta, unknown : float
+        The score of a text is log p(text) + alpha * log p_lm(text) + beta * tokens, and of a model
+        of words + unknown * words that the model lacks.
+    beam : int
+        Prefixes that are kept after each frame.
+    most, share : int, float
+        A frame offers the fewest labels that have this share of its probability, at most ``most``.
+    best : int
+        Most texts to return.
+
+    Raises
+    ------
+    ShapeError
+        If offsets do not fit, or labels and spelling have different alphabets.
+    RangeError
+        If a setting is out of range or a logarithm is NaN or infinity.
+
+    Notes
+    -----
+    Order: a prefix adds its own paths to those of the prefix before it; ties go by the labels.
+    Spaces at the ends of a text and repeated ones count as none or as one.
+
+    References
+    ----------
+    Hannun et al. 2014, First-Pass Large Vocabulary Continuous Speech Recognition using
+    Bi-Directional Recurrent DNNs, algorithm 1. Amodei et al. 2015, Deep Speech 2, section 7 (the
+    share of the probability).
+    """
+    lp = check.matrix("beam_search", "log_probs", log_probs)
+    rows = check.offsets("beam_search", offsets, lp.shape[0])
+    if lp.place != CPU:
+        raise CopyError(f"beam_search: log_probs lies on {lp.place}; needs {CPU}")
+    check_settings(
+        alpha=alpha, beta=beta, unknown=unknown, beam=beam, most=most, share=share, best=best
+    )
+    host = lp.numpy()
+    if host.shape[1] < 1:
+        raise ShapeError("beam_search: log_probs has 0 columns; needs the blank at least")
+    if spelling.characters is not None and len(spelling.characters) != host.shape[1]:
+        raise ShapeError(
+            f"beam_search: log_probs has {host.shape[1]} columns and the spelling "
+            f"{len(spelling.characters)} labels"
+        )
+    if np.isnan(host).any() or np.isposinf(host).any():
+        raise RangeError("beam_search: log_probs has NaN or infinity; needs logarithms")
+    count, width = len(rows) - 1, max(1, int(np.diff(rows).max(initial=0)))
+    lengths = np.zeros((count, best), dtype=np.int32)
+    labels = np.zeros((count, best, width), dtype=np.int32)
+    scores = np.zeros((count, best), dtype=np.float32)
+    tables = (
+        (0, 0, 0, 0, *[None] * 6)
+        if model is None
+        else (
+            *(len(model.token), model.start, model.unknown, model.end, model.first.ctypes.data),
+            *(model.token.ctypes.data, model.suffix.ctypes.data, model.after.ctypes.data),
+            *(model.log10_prob.ctypes.data, model.backoff.ctypes.data),
+        )
+    )
+    characters = None if spelling.characters is None else spelling.characters.ctypes.data
+    native.library().mj_beam_search(
+        *(count, rows.ctypes.data, host.shape[1], lp.pointer, beam, most, share),
+        *(spelling.space, alpha, beta, unknown, characters, len(spelling.tokens)),
+        *(spelling.offsets.ctypes.data, spelling.labels.ctypes.data, spelling.tokens.ctypes.data),
+        *tables,
+        *(best, width, lengths.ctypes.data, labels.ctypes.data, scores.ctypes.data),
+    )
+    return [
+        [
+            Best(labels[u, k, : lengths[u, k]].tolist(), scores[u, k])
+            for k in range(best)
+            if lengths[u, k] >= 0
+        ]
+        for u in range(count)
+    ]
+
+
+def align(
+    log_probs: Any, starts: Sequence[int], stops: Sequence[int], labels: Sequence[Sequence[int]]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the first and the last frame of each label on the best path of each text.
+
+    Parameters
+    ----------
+    log_probs : (rows, V) float32
+        As in `beam_search`.
+    starts, stops : sequence of int
+        Rows ``starts[n]..stops[n]`` belong to text n; texts may share rows.
+    labels : one sequence of int a text
+        Each in 1 .. V-1.
+
+    Raises
+    ------
+    ShapeError
+        If a text does not fit its frames.
+
+    Notes
+    -----
+    Order: along the path; of equal paths the one that stays in a state longest.
+    """
+    lp = check.matrix("align", "log_probs", log_probs)
+    if lp.place != CPU:
+        raise CopyError(f"align: log_probs lies on {lp.place}; needs {CPU}")
+    for n, (start, stop, text) in enumerate(zip(starts, stops, labels, strict=True)):
+        if not 0 <= start <= stop <= lp.shape[0]:
+            raise ShapeError(f"align: text {n} has rows {start}..{stop} of {lp.shape[0]}")
+        if text and stop - start < frames_needed(text):
+            raise ShapeError(
+                f"align: text {n} has {stop - start} frames; needs {frames_needed(text)}"
+            )
+        if any(not 1 <= v < lp.shape[1] for v in text):
+            raise ShapeError(f"align: text {n} has a label outside 1..{lp.shape[1] - 1}")
+    flat = np.array([v for text in labels for v in text], dtype=np.int32)
+    offsets = np.cumsum([0, *(len(text) for text in labels)], dtype=np.int64)
+    first, last = np.full_like(flat, -1), np.full_like(flat, -1)
+    begin, end = np.array(starts, dtype=np.int64), np.array(stops, dtype=np.int64)
+    native.library().mj_ctc_align(
+        *(len(labels), begin.ctypes.data, end.ctypes.data, lp.shape[1], lp.pointer),
+        *(offsets.ctypes.data, flat.ctypes.data, first.ctypes.data, last.ctypes.data),
+    )
+    return [(first[a:b], last[a:b]) for a, b in itertools.pairwise(offsets)]
