@@ -250,6 +250,8 @@ class World:
         sys.stdout.flush()
         sys.stderr.write(f"majel: rank {self.rank} on {self.host}: {message}\n")
         sys.stderr.flush()
+        # The launcher may drop what it has not yet read from this rank when the abort overtakes it.
+        time.sleep(0.1)
         _load_mpi().COMM_WORLD.Abort(code)
         os._exit(code)
 
