@@ -6,7 +6,8 @@ differ from rank to rank.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from majelpy.array import CPU, Array, Place, asarray, creation, empty, parse_place
@@ -38,9 +39,8 @@ def full(
     PlacementError
         If the placements do not fit, or if one is partial.
     """
-    target = whole("full", layout("full", shape, mesh, placements))
-    local = creation.full(target.local_shape(mesh.world.rank), value, dtype=dtype)
-    return DistArray(target, local.to_device(place_of(device)))
+    made = partial(creation.full, fill_value=value, dtype=dtype)
+    return _made("full", made, shape, mesh, placements, device)
 
 
 def zeros(
@@ -52,9 +52,7 @@ def zeros(
     device: Device = None,
 ) -> DistArray:
     """Return an array of zeros, float32 if not said otherwise; see `full`."""
-    target = whole("zeros", layout("zeros", shape, mesh, placements))
-    local = local_zeros(target.local_shape(mesh.world.rank), dtype)
-    return DistArray(target, local.to_device(place_of(device)))
+    return _made("zeros", partial(local_zeros, dtype=dtype), shape, mesh, placements, device)
 
 
 def ones(
@@ -66,8 +64,19 @@ def ones(
     device: Device = None,
 ) -> DistArray:
     """Return an array of ones, float32 if not said otherwise; see `full`."""
-    target = whole("ones", layout("ones", shape, mesh, placements))
-    local = creation.ones(target.local_shape(mesh.world.rank), dtype=dtype)
+    return _made("ones", partial(creation.ones, dtype=dtype), shape, mesh, placements, device)
+
+
+def _made(
+    operation: str,
+    make: Callable[[tuple[int, ...]], Array],
+    shape: Sequence[int],
+    mesh: Mesh,
+    placements: Placements,
+    device: Device,
+) -> DistArray:
+    target = whole(operation, layout(operation, shape, mesh, placements))
+    local = make(target.local_shape(mesh.world.rank))
     return DistArray(target, local.to_device(place_of(device)))
 
 

@@ -64,8 +64,12 @@ class Share:
 
     def units(self, count: int) -> tuple[int, int]:
         """First and last unit of a layer that this rank holds."""
+        return self.units_in(self.unit_parts, count)
+
+    def units_in(self, parts: tuple[int, int], count: int) -> tuple[int, int]:
+        """First and last unit of a layer in a range of parts."""
         bounds = tree.parts(count, self.parts)
-        return bounds[self.unit_parts[0]][0], bounds[self.unit_parts[1] - 1][1]
+        return bounds[parts[0]][0], bounds[parts[1] - 1][1]
 
     def cut(self, batch: Batch, context: int) -> tuple[Array, Batch]:
         """Return the rows that layer 1 reads, and the batch of this share's frames."""

@@ -86,6 +86,7 @@ class Trainer:
         self.team = Team(world, recipe, mesh)
         self.model = Model(model.sizes, self.team.share)
         layout = self.model.layout
+        self._blocks = layout.blocks()
         self._rounded = recipe.data.transport == "bfloat16"
         self._reducer = TreeReducer(
             self.team.reducers,
@@ -225,11 +226,10 @@ class Trainer:
         -----
         Order: the canonical sum of each block's squares (Layout.blocks), then that of the blocks'.
         """
-        blocks = self.model.layout.blocks()
         if self.recipe.model.parts == 1:
             return ops.square_sum(gradient)
-        sums = concat([ops.square_sum(gradient[at : at + size]) for _, at, size in blocks])
-        found = zip(blocks, sums.to_device(CPU).numpy(), strict=True)
+        sums = concat([ops.square_sum(gradient[at : at + size]) for _, at, size in self._blocks])
+        found = zip(self._blocks, sums.to_device(CPU).numpy(), strict=True)
         everywhere = self.team.gather_blocks({number: value for (number, *_), value in found})
         return ops.sum_rows(everywhere.reshape(-1, 1)).to_device(self.place)
 

@@ -38,16 +38,11 @@ class HiddenShare(Share):
         self._held = [tree.leaf_range(parts, count, index) for index in range(count)]
         self.unit_parts = self._held[neighbours.index]
 
-    def _units_of(self, rank: int, count: int) -> tuple[int, int]:
-        """First and last unit of a layer that a rank holds."""
-        bounds = tree.parts(count, self.parts)
-        return bounds[self._held[rank][0]][0], bounds[self._held[rank][1] - 1][1]
-
     def gather(self, y: Array, units: int) -> Array:
         others = self._neighbours.others()
         shapes = []
         for rank in others:
-            first, last = self._units_of(rank, units)
+            first, last = self.units_in(self._held[rank], units)
             shapes.append((rank, (y.shape[0], last - first)))
         found = self._neighbours.exchange([(rank, y) for rank in others], shapes)
         pieces = {self._neighbours.index: y}
@@ -61,7 +56,7 @@ class HiddenShare(Share):
         rows, (first, last) = d.shape[0], self.units(inputs)
         sent, shapes = [], []
         for rank in self._neighbours.others():
-            low, high = self._units_of(rank, inputs)
+            low, high = self.units_in(self._held[rank], inputs)
             sent += [(rank, node[:, low:high]) for node in nodes]
             count = len(tree.nodes(self.parts, *self._held[rank]))
             shapes += [(rank, (rows, last - first))] * count
