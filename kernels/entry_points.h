@@ -73,6 +73,26 @@ void mj_rnn_backward_step(int64_t directions, int64_t utterances, const int64_t 
  * carried state, or +0. */
 void mj_rnn_previous_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *h, const int64_t *carried, const float *initial, float *out);
 
+/* Sums over the rows of items: item i has the rows offsets[i]..offsets[i+1] of the list `order`, or
+ * these themselves where order is null; one row of out an item. Columns of x; of a times b; of the
+ * squares of x - mean; of dy, and behind them of dy * hat, where hat = (x - mean) * rstd. mean and rstd
+ * are (leaves, columns), and leaves[i] is the leaf of item i. */
+void mj_sum_items(int64_t items, const int64_t *offsets, const int64_t *order, int64_t columns, const float *x, float *out);
+void mj_dot_items(int64_t items, const int64_t *offsets, const int64_t *order, int64_t columns, const float *a, const float *b, float *out);
+void mj_square_items(int64_t items, const int64_t *offsets, const int64_t *order, const int64_t *leaves, int64_t columns, const float *x, const float *mean, float *out);
+void mj_norm_dot_items(int64_t items, const int64_t *offsets, const int64_t *order, const int64_t *leaves, int64_t columns, const float *dy, const float *x, const float *mean, const float *rstd, float *out);
+
+/* Batch norm; leaf k has the rows offsets[k]..offsets[k+1]. means are (leaves, 2 columns): the means of
+ * dy and of dy * hat. mj_running_array changes `running` in place. */
+void mj_leaf_means(int64_t leaves, const int64_t *counts, int64_t columns, const float *sums, float *out);
+void mj_rstd_array(int64_t count, const float *variance, float *out);
+void mj_norm_rows(int64_t leaves, const int64_t *offsets, int64_t columns, const float *x, const float *mean, const float *rstd, const float *gain, const float *bias, int64_t clipped, float *out);
+void mj_norm_backward_rows(int64_t leaves, const int64_t *offsets, int64_t columns, const float *dy, const float *x, const float *mean, const float *rstd, const float *gain, const float *means, float *out);
+void mj_running_array(int64_t count, const float *sums, float number, float rate, float *running);
+/* Layer norm, each row by its own columns; dy_hat is dy * hat. */
+void mj_layer_norm_rows(int64_t rows, int64_t columns, const float *x, const float *gain, const float *bias, float *out, float *mean, float *rstd);
+void mj_layer_norm_backward_rows(int64_t rows, int64_t columns, const float *dy, const float *x, const float *mean, const float *rstd, const float *gain, float *out, float *dy_hat);
+
 /* Log-softmax of rows, and CTC: labels of utterance n are labels[label_offsets[n]..]; the gradient
  * is by the logits and multiplied by `scale`. */
 void mj_log_softmax_rows(int64_t rows, int64_t columns, const float *x, float *out);

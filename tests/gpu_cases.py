@@ -268,6 +268,51 @@ def spectra() -> Iterator[Case]:
         yield Case(f"spectrogram {window}", "mj_spectrogram", arguments)
 
 
+def norms() -> Iterator[Case]:
+    for lengths, columns in (([300, 0, 5], 1), ([1, 600, 256, 3], 37), ([20] * 3, 130), ([0], 3)):
+        items, rows, offsets = len(lengths), sum(lengths), offsets_of(lengths)
+        leaves = np.arange(items) // 2
+        count = int(leaves[-1]) + 1
+        x, dy = touchy_data((rows, columns), 1), touchy_data((rows, columns), 2)
+        mean, rstd = touchy_data((count, columns), 3), touchy_data((count, columns), 4)
+        out = Out((items, columns))
+        for order in (None, np.argsort(words(rows, 5)).astype(np.int64)):
+            head: tuple[Any, ...] = (items, offsets, order)
+            name = f"{lengths}x{columns}{'' if order is None else ' listed'}"
+            yield Case(f"sum items {name}", "mj_sum_items", (*head, columns, x, out))
+            yield Case(f"dot items {name}", "mj_dot_items", (*head, columns, dy, x, out))
+            arguments = (*head, leaves, columns, x, mean, out)
+            yield Case(f"square items {name}", "mj_square_items", arguments)
+            arguments = (*head, leaves, columns, dy, x, mean, rstd, Out((items, 2 * columns)))
+            yield Case(f"norm dot items {name}", "mj_norm_dot_items", arguments)
+        mean, rstd = touchy_data((items, columns), 6), touchy_data((items, columns), 7)
+        gain, bias = touchy_data(columns, 8), touchy_data(columns, 9)
+        means = touchy_data((items, 2 * columns), 10)
+        name, out = f"{lengths}x{columns}", Out((rows, columns))
+        head = (items, offsets, columns)
+        for clipped in (0, 1):
+            arguments = (*head, x, mean, rstd, gain, bias, clipped, out)
+            yield Case(f"norm rows {name} {clipped}", "mj_norm_rows", arguments)
+        arguments = (*head, dy, x, mean, rstd, gain, means, out)
+        yield Case(f"norm backward {name}", "mj_norm_backward_rows", arguments)
+        arguments = (items, np.array(lengths), columns, mean, Out((items, columns)))
+        yield Case(f"leaf means {name}", "mj_leaf_means", arguments)
+    for n in (1, 1000):
+        variance, sums = abs(touchy_data(n, 11)), touchy_data(n, 12)
+        yield Case(f"rstd {n}", "mj_rstd_array", (n, variance, Out((n,))))
+        running = Out((n,), touchy_data(n, 13))
+        yield Case(f"running {n}", "mj_running_array", (n, sums, 7.0, 0.1, running))
+    for rows, columns in ((1, 1), (70, 33), (65, 256), (3, 700), (0, 4)):
+        x, dy = level_data((rows, columns), 14), touchy_data((rows, columns), 15)
+        gain, bias = touchy_data(columns, 16), touchy_data(columns, 17)
+        mean, rstd = level_data(rows, 18), level_data(rows, 19)
+        out, of_row, name = Out((rows, columns)), Out((rows,)), f"{rows}x{columns}"
+        arguments = (rows, columns, x, gain, bias, out, of_row, of_row)
+        yield Case(f"layer norm {name}", "mj_layer_norm_rows", arguments)
+        arguments = (rows, columns, dy, x, mean, rstd, gain, out, out)
+        yield Case(f"layer norm backward {name}", "mj_layer_norm_backward_rows", arguments)
+
+
 def tree_sums() -> Iterator[tuple[int, int]]:
     """Yield leaves and length of vectors; addresses are no data, so tests build the call."""
     yield from ((1, 5), (5, 300), (8, 1000), (13, 77))
@@ -276,4 +321,5 @@ def tree_sums() -> Iterator[tuple[int, int]]:
 def all_cases() -> list[Case]:
     """Return every case, those of the array library too."""
     families = (elementwise, batches, sums, products, recurrences, steps, alignments, spectra)
+    families = (*families, norms)
     return [case for family in (*families, *array_cases.FAMILIES) for case in family()]

@@ -15,7 +15,19 @@ from majelpy.ops.elementwise import (
     normalise,
 )
 from majelpy.ops.gemm import gemm
+from majelpy.ops.items import Items, dot_items, merge_items, sum_items
 from majelpy.ops.leaves import Leaves, gemm_leaves, sum_leaves, tree_sum
+from majelpy.ops.norm import (
+    batch_norm,
+    batch_norm_backward,
+    deviation_items,
+    gradient_items,
+    layer_norm,
+    layer_norm_backward,
+    leaf_means,
+    rstd,
+    running,
+)
 from majelpy.ops.optim import factor_of, learning_rate, nesterov, norm_and_factor
 from majelpy.ops.random import Dropout, permutation, uniform, words
 from majelpy.ops.rnn import (
@@ -35,11 +47,14 @@ from majelpy.ops.statistics import mean_of, scale_of, square_sum, sum_deviations
 __all__ = [
     "Carried",
     "Dropout",
+    "Items",
     "Leaves",
     "Steps",
     "add",
     "align",
     "argmax",
+    "batch_norm",
+    "batch_norm_backward",
     "beam_search",
     "bias",
     "clip",
@@ -48,15 +63,22 @@ __all__ = [
     "conv",
     "conv_backward",
     "ctc_loss",
+    "deviation_items",
+    "dot_items",
     "factor_of",
     "fma",
     "frames_needed",
     "gemm",
     "gemm_leaves",
+    "gradient_items",
+    "layer_norm",
+    "layer_norm_backward",
+    "leaf_means",
     "learning_rate",
     "log_softmax",
     "math_function",
     "mean_of",
+    "merge_items",
     "multiply",
     "nesterov",
     "norm_and_factor",
@@ -68,11 +90,14 @@ __all__ = [
     "rnn_forward",
     "rnn_forward_step",
     "rnn_previous",
+    "rstd",
+    "running",
     "scale_of",
     "spectrogram",
     "square_sum",
     "sum_deviations",
     "sum_directions",
+    "sum_items",
     "sum_leaves",
     "sum_rows",
     "tree_sum",

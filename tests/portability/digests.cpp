@@ -267,6 +267,68 @@ void statistics() {
   }
 }
 
+void sums_of_items() {
+  const Longs offsets = running_sum({300, 17, 0, 600, 1}), leaves{0, 0, 1, 1, 2}, counts{317, 0, 1};
+  const int64_t rows = offsets.back();
+  Longs listed(rows);
+  for (int64_t i = 0; i < rows; i++) listed[i] = i * 7 % rows; /* 918 = 2 * 3^3 * 17 */
+  for (int64_t columns : {1, 37, 150}) {
+    const Floats x = numbers(rows * columns, 130), dy = numbers(rows * columns, 131);
+    const Floats mean = numbers(3 * columns, 132), rstd = numbers(3 * columns, 133);
+    for (const int64_t *order : {(const int64_t *)nullptr, (const int64_t *)listed.data()}) {
+      const std::string kind = order == nullptr ? "" : "_listed";
+      Floats out(5 * columns, 7.0f), both(10 * columns, 7.0f);
+      CALL(mj_sum_items)(5, offsets.data(), order, columns, x.data(), out.data());
+      digest(with("sum_items" + kind, {columns}), out);
+      CALL(mj_dot_items)(5, offsets.data(), order, columns, x.data(), dy.data(), out.data());
+      digest(with("dot_items" + kind, {columns}), out);
+      CALL(mj_square_items)(5, offsets.data(), order, leaves.data(), columns, x.data(), mean.data(), out.data());
+      digest(with("square_items" + kind, {columns}), out);
+      CALL(mj_norm_dot_items)
+      (5, offsets.data(), order, leaves.data(), columns, dy.data(), x.data(), mean.data(), rstd.data(), both.data());
+      digest(with("norm_dot_items" + kind, {columns}), both);
+    }
+    Floats means(3 * columns, 7.0f);
+    CALL(mj_leaf_means)(3, counts.data(), columns, mean.data(), means.data());
+    digest(with("leaf_means", {columns}), means);
+  }
+}
+
+void norms() {
+  const Longs offsets = running_sum({30, 0, 41});
+  for (int64_t columns : {1, 37, 300}) {
+    const int64_t rows = offsets.back();
+    const Floats x = numbers(rows * columns, 140, -4, 4), dy = numbers(rows * columns, 141, -4, 4);
+    const Floats gain = numbers(columns, 142, -2, 2), bias = numbers(columns, 143, -2, 2);
+    const Floats mean = numbers(3 * columns, 144, -4, 2), means = numbers(6 * columns, 145, -4, 4);
+    Floats variance = numbers(3 * columns, 146, -30, 10), rstd(3 * columns, 7.0f), out(rows * columns, 7.0f);
+    for (float &v : variance) v = from_bits((uint32_t)bits_of(v) & 0x7FFFFFFFu);
+    CALL(mj_rstd_array)(3 * columns, variance.data(), rstd.data());
+    digest(with("rstd", {columns}), rstd);
+    for (int64_t clipped : {0, 1}) {
+      CALL(mj_norm_rows)
+      (3, offsets.data(), columns, x.data(), mean.data(), rstd.data(), gain.data(), bias.data(), clipped, out.data());
+      digest(with("norm_rows", {columns, clipped}), out);
+    }
+    CALL(mj_norm_backward_rows)
+    (3, offsets.data(), columns, dy.data(), x.data(), mean.data(), rstd.data(), gain.data(), means.data(), out.data());
+    digest(with("norm_backward_rows", {columns}), out);
+    Floats running = numbers(columns, 147, -4, 4);
+    CALL(mj_running_array)(columns, bias.data(), 7.0f, 0.1f, running.data());
+    digest(with("running", {columns}), running);
+    Floats row_mean(rows, 7.0f), row_rstd(rows, 7.0f), dy_hat(rows * columns, 7.0f);
+    CALL(mj_layer_norm_rows)
+    (rows, columns, x.data(), gain.data(), bias.data(), out.data(), row_mean.data(), row_rstd.data());
+    digest(with("layer_norm", {columns}), out);
+    digest(with("layer_norm_mean", {columns}), row_mean);
+    digest(with("layer_norm_rstd", {columns}), row_rstd);
+    CALL(mj_layer_norm_backward_rows)
+    (rows, columns, dy.data(), x.data(), row_mean.data(), row_rstd.data(), gain.data(), out.data(), dy_hat.data());
+    if (columns > 1) digest(with("layer_norm_backward", {columns}), out); /* of one column it is 0 */
+    if (columns > 1) digest(with("layer_norm_gain", {columns}), dy_hat);
+  }
+}
+
 void elementwise() {
   for (int64_t count : {1, 40001}) {
     const Floats a = any_bits(count, 40), b = any_bits(count, 41);
@@ -646,6 +708,8 @@ int main(int argc, char **argv) {
     leaf_sums();
     tree_sums();
     statistics();
+    sums_of_items();
+    norms();
     elementwise();
     random_numbers();
     recurrent();
