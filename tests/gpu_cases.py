@@ -313,6 +313,65 @@ def norms() -> Iterator[Case]:
         yield Case(f"layer norm backward {name}", "mj_layer_norm_backward_rows", arguments)
 
 
+def places_of(lengths: list[int], stride: int, before: int) -> np.ndarray:
+    """Return the list of a convolution's outputs over whole utterances: row, first, low, high."""
+    offsets, found = offsets_of(lengths).tolist(), []
+    for low, high in zip(offsets[:-1], offsets[1:], strict=True):
+        for first in range(low - before, high - before, stride):
+            found.append((len(found), first, low, high))
+    return np.array(found, dtype=np.int64)
+
+
+def convolutions() -> Iterator[Case]:
+    # Features, channels, outputs, taps, width, strides of time and frequency.
+    for features, channels, outputs, taps, width, time, step in (
+        *((9, 3, 4, 5, 5, 2, 2), (20, 20, 40, 3, 7, 1, 2), (5, 1, 17, 11, 41, 2, 1)),
+        (3, 2, 3, 0, 2, 1, 1),
+    ):
+        listed = places_of(LENGTHS, time, (taps - 1) // 2)
+        rows, places, before = len(listed), -(-features // step), (width - 1) // 2
+        x = touchy_data((sum(LENGTHS), features * channels), 1)
+        weight = touchy_data((outputs, taps, width, channels), 2)
+        dy = touchy_data((rows, places * outputs), 3)
+        head = (taps, width, features, channels, places, step, before, x, outputs)
+        strides = (taps * width * channels, width * channels, channels, 1)
+        name = f"{taps}x{width} {features}x{channels}x{outputs}"
+        out = Out((rows, places * outputs))
+        arguments: tuple[Any, ...] = (rows, listed, *head, weight, *strides, out)
+        arguments = (*arguments, places * outputs, outputs)
+        yield Case(f"conv rows {name}", "mj_conv_rows", arguments)
+        offsets = np.array([0, rows // 2, rows // 2, rows])
+        turned, size = listed[::-1].copy(), taps * width * channels * outputs
+        arguments = (3, offsets, turned, *head, dy, Out((3, size)))
+        yield Case(f"conv weight items {name}", "mj_conv_weight_items", arguments)
+    # Every second row and place, the kernel turned: what a gradient by the input asks for.
+    listed = places_of([4, 9], 1, 2)
+    listed[:, 0] = 2 * listed[:, 0] + 1
+    x, weight = touchy_data((13, 7 * 5), 4), touchy_data((5, 3, 4, 2), 5)
+    out = Out((27, 15 * 2), touchy_data((27, 30), 6))
+    last = weight.reshape(5, 3, 8)[:, ::-1].reshape(5, 3, 4, 2)[:, :, ::-1].copy()
+    arguments = (13, listed, 3, 4, 7, 5, 7, 1, 2, x, 2, last, 1, 8, 2, 24, out, 30, 4)
+    yield Case("conv rows apart", "mj_conv_rows", arguments)
+    for taps, columns in ((1, 1), (4, 40), (300, 3)):
+        lengths = [5, 1, 310]
+        offsets = offsets_of(lengths)
+        rows = int(offsets[-1])
+        x, dy = touchy_data((rows, columns), 7), touchy_data((rows, columns), 8)
+        weight, out = touchy_data((taps, columns), 9), Out((rows, columns))
+        row, end = np.arange(rows), np.repeat(offsets[1:], lengths)
+        terms = np.minimum(taps, end - row)
+        name = f"{taps}x{columns}"
+        listed = np.stack([row, terms], axis=1)
+        arguments = (rows, listed, 1, columns, x, weight, out)
+        yield Case(f"row conv {name}", "mj_row_conv_rows", arguments)
+        back = np.minimum(taps, row - np.repeat(offsets[:-1], lengths) + 1)
+        arguments = (rows, np.stack([row, back], axis=1), -1, columns, dy, weight, out)
+        yield Case(f"row conv back {name}", "mj_row_conv_rows", arguments)
+        listed = np.stack([row, row, terms], axis=1)[::-1].copy()
+        arguments = (3, offsets, listed, taps, columns, dy, x, Out((3, taps * columns)))
+        yield Case(f"row conv weight items {name}", "mj_row_conv_weight_items", arguments)
+
+
 def tree_sums() -> Iterator[tuple[int, int]]:
     """Yield leaves and length of vectors; addresses are no data, so tests build the call."""
     yield from ((1, 5), (5, 300), (8, 1000), (13, 77))
@@ -321,5 +380,5 @@ def tree_sums() -> Iterator[tuple[int, int]]:
 def all_cases() -> list[Case]:
     """Return every case, those of the array library too."""
     families = (elementwise, batches, sums, products, recurrences, steps, alignments, spectra)
-    families = (*families, norms)
+    families = (*families, norms, convolutions)
     return [case for family in (*families, *array_cases.FAMILIES) for case in family()]

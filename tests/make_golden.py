@@ -409,6 +409,51 @@ def layer_norm(backward: bool) -> list[Any]:
     return found
 
 
+CONVOLUTIONS = (  # features, channels, outputs, taps, width, strides of time and frequency
+    *((13, 3, 34, 5, 5, 2, 2), (20, 9, 8, 3, 7, 1, 2), (41, 1, 5, 11, 21, 3, 1)),
+)
+
+
+def convolution(kind: str) -> list[Any]:
+    """Return outputs and gradients by the input, or by the weight, over frames listed and not."""
+    found = []
+    lengths = np.diff(OFFSETS)
+    for features, channels, outputs, taps, width, *strides in CONVOLUTIONS:
+        options: dict[str, Any] = {"features": features, "stride": tuple(strides)}
+        of = ops.Extent.whole(lengths)
+        to = ops.Extent.whole(ops.conv_reach(taps, strides[0]).out_lengths(lengths))
+        rows, columns = int(to.offsets[-1]), -(-features // strides[1]) * outputs
+        for x, dy in zip(
+            touchy(FRAMES, features * channels, seed=87),
+            touchy(rows, columns, seed=88),
+            strict=True,
+        ):
+            weight = touchy_data((outputs, taps, width, channels), 89)
+            if kind == "rows":
+                found.append(ops.conv_frames(x, of, to, weight, **options))
+                found.append(ops.conv_frames_input_gradient(dy, to, of, weight, **options))
+                continue
+            for order in (None, np.arange(rows)[::-1].copy()):
+                items = ops.Items(to.offsets, ITEMS.leaves, order)
+                kernel = {"kernel": (taps, width), **options}
+                found.append(ops.conv_frames_weight_gradient(dy, x, of, to, items, **kernel))
+    return found
+
+
+def row_convolution(kind: str) -> list[Any]:
+    found = []
+    extent = ops.Extent.whole(np.diff(OFFSETS))
+    for x, dy in zip(touchy(FRAMES, 133, seed=92), touchy(FRAMES, 133, seed=93), strict=True):
+        weight = touchy_data((20, 133), 94)
+        if kind == "rows":
+            found.append(ops.row_conv(x, extent, extent, weight))
+            found.append(ops.row_conv_input_gradient(dy, extent, extent, weight))
+        else:
+            for items in (ITEMS, LISTED):
+                found.append(ops.row_conv_weight_gradient(dy, x, extent, extent, items, taps=20))
+    return found
+
+
 CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_add_arrays": lambda: pairs(ops.add, (MANY,), (MANY,)),
     "mj_multiply_arrays": lambda: pairs(ops.multiply, (MANY,), (MANY,)),
@@ -466,6 +511,10 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_running_array": running,
     "mj_layer_norm_rows": lambda: layer_norm(False),
     "mj_layer_norm_backward_rows": lambda: layer_norm(True),
+    "mj_conv_rows": lambda: convolution("rows"),
+    "mj_conv_weight_items": lambda: convolution("weight"),
+    "mj_row_conv_rows": lambda: row_convolution("rows"),
+    "mj_row_conv_weight_items": lambda: row_convolution("weight"),
     "mj_beam_search": beam_search,
     "mj_ctc_align": alignment,
     "mj_spectrogram": lambda: [

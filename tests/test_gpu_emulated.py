@@ -18,10 +18,10 @@ from one_case import Case, Out, on_cpu, on_device
 
 from majelpy import native
 from majelpy.array.launch import BINARY, CLASSES, COMPARISONS, UNARY
-from majelpy.gpu import build, dense, norm, sequences, standard, sums
+from majelpy.gpu import build, dense, frames, norm, sequences, standard, sums
 from majelpy.gpu.device import PLANS
 
-MODULES = (dense, sums, sequences, norm, standard)
+MODULES = (dense, sums, sequences, norm, frames, standard)
 CASES = all_cases()
 GOLDEN = Path(__file__).parent / "golden" / "every_place.json"
 
@@ -43,7 +43,8 @@ def test_equal_bits(case: Case) -> None:
 MEETING = [
     case
     for case in CASES
-    if case.entry.split("_")[1] in ("gemm", "rnn", "log", "ctc", "square", "spectrogram", "layer")
+    if case.entry.split("_")[1]
+    in ("gemm", "rnn", "log", "ctc", "square", "spectrogram", "layer", "conv")
     or (case.entry in ("mj_reduce", "mj_cumulate") and case.name.startswith(("sum", "cumulative")))
 ]
 

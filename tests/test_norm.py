@@ -97,7 +97,7 @@ def statistics(x: np.ndarray) -> tuple[Any, Any]:
 
 
 def test_the_norm_of_a_leaf_is_right() -> None:
-    # n terms in chunks of 256: a sum is off by at most (255 + n / 256 + 1) U of the sum of magnitudes.
+    # n terms in chunks of 256: a sum is off by at most (256 + n / 256) U of the sum of magnitudes.
     x = level_data((700, 40), 7, 4.0) + np.float32(2)
     mean, rstd = (v.numpy() for v in statistics(x))
     for leaf, (a, b) in enumerate(itertools.pairwise(BOUNDS)):

@@ -14,6 +14,17 @@ from majelpy.ops.elementwise import (
     multiply,
     normalise,
 )
+from majelpy.ops.extent import Extent, Reach
+from majelpy.ops.frames import (
+    conv_frames,
+    conv_frames_input_gradient,
+    conv_frames_weight_gradient,
+    conv_reach,
+    row_conv,
+    row_conv_input_gradient,
+    row_conv_reach,
+    row_conv_weight_gradient,
+)
 from majelpy.ops.gemm import gemm
 from majelpy.ops.items import Items, dot_items, merge_items, sum_items
 from majelpy.ops.leaves import Leaves, gemm_leaves, sum_leaves, tree_sum
@@ -47,8 +58,10 @@ from majelpy.ops.statistics import mean_of, scale_of, square_sum, sum_deviations
 __all__ = [
     "Carried",
     "Dropout",
+    "Extent",
     "Items",
     "Leaves",
+    "Reach",
     "Steps",
     "add",
     "align",
@@ -62,6 +75,10 @@ __all__ = [
     "context",
     "conv",
     "conv_backward",
+    "conv_frames",
+    "conv_frames_input_gradient",
+    "conv_frames_weight_gradient",
+    "conv_reach",
     "ctc_loss",
     "deviation_items",
     "dot_items",
@@ -90,6 +107,10 @@ __all__ = [
     "rnn_forward",
     "rnn_forward_step",
     "rnn_previous",
+    "row_conv",
+    "row_conv_input_gradient",
+    "row_conv_reach",
+    "row_conv_weight_gradient",
     "rstd",
     "running",
     "scale_of",

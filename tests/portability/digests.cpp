@@ -329,6 +329,55 @@ void norms() {
   }
 }
 
+void convolutions() {
+  const Longs lengths{9, 1, 0, 30, 4}, offsets = running_sum(lengths);
+  /* features, channels, outputs, taps, width, strides of time and frequency */
+  const int64_t sizes[][7] = {{9, 3, 4, 5, 5, 2, 2}, {33, 20, 37, 3, 7, 1, 2}, {25, 1, 8, 11, 21, 2, 1}};
+  for (const auto &[features, channels, outputs, taps, width, time, step] : sizes) {
+    Longs list;
+    for (size_t u = 0; u < lengths.size(); u++) {
+      for (int64_t frame = 0; frame < lengths[u]; frame += time) {
+        const int64_t row = (int64_t)list.size() / 4, low = offsets[u];
+        list.insert(list.end(), {row, low + frame - (taps - 1) / 2, low, offsets[u + 1]});
+      }
+    }
+    const int64_t rows = (int64_t)list.size() / 4, places = (features + step - 1) / step, terms = taps * width * channels;
+    const Floats x = numbers(offsets.back() * features * channels, 150), weight = numbers(outputs * terms, 151);
+    const Floats dy = numbers(rows * places * outputs, 152);
+    Floats out(rows * places * outputs, 7.0f), by_weight(3 * outputs * terms, 7.0f);
+    CALL(mj_conv_rows)
+    (rows, list.data(), taps, width, features, channels, places, step, (width - 1) / 2, x.data(), outputs, weight.data(),
+     terms, width * channels, channels, 1, out.data(), places * outputs, outputs);
+    digest(with("conv_rows", {features, channels, outputs}), out);
+    const Longs items{0, rows / 3, rows / 3, rows};
+    CALL(mj_conv_weight_items)
+    (3, items.data(), list.data(), taps, width, features, channels, places, step, (width - 1) / 2, x.data(), outputs,
+     dy.data(), by_weight.data());
+    digest(with("conv_weight_items", {features, channels, outputs}), by_weight);
+  }
+  for (int64_t columns : {1, 37}) {
+    const int64_t rows = offsets.back(), taps = 6;
+    const Floats x = numbers(rows * columns, 153), dy = numbers(rows * columns, 154), weight = numbers(taps * columns, 155);
+    Longs ahead, back, both;
+    for (size_t u = 0; u < lengths.size(); u++) {
+      for (int64_t row = offsets[u]; row < offsets[u + 1]; row++) {
+        const int64_t terms = std::min(taps, offsets[u + 1] - row);
+        ahead.insert(ahead.end(), {row, terms});
+        back.insert(back.end(), {row, std::min(taps, row - offsets[u] + 1)});
+        both.insert(both.end(), {row, row, terms});
+      }
+    }
+    Floats out(rows * columns, 7.0f), by_weight(5 * taps * columns, 7.0f);
+    CALL(mj_row_conv_rows)(rows, ahead.data(), 1, columns, x.data(), weight.data(), out.data());
+    digest(with("row_conv_rows", {columns}), out);
+    CALL(mj_row_conv_rows)(rows, back.data(), -1, columns, dy.data(), weight.data(), out.data());
+    digest(with("row_conv_back", {columns}), out);
+    CALL(mj_row_conv_weight_items)
+    (5, offsets.data(), both.data(), taps, columns, dy.data(), x.data(), by_weight.data());
+    digest(with("row_conv_weight_items", {columns}), by_weight);
+  }
+}
+
 void elementwise() {
   for (int64_t count : {1, 40001}) {
     const Floats a = any_bits(count, 40), b = any_bits(count, 41);
@@ -710,6 +759,7 @@ int main(int argc, char **argv) {
     statistics();
     sums_of_items();
     norms();
+    convolutions();
     elementwise();
     random_numbers();
     recurrent();
