@@ -60,7 +60,7 @@ class Conv(Layer):
         self.weight, self.bias = f"{name}.weight", f"{name}.bias"
         self._norm = Normaliser(name, (1, 1, units), share) if settings.batch_norm else None
         self._reach = ops.conv_reach(settings.kernel[0], settings.stride[0])
-        self._shape = {"features": inputs.features, "stride": tuple(settings.stride)}
+        self._stride = (settings.stride[0], settings.stride[1])
 
     def parameters(self) -> list[Parameter]:
         """Weight (channels, time, frequency, input channels), and a bias for each column."""
@@ -77,7 +77,10 @@ class Conv(Layer):
         needs = partial(self._reach.needed, lengths=lengths)
         read = share.frames(x.whole, x.batch, self._reach.out_lengths(lengths), needs)
         weight = run.weights[self.weight]
-        sums = ops.conv_frames(read.rows, read.of, read.to, weight, **self._shape)
+        features = self.inputs.features
+        sums = ops.conv_frames(
+            *(read.rows, read.of, read.to, weight), features=features, stride=self._stride
+        )
         batch, own = x.batch.within(read.to), share.own_columns(sums, self.outputs.units)
         norm = None
         if self._norm is not None:
@@ -98,10 +101,12 @@ class Conv(Layer):
         else:
             gradients.sum(self.bias, rows.of(d), rows.leaves)
         d = share.gather(d, self.outputs.units)
+        features, (taps, width) = self.inputs.features, self.settings.kernel
         sums = ops.conv_frames_weight_gradient(
             *(d, read.rows, read.of, read.to, rows.items),
-            kernel=tuple(self.settings.kernel),
-            **self._shape,
+            features=features,
+            kernel=(taps, width),
+            stride=self._stride,
         )
         gradients.items(self.weight, sums, over_items(rows.leaves))
         if not needed:
@@ -109,7 +114,9 @@ class Conv(Layer):
         fed = partial(self._reach.fed, lengths=before.lengths)
         by = share.frames(d, batch, before.lengths, fed)
         weight = run.weights[self.weight]
-        dx = ops.conv_frames_input_gradient(by.rows, by.of, by.to, weight, **self._shape)
+        dx = ops.conv_frames_input_gradient(
+            *(by.rows, by.of, by.to, weight), features=features, stride=self._stride
+        )
         return share.own_columns(dx, self.inputs.units)
 
 

@@ -41,9 +41,8 @@ class Dense(Layer):
         self.outputs = inputs.of_units(settings.units)
         self.weight, self.bias = f"{name}.weight", f"{name}.bias"
         self._parts = share.parts if inputs.cut else 1
-        self._norm = (
-            Normaliser(name, (1, 1, settings.units), share) if settings.batch_norm else None
-        )
+        rows = (1, 1, settings.units)
+        self._norm = Normaliser(name, rows, share) if settings.batch_norm else None
 
     def parameters(self) -> list[Parameter]:
         """Weight (units, inputs) and bias (units,)."""

@@ -62,7 +62,7 @@ class Normaliser:
     def forward(
         self, x: Array, batch: Batch, run: Pass, *, clipped: bool = False
     ) -> tuple[Array, Saved | None]:
-        """Return the normalised columns of this rank, clipped if asked, and what `backward` needs."""
+        """Return the normalised columns held, clipped if asked, and what `backward` needs."""
         gain, bias = run.weights[self._gain], run.weights[self._bias]
         if run.training is None:
             mean, variance = (run.weights[name] for name in (self._mean, self._variance))
