@@ -6,6 +6,7 @@ these cases without a GPU, and a test marked gpu runs them on one.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -316,7 +317,7 @@ def norms() -> Iterator[Case]:
 def places_of(lengths: list[int], stride: int, before: int) -> np.ndarray:
     """Return the list of a convolution's outputs over whole utterances: row, first, low, high."""
     offsets, found = offsets_of(lengths).tolist(), []
-    for low, high in zip(offsets[:-1], offsets[1:], strict=True):
+    for low, high in itertools.pairwise(offsets):
         for first in range(low - before, high - before, stride):
             found.append((len(found), first, low, high))
     return np.array(found, dtype=np.int64)
@@ -379,6 +380,8 @@ def tree_sums() -> Iterator[tuple[int, int]]:
 
 def all_cases() -> list[Case]:
     """Return every case, those of the array library too."""
-    families = (elementwise, batches, sums, products, recurrences, steps, alignments, spectra)
-    families = (*families, norms, convolutions)
+    families = (
+        *(elementwise, batches, sums, products, recurrences, steps, alignments, spectra),
+        *(norms, convolutions),
+    )
     return [case for family in (*families, *array_cases.FAMILIES) for case in family()]

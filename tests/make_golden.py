@@ -423,11 +423,8 @@ def convolution(kind: str) -> list[Any]:
         of = ops.Extent.whole(lengths)
         to = ops.Extent.whole(ops.conv_reach(taps, strides[0]).out_lengths(lengths))
         rows, columns = int(to.offsets[-1]), -(-features // strides[1]) * outputs
-        for x, dy in zip(
-            touchy(FRAMES, features * channels, seed=87),
-            touchy(rows, columns, seed=88),
-            strict=True,
-        ):
+        frames = touchy(FRAMES, features * channels, seed=87)
+        for x, dy in zip(frames, touchy(rows, columns, seed=88), strict=True):
             weight = touchy_data((outputs, taps, width, channels), 89)
             if kind == "rows":
                 found.append(ops.conv_frames(x, of, to, weight, **options))

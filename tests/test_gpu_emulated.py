@@ -39,12 +39,12 @@ def test_equal_bits(case: Case) -> None:
     check(case, Emulation())
 
 
+EXCHANGING = {"gemm", "rnn", "log", "ctc", "square", "spectrogram", "layer", "conv"}
 # Kernels whose threads exchange numbers, once more in other orders of the threads.
 MEETING = [
     case
     for case in CASES
-    if case.entry.split("_")[1]
-    in ("gemm", "rnn", "log", "ctc", "square", "spectrogram", "layer", "conv")
+    if case.entry.split("_")[1] in EXCHANGING
     or (case.entry in ("mj_reduce", "mj_cumulate") and case.name.startswith(("sum", "cumulative")))
 ]
 

@@ -27,27 +27,34 @@ template <class Body> void leaf_rows(int64_t leaves, const int64_t *offsets, int
   }
 }
 
-/* Canonical sum of each of MJ_LANES rows; add(sums, column) adds that column's terms. */
-template <class Add> mj_vf sum_lanes(int64_t columns, Add add) {
+/* Columns start..start + count of `live` rows side by side, a row in each lane; the lanes beyond repeat
+ * the last row. */
+void turn(int64_t live, int64_t columns, const float *rows, int64_t start, int64_t count, float *to) {
+  for (int64_t lane = 0; lane < MJ_LANES; lane++) {
+    const float *from = rows + std::min(lane, live - 1) * columns + start;
+    for (int64_t j = 0; j < count; j++) to[j * MJ_LANES + lane] = from[j];
+  }
+}
+
+/* Canonical sum in each lane; bring(start, count) fetches columns, add(sums, at) adds the one that lies at
+ * place `at` of what was brought. */
+template <class Bring, class Add> mj_vf sum_lanes(int64_t columns, Bring bring, Add add) {
   mj_vf total = mj_splat<mj_vf>(0.0f);
   for (int64_t start = 0; start < columns; start += MJ_CHUNK) {
+    const int64_t count = std::min<int64_t>(MJ_CHUNK, columns - start);
+    bring(start, count);
     mj_vf acc = mj_splat<mj_vf>(0.0f);
-    for (int64_t j = start; j < std::min<int64_t>(start + MJ_CHUNK, columns); j++) acc = add(acc, j);
+    for (int64_t i = 0; i < count; i++) acc = add(acc, i * MJ_LANES);
     total = mj_total(start == 0, total, acc);
   }
   return total;
 }
 
-/* body(first row, live rows, column of these rows) over blocks of MJ_LANES rows; lanes beyond the
- * last row repeat it. */
-template <class Body> void row_blocks(int64_t rows, int64_t columns, Body body) {
+/* body(first row, live rows, room for two times MJ_CHUNK columns) over blocks of MJ_LANES rows. */
+template <class Body> void row_blocks(int64_t rows, Body body) {
   mj::parallel((rows + MJ_LANES - 1) / MJ_LANES, [&](int64_t task) {
-    const int64_t first = task * MJ_LANES, live = std::min<int64_t>(MJ_LANES, rows - first);
-    body(first, live, [=](const float *x, int64_t j) {
-      mj_vf column = mj_splat<mj_vf>(0.0f);
-      for (int64_t lane = 0; lane < MJ_LANES; lane++) column[lane] = x[(first + std::min(lane, live - 1)) * columns + j];
-      return column;
-    });
+    const int64_t first = task * MJ_LANES;
+    body(first, std::min<int64_t>(MJ_LANES, rows - first), mj::workspace_of<float>(mj::PACKED_A, 2 * MJ_CHUNK * MJ_LANES));
   });
 }
 
@@ -147,10 +154,13 @@ void mj_running_array(int64_t count, const float *sums, float number, float rate
 
 void mj_layer_norm_rows(int64_t rows, int64_t columns, const float *x, const float *gain, const float *bias, float *out,
                         float *mean, float *rstd) {
-  row_blocks(rows, columns, [=](int64_t first, int64_t live, auto column) {
-    const mj_vf means = mean_lanes(sum_lanes(columns, [&](mj_vf acc, int64_t j) { return mj_term(acc, column(x, j)); }), columns);
+  row_blocks(rows, [=](int64_t first, int64_t live, float *turned) {
+    const auto bring = [&](int64_t start, int64_t count) { turn(live, columns, x + first * columns, start, count, turned); };
+    const mj_vf means = mean_lanes(
+        sum_lanes(columns, bring, [&](mj_vf acc, int64_t i) { return mj_term(acc, mj_load(turned + i)); }), columns);
     const mj_vf variances = mean_lanes(
-        sum_lanes(columns, [&](mj_vf acc, int64_t j) { return mj_term_deviation(acc, column(x, j), means); }), columns);
+        sum_lanes(columns, bring, [&](mj_vf acc, int64_t i) { return mj_term_deviation(acc, mj_load(turned + i), means); }),
+        columns);
     for (int64_t lane = 0; lane < live; lane++) {
       const int64_t row = first + lane;
       mean[row] = means[lane];
@@ -166,7 +176,7 @@ void mj_layer_norm_rows(int64_t rows, int64_t columns, const float *x, const flo
 
 void mj_layer_norm_backward_rows(int64_t rows, int64_t columns, const float *dy, const float *x, const float *mean,
                                  const float *rstd, const float *gain, float *out, float *dy_hat) {
-  row_blocks(rows, columns, [=](int64_t first, int64_t live, auto column) {
+  row_blocks(rows, [=](int64_t first, int64_t live, float *turned) {
     /* Scaled gradients and deviations of the block: `out` and `dy_hat` hold them until the end. */
     for (int64_t row = first; row < first + live; row++) {
       each(0, columns, [&](int64_t j, auto as) {
@@ -176,11 +186,16 @@ void mj_layer_norm_backward_rows(int64_t rows, int64_t columns, const float *dy,
         store_as(dy_hat + i, mj_norm_hat(load_as<F>(x + i), mj_splat<F>(mean[row]), mj_splat<F>(rstd[row])));
       });
     }
-    const mj_vf means =
-        mean_lanes(sum_lanes(columns, [&](mj_vf acc, int64_t j) { return mj_term(acc, column(out, j)); }), columns);
-    const mj_vf hat_means = mean_lanes(
-        sum_lanes(columns, [&](mj_vf acc, int64_t j) { return mj_term_product(acc, column(out, j), column(dy_hat, j)); }),
-        columns);
+    float *hats = turned + MJ_CHUNK * MJ_LANES;
+    const auto bring = [&](int64_t start, int64_t count) { turn(live, columns, out + first * columns, start, count, turned); };
+    const mj_vf means = mean_lanes(
+        sum_lanes(columns, bring, [&](mj_vf acc, int64_t i) { return mj_term(acc, mj_load(turned + i)); }), columns);
+    const auto bring_both = [&](int64_t start, int64_t count) {
+      bring(start, count);
+      turn(live, columns, dy_hat + first * columns, start, count, hats);
+    };
+    const auto add_product = [&](mj_vf acc, int64_t i) { return mj_term_product(acc, mj_load(turned + i), mj_load(hats + i)); };
+    const mj_vf hat_means = mean_lanes(sum_lanes(columns, bring_both, add_product), columns);
     for (int64_t lane = 0; lane < live; lane++) {
       const int64_t row = first + lane;
       each(0, columns, [&](int64_t j, auto as) {
