@@ -140,12 +140,12 @@ class Share:
 
     def recur(self, x: Array, batch: Batch, weight: Array) -> States:
         """Run the recurrent layer over x, (M, D * h); the weight is (D, h, H)."""
-        h = ops.rnn_forward(x, batch.offsets, weight, parts=self.parts)
+        h = ops.rnn_forward(x, batch.offsets, weight, parts=self.parts).h
         return States(h, h)
 
     def recur_back(self, dy: Array, batch: Batch, weight: Array, states: States) -> Array:
         """Return the gradient by x from that by the states, (M, D * h)."""
-        return ops.rnn_backward(dy, batch.offsets, weight, states.own, parts=self.parts)
+        return ops.rnn_backward(dy, batch.offsets, weight, states.own, parts=self.parts).dx
 
     def previous(self, states: States, batch: Batch) -> Array:
         """Return the states of the step before, (M, D * H)."""

@@ -19,7 +19,14 @@ from majelpy.ops.leaves import Leaves, gemm_leaves, sum_leaves, tree_sum
 from majelpy.ops.optim import factor_of, learning_rate, nesterov, norm_and_factor
 from majelpy.ops.random import Dropout, permutation, uniform, words
 from majelpy.ops.rnn import (
+    CELLS,
+    GRU,
+    LSTM,
+    RNN,
+    Back,
     Carried,
+    Cell,
+    Run,
     Steps,
     repeat_directions,
     rnn_backward,
@@ -33,9 +40,16 @@ from majelpy.ops.spectrogram import spectrogram
 from majelpy.ops.statistics import mean_of, scale_of, square_sum, sum_deviations, sum_rows
 
 __all__ = [
+    "CELLS",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Back",
     "Carried",
+    "Cell",
     "Dropout",
     "Leaves",
+    "Run",
     "Steps",
     "add",
     "align",

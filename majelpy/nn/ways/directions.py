@@ -37,13 +37,13 @@ class DirectionShare(Share):
         return ops.add(*(both if self._direction == 0 else both[::-1]))
 
     def recur(self, x: Array, batch: Batch, weight: Array) -> States:
-        h = ops.rnn_forward(x, batch.offsets, weight, parts=self.parts, first=self._direction)
-        return States(h, h)
+        run = ops.rnn_forward(x, batch.offsets, weight, parts=self.parts, first=self._direction)
+        return States(run.h, run.h)
 
     def recur_back(self, dy: Array, batch: Batch, weight: Array, states: States) -> Array:
         return ops.rnn_backward(
             *(dy, batch.offsets, weight, states.own), parts=self.parts, first=self._direction
-        )
+        ).dx
 
     def previous(self, states: States, batch: Batch) -> Array:
         return ops.rnn_previous(states.whole, batch.offsets, 1, first=self._direction)

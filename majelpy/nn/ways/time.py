@@ -84,7 +84,7 @@ class TimeShare(Share):
                 parts=self.parts,
                 first=direction,
                 carried=carried,
-            )
+            ).h
 
         early = self._half  # the direction whose first step is here
         found = {early: run(early, None)}
@@ -104,7 +104,7 @@ class TimeShare(Share):
                 parts=self.parts,
                 first=direction,
                 carried=carried,
-            )
+            ).dx
 
         early = 1 - self._half  # the direction whose last step, so the first backward, is here
         found = {early: run(early, None)}
