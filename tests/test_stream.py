@@ -30,7 +30,12 @@ FORWARD = Architecture(
     read(
         [
             {"layer": "context", "frames": 3},
-            {"layer": "rnn", "units": 40},
+            {"layer": "conv", "channels": 4, "kernel": [3, 3], "stride": [2, 2]},
+            {"layer": "conv", "channels": 16, "kernel": [4, 2], "stride": [1, 1]},
+            {"layer": "gru", "units": 40},
+            {"layer": "batch_norm"},
+            {"layer": "lstm", "units": 35},
+            {"layer": "row_conv", "future": 2},
             {"layer": "dropout", "share": 0.5},
             {"layer": "rnn", "units": 33},
             {"layer": "dense", "units": 35},
