@@ -272,7 +272,7 @@ class Share:
         cell: ops.Cell,
         directions: int,
     ) -> tuple[Array, Array]:
-        """Return the gradients by x and by the recurrent sums from that by the states, (M, D * h)."""
+        """Return the gradients by x and by the recurrent sums, from that by the states."""
         back = ops.rnn_backward(
             *(dy, batch.offsets, weight, states.own, states.kept), cell=cell, parts=self.parts
         )
