@@ -16,8 +16,16 @@ from majelpy.ops.elementwise import (
 )
 from majelpy.ops.gemm import gemm
 from majelpy.ops.leaves import Leaves, gemm_leaves, sum_leaves, tree_sum
-from majelpy.ops.optim import factor_of, learning_rate, nesterov, norm_and_factor
-from majelpy.ops.random import Dropout, permutation, uniform, words
+from majelpy.ops.optim import (
+    adagrad,
+    adam,
+    average_shares,
+    factor_of,
+    learning_rate,
+    nesterov,
+    norm_and_factor,
+)
+from majelpy.ops.random import Dropout, noisy, permutation, uniform, words
 from majelpy.ops.rnn import (
     Carried,
     Steps,
@@ -37,9 +45,12 @@ __all__ = [
     "Dropout",
     "Leaves",
     "Steps",
+    "adagrad",
+    "adam",
     "add",
     "align",
     "argmax",
+    "average_shares",
     "beam_search",
     "bias",
     "clip",
@@ -59,6 +70,7 @@ __all__ = [
     "mean_of",
     "multiply",
     "nesterov",
+    "noisy",
     "norm_and_factor",
     "normalise",
     "permutation",
