@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from majelpy.cli import language
+from majelpy.cli.recognising import add_checkpoint
 from majelpy.cli.train import PLACE_HELP
 
 
@@ -19,6 +20,7 @@ def add(commands: Any) -> None:
         epilog="Example: majel transcribe run hello.wav",
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
+    add_checkpoint(parser)
     parser.add_argument("--place", metavar="PLACE", default="cpu", help=PLACE_HELP)
     parser.add_argument("audio", metavar="AUDIO", nargs="+", help="recordings")
     language.add_options(parser)
@@ -45,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
     set_threads(default_threads(1))
     place = choose(options.place)
-    trained = load_trained(options.run_folder)
+    trained = load_trained(options.run_folder, options.checkpoint)
     decoder = language.decoder_of(options, trained.alphabet)
     take_pool(place, World.alone())
     parameters = trained.parameters.to_device(place)

@@ -26,9 +26,14 @@ def setting(
     least: float | None = None,
     most: float | None = None,
     choices: tuple[str, ...] = (),
+    only: tuple[str, ...] = (),
 ) -> Any:
-    """Declare a setting: its default, a line of help, its bounds (inclusive) or choices."""
-    meta = {"help": help, "least": least, "most": most, "choices": choices}
+    """Declare a setting: its default, a line of help, its bounds (inclusive) or choices.
+
+    With ``only`` it counts where the table's ``kind`` is one of these, and stays at its default
+    elsewhere.
+    """
+    meta = {"help": help, "least": least, "most": most, "choices": choices, "only": only}
     if isinstance(default, list):
         raise TypeError("a default must not be mutable; use a tuple")
     return field(metadata=meta) if default is MISSING else field(default=default, metadata=meta)
@@ -89,7 +94,15 @@ def parse(kind: type[Any], table: Mapping[str, Any], source: str, path: str = ""
             values[name] = parse(types_of[name], {}, source, f"{path}{name}.")
         elif f.default is MISSING:
             raise RecipeError(f"{source}: '{path}{name}' is missing: {f.metadata['help']}")
-    return kind(**values)
+    made = kind(**values)
+    for name, f in known.items():
+        only = f.metadata.get("only")
+        if only and made.kind not in only and getattr(made, name) != f.default:
+            raise RecipeError(
+                f"{source}: {path}{name} is {getattr(made, name)!r}; {path}kind is {made.kind!r}, "
+                f"and only {' and '.join(only)} {'has' if len(only) == 1 else 'have'} it"
+            )
+    return made
 
 
 def _hint(key: str, known: Mapping[str, Any], path: str) -> str:
