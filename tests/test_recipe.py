@@ -180,10 +180,6 @@ WRONG = [
             ["optimizer.kind=adagrad", "optimizer.beta2=0.5"],
             "optimizer.beta2 is 0.5; optimizer.kind is 'adagrad', and only adam has it",
         ),
-        (
-            ["schedule.kind=plateau", "schedule.hold=3"],
-            "schedule.hold is 3; schedule.kind is 'plateau', and only hold has it",
-        ),
     ],
 )
 def test_a_setting_of_another_kind_is_named(

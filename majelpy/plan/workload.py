@@ -16,6 +16,7 @@ import numpy as np
 from majelpy.nn.model import Model, Sizes
 from majelpy.speech import leaves
 from majelpy.train.launch import Launch
+from majelpy.train.optimizer import STATES
 from majelpy.train.recipe import Recipe
 from majelpy.train.setup import prepare_run
 
@@ -59,6 +60,8 @@ class Workload:
         The leaves of each.
     source : str
         Where the minibatches come from, for people.
+    states : int
+        Vectors of a rank beside its parameters: the optimizer's, and weights with noise.
     """
 
     sizes: Sizes
@@ -68,6 +71,7 @@ class Workload:
     transport_bytes: int
     minibatches: tuple[tuple[Leaf, ...], ...]
     source: str
+    states: int = 1
 
     @cached_property
     def model(self) -> Model:
@@ -114,7 +118,10 @@ def _of_corpus(recipe: Recipe) -> Workload:
     prepared = prepare_run(recipe, Launch())
     data = prepared.train
     epoch = leaves.minibatches(
-        data.lengths, settings.batch, settings.bin, seed=recipe.seed, epoch=0
+        *(data.lengths, settings.batch, settings.bin),
+        seed=recipe.seed,
+        epoch=0,
+        sort_first=settings.sort_first,
     )
     count = min(SAMPLE, len(epoch))
     minibatches = tuple(
@@ -134,7 +141,11 @@ def _workload(
     parts = recipe.model.parts
     dropout = recipe.model.dropout > 0
     transport = 2 if recipe.data.transport == "bfloat16" else 4
-    return Workload(sizes, recipe.data.leaves, parts, dropout, transport, minibatches, source)
+    optimizer = recipe.optimizer
+    states = len(STATES[optimizer.kind]) + (optimizer.weight_noise > 0)
+    return Workload(
+        *(sizes, recipe.data.leaves, parts, dropout, transport, minibatches, source), states
+    )
 
 
 def _sizes(recipe: Recipe, features: int, characters: int) -> Sizes:

@@ -124,7 +124,7 @@ class Run:
                 if trainer.step % trainer.steps_per_epoch == 0:
                     evaluation = self._watch(entry)
                     wrong = evaluation.errors.wrong_characters if evaluation else None
-                    trainer.schedule.end_epoch(trainer.step, wrong)
+                    trainer.schedule.end_epoch(result.epoch + 1, trainer.step, wrong)
                     progress.epoch(result, sum(losses) / len(losses), evaluation)
                     losses.clear()
                     if trainer.schedule.ended:

@@ -145,8 +145,7 @@ class Schedule:
         10,
         least=0,
         most=(1 << 31) - 1,
-        only=("hold",),
-        help="finished epochs after which the rate falls",
+        help="finished epochs after which the rate may fall and early_stop counts",
     )
     anneal: float = setting(
         0.9, least=0, most=1, help="factor of the rate: an epoch after hold, or at a plateau"

@@ -25,9 +25,9 @@ class State:
     best_step, best : int
         Step and wrong characters of the best evaluation; -1 before the first one.
     waited : int
-        Epochs since then.
+        Epochs since then, without the first ``schedule.hold``.
     level : int
-        Epochs since then or since the rate was last annealed, whichever was later.
+        The same, since the rate was last annealed if that was later.
     annealed : int
         How often a plateau has annealed the rate.
     ends : list of int
@@ -71,8 +71,12 @@ class Schedule:
             warmup=settings.warmup,
         )
 
-    def end_epoch(self, step: int, wrong: int | None) -> None:
-        """Take note of an epoch's end after ``step`` steps, with so many wrong dev characters."""
+    def end_epoch(self, epochs: int, step: int, wrong: int | None) -> None:
+        """Take note of the end of that many epochs and steps, with so many wrong dev characters.
+
+        The first ``schedule.hold`` epochs do not count as epochs without improvement: at first CTC
+        teaches a network to say nothing, which has more wrong characters than babble has.
+        """
         state, settings = self.state, self._settings
         if settings.average:
             state.ends = [*state.ends, step][-settings.average :]
@@ -80,6 +84,8 @@ class Schedule:
             return
         if state.best < 0 or wrong < state.best:
             state.best_step, state.best, state.waited, state.level = step, wrong, 0, 0
+            return
+        if epochs <= settings.hold:
             return
         state.waited += 1
         state.level += 1

@@ -137,7 +137,7 @@ def _average(newest: Checkpoint, folder: str) -> Checkpoint:
     kept = [_read(checkpoints.path_of(where, step), folder).tensors for step in ends]
     tensors = dict(newest.tensors)
     for name in (name for name in tensors if name.startswith("parameters/")):
-        total, *others = (asarray(state[name]).reshape(-1) for state in kept)
+        total, *others = (asarray(state[name].reshape(-1)) for state in kept)
         for other in others:
             total = ops.add(total, other)
         mean = ops.mean_of(zeros(total.size), total, len(kept))
