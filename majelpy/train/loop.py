@@ -250,7 +250,7 @@ class Run:
         if state is not None:
             ledger.sync()
             state.tensors.update(self._prepared.statistics)
-            if best:
+            if best:  # first, so that no other checkpoint names a best one that is not there
                 checkpoints.write_as(checkpoints.best_path(folder), state)
             if save:
                 checkpoints.write(folder, state, schedule.ends)
