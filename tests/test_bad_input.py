@@ -423,22 +423,22 @@ def fill(folder: Path, free: int) -> Path:
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.mpi)])
 def test_a_disk_that_runs_full(ranks: int, ground: Ground, small_disk: Path) -> None:
     run = small_disk / "run"
-    first = majel("train", ground.recipe, "--out", run, "--steps", "4")
+    first = majel("train", ground.recipe, "--out", run, "--steps", "3")
     assert first.returncode == 0, first.stderr
     stone = fill(small_disk, free=16384)
     ended = majel("train", ground.recipe, "--out", run, "--checkpoint-seconds", "0", ranks=ranks)
     assert ended.returncode == 2, ended.stderr
     (line,) = own_lines(ended.stderr)
-    message = f"checkpoint: cannot write {run}/checkpoints/step-5.h5 (No space left on device)"
+    message = f"checkpoint: cannot write {run}/checkpoints/step-4.h5 (No space left on device)"
     assert line.endswith(f"train: {message}")
     assert "Traceback" not in ended.stderr
     nothing_aside(run)
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-4.h5"]
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-3.h5"]
 
     stone.unlink()
     again = majel("train", ground.recipe, "--out", run)
     assert again.returncode == 0, again.stderr
-    assert "resuming after step 4" in again.stderr
+    assert "resuming after step 3" in again.stderr
     assert_same(done(run, again.stdout), ground.undisturbed)
 
 

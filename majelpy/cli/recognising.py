@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says which checkpoint of a run to take."""
+    parser.add_argument(
+        "--checkpoint",
+        metavar="WHICH",
+        default="",
+        help="last, best, average or a step (default: what the recipe's schedule.result says, and "
+        "that is last unless set)",
+    )
+
+
 def over_corpus(
     command: str,
     options: argparse.Namespace,
@@ -24,7 +35,8 @@ def over_corpus(
 ) -> int:
     """Open run, corpus and decoder, do the work on all ranks, and show its result on the first.
 
-    ``options`` has ``run_folder``, ``corpus``, ``place`` and those of majelpy.cli.language.
+    ``options`` has ``run_folder``, ``corpus``, ``checkpoint``, ``place`` and those of
+    majelpy.cli.language.
     """
     import numpy as np
 
@@ -46,7 +58,7 @@ def over_corpus(
     try:
         set_threads(default_threads(world.local_size))
         place = choose(options.place, world.local_rank)
-        trained = load_trained(options.run_folder, quiet=world.rank != 0)
+        trained = load_trained(options.run_folder, options.checkpoint, quiet=world.rank != 0)
         decoder = decoder_of(options, trained.alphabet)
         corpus = Corpus.open(options.corpus)
         check_features(corpus, trained.rate, trained.features, options.run_folder)

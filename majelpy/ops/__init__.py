@@ -39,8 +39,16 @@ from majelpy.ops.norm import (
     rstd,
     running,
 )
-from majelpy.ops.optim import factor_of, learning_rate, nesterov, norm_and_factor
-from majelpy.ops.random import Dropout, permutation, uniform, words
+from majelpy.ops.optim import (
+    adagrad,
+    adam,
+    average_shares,
+    factor_of,
+    learning_rate,
+    nesterov,
+    norm_and_factor,
+)
+from majelpy.ops.random import Dropout, noisy, permutation, uniform, words
 from majelpy.ops.rnn import (
     CELLS,
     GRU,
@@ -77,9 +85,12 @@ __all__ = [
     "Reach",
     "Run",
     "Steps",
+    "adagrad",
+    "adam",
     "add",
     "align",
     "argmax",
+    "average_shares",
     "batch_norm",
     "batch_norm_backward",
     "beam_search",
@@ -112,6 +123,7 @@ __all__ = [
     "merge_items",
     "multiply",
     "nesterov",
+    "noisy",
     "norm_and_factor",
     "normalise",
     "permutation",

@@ -29,7 +29,7 @@ class Memory:
     Attributes
     ----------
     pool : int
-        Peak of the pool: parameters, velocities and activations.
+        Peak of the pool: parameters, the optimizer's states and activations.
     slots : int
         Gradient vectors: the stack of leaves, and the host's result.
     workspace : int
@@ -67,7 +67,7 @@ def memory(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> Memory:
     """Return the memory of a rank that computes these leaves, and sums for its host."""
     vector = parameters(work, layout)
     rows = most_slots(work.leaves, work.parts, layout.data, layout.way) + (layout.ranks > 1)
-    pool = 2 * block(vector) + _activations(work, layout, leaves)
+    pool = (1 + work.states) * block(vector) + _activations(work, layout, leaves)
     return Memory(pool, FLOAT_BYTES * rows * vector, _workspace(work, layout, leaves))
 
 

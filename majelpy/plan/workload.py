@@ -17,6 +17,7 @@ from majelpy.errors import RecipeError
 from majelpy.nn.model import Architecture, Model
 from majelpy.speech import leaves
 from majelpy.train.launch import Launch
+from majelpy.train.optimizer import STATES
 from majelpy.train.recipe import Recipe
 from majelpy.train.setup import prepare_run
 
@@ -72,6 +73,8 @@ class Workload:
         The leaves of each.
     source : str
         Where the minibatches come from, for people.
+    states : int
+        Vectors of a rank beside its parameters: the optimizer's, and weights with noise.
     """
 
     architecture: Architecture
@@ -81,6 +84,7 @@ class Workload:
     transport_bytes: int
     minibatches: tuple[tuple[Leaf, ...], ...]
     source: str
+    states: int = 1
 
     @cached_property
     def sizes(self) -> Sizes:
@@ -134,7 +138,10 @@ def _of_corpus(recipe: Recipe) -> Workload:
     prepared = prepare_run(recipe, Launch())
     data = prepared.train
     epoch = leaves.minibatches(
-        data.lengths, settings.batch, settings.bin, seed=recipe.seed, epoch=0
+        *(data.lengths, settings.batch, settings.bin),
+        seed=recipe.seed,
+        epoch=0,
+        sort_first=settings.sort_first,
     )
     count = min(SAMPLE, len(epoch))
     minibatches = tuple(
@@ -157,8 +164,10 @@ def _workload(
     parts = recipe.model.parts
     dropout = any(item["layer"] == "dropout" for item in architecture.layers)
     transport = 2 if recipe.data.transport == "bfloat16" else 4
+    optimizer = recipe.optimizer
+    states = len(STATES[optimizer.kind]) + (optimizer.weight_noise > 0)
     return Workload(
-        architecture, recipe.data.leaves, parts, dropout, transport, minibatches, source
+        *(architecture, recipe.data.leaves, parts, dropout, transport, minibatches, source), states
     )
 
 

@@ -106,7 +106,8 @@ class Run:
                 if self._prepared.dev is not None:
                     self._prepared.dev.warn_outside()
                 if begun is not None:  # not after a first epoch
-                    checkpoints.check_room(self._folder.checkpoints, begun)
+                    more = (prepared.dev is not None) + self._recipe.schedule.average
+                    checkpoints.check_room(self._folder.checkpoints, begun, more)
                 ledger = files.enter_context(closing(Ledger(self._folder.ledger, trainer.step)))
                 timings = files.enter_context(closing(Ledger(self._folder.timings, trainer.step)))
                 self._saved_at = time.monotonic()
@@ -122,8 +123,13 @@ class Run:
                 evaluation = None
                 if trainer.step % trainer.steps_per_epoch == 0:
                     evaluation = self._watch(entry)
+                    wrong = evaluation.errors.wrong_characters if evaluation else None
+                    trainer.schedule.end_epoch(result.epoch + 1, trainer.step, wrong)
                     progress.epoch(result, sum(losses) / len(losses), evaluation)
                     losses.clear()
+                    if trainer.schedule.ended:
+                        last = trainer.step
+                        progress.say(trainer.schedule.why())
                 if ledger is not None and timings is not None:
                     ledger.append(entry)
                     timings.append(self._timing(result, time.perf_counter() - start))
@@ -231,19 +237,24 @@ class Run:
     def _save_or_end(self, ledger: Ledger | None, last: int) -> None:
         """Save if it is time, or a signal wants the end; in that case end the world."""
         step, received, save = self._trainer.step, self._signal, False
+        schedule, folder = self._trainer.schedule.state, self._folder.checkpoints
+        best = schedule.best_step == step
         if self._writes:
             due = time.monotonic() - self._saved_at >= self._launch.checkpoint_seconds
-            save = due or step == last or received is not None
+            save = due or step == last or step in schedule.ends or received is not None
         if not self._trainer.team.whole_everywhere:
             save = self._world.broadcast(save)  # all bring their share
-        state = self._trainer.checkpoint() if save else None
+        state = self._trainer.checkpoint() if save or best else None
         if ledger is None:
             return
         if state is not None:
             ledger.sync()
             state.tensors.update(self._prepared.statistics)
-            checkpoints.write(self._folder.checkpoints, state)
-            self._saved_at = time.monotonic()
+            if best:  # first, so that no other checkpoint names a best one that is not there
+                checkpoints.write_as(checkpoints.best_path(folder), state)
+            if save:
+                checkpoints.write(folder, state, schedule.ends)
+                self._saved_at = time.monotonic()
         if received is not None:
             name = signal.Signals(received).name
             self._world.abort(f"{name}: saved after step {step}; the same command resumes", 130)

@@ -48,6 +48,10 @@ class Data:
     bin: int = setting(
         16, least=1, help="minibatches shuffled together before they are sorted by length"
     )
+    sort_first: bool = setting(
+        False,
+        help="first epoch in order of length, shortest first (SortaGrad, Amodei et al. 2015)",
+    )
     alphabet: str = setting("", help="characters; empty: those of the training transcripts")
     outside: str = setting(
         "error",
@@ -76,28 +80,89 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """SGD with Nesterov momentum."""
+    """How a gradient changes the parameters (majelpy/train/optimizer.py, docs/training.md)."""
 
-    rate: float = setting(0.01, least=0, help="learning rate after warm-up")
-    momentum: float = setting(0.9, least=0, most=1, help="share of the velocity that stays")
-    decay: float = setting(0.0, least=0, help="weight decay, added to the gradient")
+    kind: str = setting(
+        "nesterov",
+        choices=("nesterov", "adam", "adagrad"),
+        help="SGD with Nesterov momentum, Adam with decoupled decay (AdamW), or Adagrad",
+    )
+    rate: float = setting(
+        0.01, least=0, help="learning rate after warm-up; for adam, 0.001 is usual"
+    )
+    momentum: float = setting(
+        0.9, least=0, most=1, only=("nesterov",), help="share of the velocity that stays"
+    )
+    beta1: float = setting(
+        0.9, least=0, most=0.999999, only=("adam",), help="share of the first moment that stays"
+    )
+    beta2: float = setting(
+        0.999, least=0, most=0.999999, only=("adam",), help="share of the second moment that stays"
+    )
+    epsilon: float = setting(
+        1e-8,
+        least=1e-20,
+        only=("adam", "adagrad"),
+        help="added to the root that the step is divided by",
+    )
+    decay: float = setting(
+        0.0,
+        least=0,
+        help="weight decay, added to the gradient; for adam, times the rate taken off the weights",
+    )
     norm_limit: float = setting(
-        10.0, least=0, help="longer gradients are scaled down to this 2-norm"
+        10.0,
+        least=0,
+        help="longer gradients are scaled down to this 2-norm (Deep Speech 2: 400)",
+    )
+    weight_noise: float = setting(
+        0.0,
+        least=0,
+        most=1,
+        help="standard deviation of normal noise on the weights that a gradient is taken at",
     )
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long, and how the learning rate runs."""
+    """How long, how the learning rate runs, and what is kept (majelpy/train/schedule.py)."""
 
-    epochs: int = setting(20, least=1, help="passes over the training utterances")
+    kind: str = setting(
+        "hold",
+        choices=("hold", "plateau"),
+        help="anneal every epoch after hold of them, or when dev has not improved",
+    )
+    epochs: int = setting(20, least=1, help="passes over the training utterances, at most")
     warmup: int = setting(
         100, least=0, most=(1 << 31) - 1, help="steps in which the rate rises from 0"
     )
     hold: int = setting(
-        10, least=0, most=(1 << 31) - 1, help="finished epochs after which the rate falls"
+        10,
+        least=0,
+        most=(1 << 31) - 1,
+        help="finished epochs after which the rate may fall and early_stop counts",
     )
-    anneal: float = setting(0.9, least=0, most=1, help="factor of the rate an epoch after hold")
+    anneal: float = setting(
+        0.9, least=0, most=1, help="factor of the rate: an epoch after hold, or at a plateau"
+    )
+    patience: int = setting(
+        1,
+        least=1,
+        only=("plateau",),
+        help="epochs without fewer wrong dev characters after which the rate falls",
+    )
+    early_stop: int = setting(
+        0, least=0, help="epochs without fewer wrong dev characters that end the run; 0: never"
+    )
+    average: int = setting(
+        0, least=0, most=1000, help="last epochs' ends that are kept and averaged; 0: none"
+    )
+    result: str = setting(
+        "last",
+        choices=("last", "best", "average"),
+        help="checkpoint that eval, transcribe and tune take unless told: the newest, that of the "
+        "fewest wrong dev characters, or the average",
+    )
 
 
 @dataclass(frozen=True)
@@ -155,6 +220,10 @@ def load(name: str, assignments: Sequence[str] = ()) -> Recipe:
             value = text.strip()
         assign(table, key.strip(), value)
     recipe: Recipe = parse(Recipe, table, name)
+    if recipe.schedule.result == "average" and not recipe.schedule.average:
+        raise RecipeError(
+            f"{name}: schedule.result is 'average' and schedule.average is 0; needs at least 1"
+        )
     return recipe
 
 

@@ -24,6 +24,7 @@ from majelpy.speech.text import Alphabet, normalise
 from majelpy.train.data import Utterances
 from majelpy.train.launch import Launch
 from majelpy.train.recipe import Recipe, digest
+from majelpy.train.schedule import check_watched
 from majelpy.train.team import check_parts
 
 
@@ -86,6 +87,7 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
         dev = select(dev_corpus, np.arange(len(dev_corpus)))
     elif len(held):
         dev = select(corpus, held)
+    check_watched(recipe, dev is not None)
     train = select(corpus, everything)
     architecture = Architecture(corpus.features, alphabet.size, recipe.model.layers)
     check_parts(recipe.model.parts)
@@ -101,6 +103,7 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
         "rate": corpus.rate,
         "layers": list(recipe.model.layers),
         "parts": recipe.model.parts,
+        "result": recipe.schedule.result,
     }
     statistics = {"mean": corpus.mean, "scale": corpus.scale}
     return Prepared(model, alphabet, train, dev, content, description, statistics)

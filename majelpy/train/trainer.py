@@ -2,9 +2,9 @@
 
 Policy. A step is: every rank computes its leaves in one batch, the leaf gradients are summed along
 the tree, every rank makes the same update. What a rank does depends on the launch; what comes out
-does not. Parameters, velocities, slots and activations lie on the rank's place; a step's loss and
-norm, and what is written to disk, come to the host. Ranks compare digests of their parameters every
-`DIGEST_STEPS` steps.
+does not. Parameters, the optimizer's states, slots and activations lie on the rank's place; a
+step's loss and norm, and what is written to disk, come to the host. Ranks compare digests of their
+parameters every `DIGEST_STEPS` steps.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from majelpy.speech import leaves
 from majelpy.train.checkpoint import Checkpoint
 from majelpy.train.data import Utterances
 from majelpy.train.launch import Launch
+from majelpy.train.optimizer import Optimizer
 from majelpy.train.recipe import Recipe
+from majelpy.train.schedule import Schedule
 from majelpy.train.team import ALONE, Mesh, Team
 from majelpy.train.upload import Upload
 
@@ -103,7 +105,8 @@ class Trainer:
         )
         self._staging = slots_for(self._reducer, place)
         self.parameters = layout.initial(recipe.seed).to_device(place)
-        self.velocities = zeros(layout.size, device=place)
+        self.optimizer = Optimizer(recipe, layout, place)
+        self.schedule = Schedule(recipe)
         self._zero = zeros(1, device=place)
         self._epoch_batches: tuple[int, list[np.ndarray]] = (-1, [])
         self._reader = ThreadPoolExecutor(1) if launch.prefetch else None
@@ -115,7 +118,9 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run."""
+        """Steps of the whole run, which its schedule may end early."""
+        if self.schedule.ended:
+            return self.step
         return self.steps_per_epoch * self.recipe.schedule.epochs
 
     @property
@@ -134,7 +139,10 @@ class Trainer:
         if self._epoch_batches[0] != epoch:
             settings = self.recipe.data
             batches = leaves.minibatches(
-                self.data.lengths, settings.batch, settings.bin, seed=self.recipe.seed, epoch=epoch
+                *(self.data.lengths, settings.batch, settings.bin),
+                seed=self.recipe.seed,
+                epoch=epoch,
+                sort_first=settings.sort_first,
             )
             self._epoch_batches = (epoch, batches)
         return self._epoch_batches[1][index]
@@ -172,7 +180,7 @@ class Trainer:
         TrainingError
             If the gradient is not finite; the state is that before the step.
         """
-        layout, optimizer = self.model.layout, self.recipe.optimizer
+        layout = self.model.layout
         utterances = len(self._members(self.step))
         frames = int(self.data.lengths[self._members(self.step)].sum())
         batch = self._batch(self.step)
@@ -181,12 +189,13 @@ class Trainer:
         one = np.ones(1, dtype=np.float32)
         scale = float(ops.mean_of(zeros(1), one, utterances).numpy()[0])
         slots, pushed = self._staging.slots, self._staging.pushed
-        self.model.train(batch, self.parameters, slots, scale, training, pushed, self._rounded)
+        weights = self.optimizer.weights(self.parameters, self.step + 1)
+        self.model.train(batch, weights, slots, scale, training, pushed, self._rounded)
         total = self._staging.reduce()
         gradient = total[: layout.trained]
         numbers = empty(3, device=self.place)
         squares = self._square_sum(gradient)
-        _, factor = ops.factor_of(squares, optimizer.norm_limit, out=numbers[:2])
+        _, factor = ops.factor_of(squares, self.recipe.optimizer.norm_limit, out=numbers[:2])
         loss_sum = total[layout.loss : layout.loss + 1]
         ops.mean_of(self._zero, loss_sum, utterances, out=numbers[2:])
         norm, _, loss = numbers.to_device(CPU).numpy()  # the one wait for the place
@@ -197,23 +206,11 @@ class Trainer:
                 f"utterances of this minibatch: {', '.join(batch.names[:3])}, ...)"
             )
             self.world.agree(error)  # all ranks see the same sums; one of them speaks
-        schedule = self.recipe.schedule
-        rate = ops.learning_rate(
-            optimizer.rate,
-            anneal=schedule.anneal,
-            epoch=epoch,
-            hold=schedule.hold,
-            step=self.step,
-            warmup=schedule.warmup,
-        )
-        ops.nesterov(
-            self.parameters[: layout.trained],
-            self.velocities[: layout.trained],
-            gradient,
+        rate = self.schedule.rate(self.step, epoch)
+        self.optimizer.update(
+            *(self.parameters, gradient, self.step + 1),
             factor=factor,
             rate=rate.to_device(self.place),
-            momentum=optimizer.momentum,
-            decay=optimizer.decay,
         )
         self._follow(total)
         self.step += 1
@@ -269,12 +266,14 @@ class Trainer:
 
     def checkpoint(self) -> Checkpoint:
         """The state, to be written. All ranks together."""
+        vectors = {"parameters": self.parameters, **self.optimizer.states}
         tensors = {
             f"{kind}/{name}": x
-            for kind, vector in (("parameters", self.parameters), ("velocities", self.velocities))
+            for kind, vector in vectors.items()
             for name, x in self.team.whole(self.model, vector).items()
         }
-        return Checkpoint(self.step, self.description, tensors)
+        description = self.description | {"schedule": self.schedule.content()}
+        return Checkpoint(self.step, description, tensors)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint.
@@ -289,10 +288,12 @@ class Trainer:
                 f"checkpoint of step {checkpoint.step}: it belongs to another recipe; "
                 "give another --out"
             )
-        self.parameters, self.velocities = (
+        self.parameters, *states = (
             load_tensors(self.model, checkpoint, kind).to_device(self.place)
-            for kind in ("parameters", "velocities")
+            for kind in ("parameters", *self.optimizer.states)
         )
+        self.optimizer.states = dict(zip(self.optimizer.states, states, strict=True))
+        self.schedule.restore(checkpoint.description["schedule"])
         self.step = checkpoint.step
 
     def close(self) -> None:

@@ -640,6 +640,25 @@ void optimizer() {
     (count, parameters.data(), velocities.data(), gradients.data(), &factor, &rate, 0.99f, 1e-5f);
   }
   digest("learning_rate", rates);
+  Floats weights = numbers(count, 93, -12, 2), first = numbers(count, 94, -20, 0), shares(2), noise(count, 7.0f);
+  Floats second = numbers(count, 95, -20, 0), adapted = weights, squares;
+  for (float &x : second) x = from_bits(bits_of(x) & 0x7FFFFFFFu);
+  squares = second;
+  for (int64_t step : {1, 2, 700}) {
+    CALL(mj_average_shares)(step, 0.9f, 0.999f, shares.data());
+    digest(with("average_shares", {step}), shares);
+    CALL(mj_adam_array)
+    (count, weights.data(), first.data(), second.data(), gradients.data(), &factor, &factor, shares.data(), 0.9f, 0.999f,
+     1e-8f, 1e-3f);
+    CALL(mj_adagrad_array)(count, adapted.data(), squares.data(), gradients.data(), &factor, &factor, 1e-8f, 1e-5f);
+    CALL(mj_noise_array)(count, 5 * step, -3, 1ll << 55, step, 0.075f, weights.data(), noise.data());
+    digest(with("noise", {step}), noise);
+  }
+  digest("adam_parameters", weights);
+  digest("adam_first_moments", first);
+  digest("adam_second_moments", second);
+  digest("adagrad_parameters", adapted);
+  digest("adagrad_squares", squares);
   digest("nesterov_parameters", parameters);
   digest("nesterov_velocities", velocities);
 }
