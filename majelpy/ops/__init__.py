@@ -29,6 +29,14 @@ from majelpy.ops.rnn import (
     rnn_previous,
     sum_directions,
 )
+from majelpy.ops.samples import (
+    add_noise,
+    after_speed,
+    change_level,
+    change_speed,
+    pcm,
+    samples,
+)
 from majelpy.ops.spectrogram import spectrogram
 from majelpy.ops.statistics import mean_of, scale_of, square_sum, sum_deviations, sum_rows
 
@@ -38,10 +46,14 @@ __all__ = [
     "Leaves",
     "Steps",
     "add",
+    "add_noise",
+    "after_speed",
     "align",
     "argmax",
     "beam_search",
     "bias",
+    "change_level",
+    "change_speed",
     "clip",
     "clip_backward",
     "context",
@@ -61,6 +73,7 @@ __all__ = [
     "nesterov",
     "norm_and_factor",
     "normalise",
+    "pcm",
     "permutation",
     "repeat_directions",
     "rnn_backward",
@@ -68,6 +81,7 @@ __all__ = [
     "rnn_forward",
     "rnn_forward_step",
     "rnn_previous",
+    "samples",
     "scale_of",
     "spectrogram",
     "square_sum",
