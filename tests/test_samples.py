@@ -38,9 +38,9 @@ def test_other_samples_are_rounded_to_the_nearest_and_limited() -> None:
 def reference(x: np.ndarray, speed: Fraction) -> tuple[np.ndarray, np.ndarray]:
     """Return in float64 what `change_speed` should give, and a bound of its error.
 
-    A tap is off by 13 U of its unwindowed size: 3 U by the sine (1.5 ulp), 4 by its argument and the
-    division, 3 by the width of the band and two products, 2.5 by the window. A sum of 64 terms adds
-    65 U of each.
+    A tap is off by 13 U of its unwindowed size: 3 U by the sine (1.5 ulp), 4 by its argument and
+    the division, 3 by the width of the band and two products, 2.5 by the window. A sum of 64 terms
+    adds 65 U of each.
     """
     count = ops.after_speed(len(x), speed)
     at = np.arange(count)[:, None] * float(speed)

@@ -29,8 +29,8 @@ def samples(pcm: np.ndarray) -> Array:
 def pcm(samples: Any) -> np.ndarray:
     """Return samples, (S,) float32, in 16 bits, (S,) int16.
 
-    Each is the nearest multiple of 2^-15 (of two, the even one); what lies beyond full scale becomes
-    the largest there is.
+    Each is the nearest multiple of 2^-15 (of two, the even one); what lies beyond full scale
+    becomes the largest there is.
     """
     x = _sound("pcm", "samples", samples)
     out = np.empty(x.size, dtype=np.int16)
@@ -62,10 +62,11 @@ def change_speed(samples: Any, speed: Fraction) -> Array:
 
     References
     ----------
-    J. O. Smith, Digital Audio Resampling; Ko et al. 2015, Audio Augmentation for Speech Recognition.
+    J. O. Smith, Digital Audio Resampling; Ko et al. 2015, Audio Augmentation for Speech
+    Recognition.
     """
     x = _sound("change_speed", "samples", samples)
-    if not 0 < speed or max(speed.numerator, speed.denominator) > 1 << 15:
+    if speed <= 0 or max(speed.numerator, speed.denominator) > 1 << 15:
         raise ShapeError(f"change_speed: speed {speed}; needs one above 0 of numbers up to 2^15")
     out = empty(after_speed(x.size, speed))
     library().mj_change_speed(
@@ -75,7 +76,7 @@ def change_speed(samples: Any, speed: Fraction) -> Array:
 
 
 def change_level(samples: Any, low: float, high: float, bits: int) -> Array:
-    """Return samples, (S,) float32, times a gain from ``low`` to ``high`` decibels; none is clipped."""
+    """Return samples, (S,) float32, times a gain of ``low`` to ``high`` decibels, not clipped."""
     x = _sound("change_level", "samples", samples)
     out = empty(x.size)
     library().mj_change_level(x.size, x.pointer, low, high, bits, out.pointer)
