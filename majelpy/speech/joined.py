@@ -151,6 +151,12 @@ def files(names: str | Sequence[str]) -> list[Path]:
     return found
 
 
+def exist(names: str | Sequence[str]) -> bool:
+    """Return whether each path or pattern names a file."""
+    several = [names] if isinstance(names, str) else names
+    return all(os.path.exists(name) or glob.glob(name) for name in several)
+
+
 def shard_path(path: str | os.PathLike[str], shard: int) -> Path:
     """Return the name of a shard: ``train.h5`` becomes ``train-00003.h5``."""
     whole = Path(path)
