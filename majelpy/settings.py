@@ -35,7 +35,7 @@ def setting(
     With ``only`` it counts where the table's ``kind`` is one of these, and stays at its default
     elsewhere.
     """
-    meta = {"help": help, "least": least, "most": most, "choices": choices}
+    meta: dict[str, Any] = {"help": help, "least": least, "most": most, "choices": choices}
     meta |= {"read": read, "only": only}
     if isinstance(default, list):
         raise TypeError("a default must not be mutable; use a tuple")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,11 @@ def rates() -> list[Any]:
 def sigmoid_and_tanh() -> list[Any]:
     x = np.concatenate([level_data(MANY, 26, 32.0), touchy_data(MANY, 27)])
     return [ops.math_function(name, x) for name in ("sigmoid", "tanh")]
+
+
+def pcm() -> np.ndarray:
+    """Return 16-bit samples, all of them."""
+    return np.arange(-(1 << 15), 1 << 15).astype(np.int16)
 
 
 def exp_and_log() -> list[Any]:
@@ -607,6 +613,19 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_spectrogram": lambda: [
         ops.spectrogram(level_data(9000, window, 1.0), window, window // 2)
         for window in (160, 320, 220, 77)
+    ],
+    "mj_samples_of": lambda: [ops.samples(pcm())],
+    "mj_pcm_of": lambda: [ops.pcm(level_data(SOME, 70, 2.0)), ops.pcm(touchy_data(SOME, 71))],
+    "mj_change_speed": lambda: [
+        ops.change_speed(level_data(1003, 72, 2.0), Fraction(speed))
+        for speed in ("9/10", "11/10", "1", "2", "1/2", "37/31")
+    ],
+    "mj_change_level": lambda: [
+        ops.change_level(level_data(SOME, 73, 2.0), -20.0, 10.0, int(bits)) for bits in words(5, 74)
+    ],
+    "mj_add_noise": lambda: [
+        ops.add_noise(level_data(SOME, 75, 2.0), level_data(length, 76), 7, 0.0, 30.0, int(bits))
+        for length, bits in zip((8, 777, SOME + 50), words(3, 77), strict=True)
     ],
     "mj_norm_and_factor": lambda: [
         part for x in touchy(5000, seed=35) for part in ops.norm_and_factor(x, 1e-20)

@@ -102,7 +102,8 @@ RECIPES = [
     (b"[data\n", r"r\.toml: not TOML: .*"),
     (b"\xff", r"r\.toml: not UTF-8 text"),
     (b"", r"r\.toml: 'data\.train' is missing: path of the corpus to train on.*"),
-    (b"[data]\ntrain = 3\n", r"r\.toml: data\.train is 3; needs a text in quotes"),
+    (b"[data]\ntrain = 3\n",
+     r"r\.toml: data\.train is 3; needs a text in quotes, or a list of them"),
     (b"[data]\ntrain = 't'\n[optimizer]\nmomentun = 1\n",
      r"r\.toml: unknown key 'optimizer\.momentun'; did you mean 'momentum'\?"),
 ]  # fmt: skip

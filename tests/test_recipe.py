@@ -119,7 +119,10 @@ WRONG = [
     ("optimizer.momentun=1", "unknown key 'optimizer.momentun'; did you mean 'momentum'?"),
     ("sede=1", "unknown key 'sede'; did you mean 'seed'?"),
     ("optimiser.rate=1", "unknown key 'optimiser'; did you mean 'optimizer'?"),
-    ("zzz=1", "unknown key 'zzz'; the top level has data, model, optimizer, schedule, seed"),
+    (
+        "zzz=1",
+        "unknown key 'zzz'; the top level has data, model, optimizer, schedule, augment, seed",
+    ),
     (
         "schedule.zzz=1",
         "unknown key 'schedule.zzz'; 'schedule' has kind, epochs, warmup, hold, anneal, patience, "
@@ -160,7 +163,28 @@ WRONG = [
     ("optimizer.rate=1e39", "optimizer.rate is 1e+39; needs a finite float32"),
     ("optimizer.rate=-0.1", "optimizer.rate is -0.1; needs at least 0"),
     ("optimizer.momentum=1.5", "optimizer.momentum is 1.5; needs at least 0 and at most 1"),
-    ("data.train=3", "data.train is 3; needs a text in quotes"),
+    ("data.train=3", "data.train is 3; needs a text in quotes, or a list of them"),
+    ("data.train=[]", "data.train is []; needs a text in quotes, or a list of them"),
+    ('data.dev=["a", 3]', "data.dev is ['a', 3]; needs a text in quotes, or a list of them"),
+    (
+        "augment.gain_decibels=[3, -3]",
+        "augment.gain_decibels is [3, -3]; needs two numbers, least and most, of -100 to 100",
+    ),
+    (
+        "augment.noise_decibels=10",
+        "augment.noise_decibels is 10; needs two numbers, least and most, of -100 to 100",
+    ),
+    (
+        "augment.speeds=[0.9, 3]",
+        "augment.speeds is [0.9, 3]; needs a list of numbers from 0.5 to 2, to three decimals",
+    ),
+    (
+        "augment.speeds=[0.9999]",
+        "augment.speeds is [0.9999]; needs a list of numbers from 0.5 to 2, to three decimals",
+    ),
+    ("augment.time_masks=17", "augment.time_masks is 17; needs at least 0 and at most 16"),
+    ("augment.noise_share=1.5", "augment.noise_share is 1.5; needs at least 0 and at most 1"),
+    ("augment.speed=1", "unknown key 'augment.speed'; did you mean 'speeds'?"),
     ("data.outside=maybe", "data.outside is 'maybe'; needs one of error, drop"),
     ("data.leaves=0", "data.leaves is 0; needs at least 1 and at most 4096"),
     ("data.batch=0", "data.batch is 0; needs at least 1"),
@@ -284,6 +308,8 @@ def test_paths_are_not_in_the_digest_but_their_contents_are(path: Path) -> None:
 
 
 def changed(value: Any) -> Any:
+    if isinstance(value, tuple) and type(value[-1]) is float:
+        return [*value[:-1], value[-1] + 1]
     if isinstance(value, tuple):
         return [*value, {"layer": "dense", "units": 3}]
     if isinstance(value, bool):
@@ -300,7 +326,7 @@ def test_every_other_setting_is_in_the_digest(path: Path) -> None:
     digests = {digest(load(str(path)).content("A", "B"))}
     varied = 0
     for name, f in settings_of(Recipe):
-        if name in ("data.train", "data.dev"):
+        if name in ("data.train", "data.dev", "augment.noise"):
             continue
         kinds = f.metadata["only"][:1]
         of_kind = [f"{name.split('.')[0]}.kind={kind}" for kind in kinds]

@@ -50,7 +50,8 @@ def deep(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     schedule = {"kind": "plateau", "epochs": EPOCHS, "warmup": 4, "hold": HOLD, "anneal": 0.5}
     recipe = write_recipe(
         folder / "deep.toml", ground.corpus,
-        optimizer=optimizer, schedule=schedule | {"average": AVERAGE}, model__layers=list(deep_speech_1(1, (16, 16, 16), 16, 16)),
+        optimizer=optimizer, schedule=schedule | {"average": AVERAGE},
+        model__layers=list(deep_speech_1(1, (16, 16, 16), 16, 16)),
     )  # fmt: skip
     return recipe, train(recipe, folder / "undisturbed")
 

@@ -45,7 +45,7 @@ def over_corpus(
     from majelpy.comm.world import RankFailed, World
     from majelpy.errors import MajelError
     from majelpy.native import set_threads
-    from majelpy.speech.corpus import Corpus
+    from majelpy.speech.joined import open_corpora
     from majelpy.train.data import Utterances
     from majelpy.train.launch import default_threads
     from majelpy.train.places import choose, take_pool
@@ -60,7 +60,7 @@ def over_corpus(
         place = choose(options.place, world.local_rank)
         trained = load_trained(options.run_folder, options.checkpoint, quiet=world.rank != 0)
         decoder = decoder_of(options, trained.alphabet)
-        corpus = Corpus.open(options.corpus)
+        corpus = open_corpora(options.corpus)
         check_features(corpus, trained.rate, trained.features, options.run_folder)
         data = Utterances(
             corpus,

@@ -70,12 +70,21 @@ def add(commands: Any) -> None:
         help="sum only when the backward pass is done",
     )
     place.add_argument("--pool-bytes", type=int, metavar="N", help="size of the memory pool")
-    place.add_argument("--cache-bytes", type=int, metavar="N", help="features kept in memory")
     place.add_argument(
+        "--cache-bytes", type=int, metavar="N", help="features or samples kept in memory"
+    )
+    ahead = place.add_mutually_exclusive_group()
+    ahead.add_argument(
+        "--prefetch",
+        type=int,
+        metavar="N",
+        help="minibatches read ahead, each by a thread of its own (default 2)",
+    )
+    ahead.add_argument(
         "--no-prefetch",
         dest="prefetch",
-        action="store_false",
-        default=None,
+        action="store_const",
+        const=0,
         help="read each minibatch when it is needed",
     )
     place.add_argument(

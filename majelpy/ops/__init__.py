@@ -67,6 +67,14 @@ from majelpy.ops.rnn import (
     rnn_previous,
     sum_directions,
 )
+from majelpy.ops.samples import (
+    add_noise,
+    after_speed,
+    change_level,
+    change_speed,
+    pcm,
+    samples,
+)
 from majelpy.ops.spectrogram import spectrogram
 from majelpy.ops.statistics import mean_of, scale_of, square_sum, sum_deviations, sum_rows
 
@@ -88,6 +96,8 @@ __all__ = [
     "adagrad",
     "adam",
     "add",
+    "add_noise",
+    "after_speed",
     "align",
     "argmax",
     "average_shares",
@@ -95,6 +105,8 @@ __all__ = [
     "batch_norm_backward",
     "beam_search",
     "bias",
+    "change_level",
+    "change_speed",
     "clip",
     "clip_backward",
     "context",
@@ -126,6 +138,7 @@ __all__ = [
     "noisy",
     "norm_and_factor",
     "normalise",
+    "pcm",
     "permutation",
     "repeat_directions",
     "rnn_backward",
@@ -139,6 +152,7 @@ __all__ = [
     "row_conv_weight_gradient",
     "rstd",
     "running",
+    "samples",
     "scale_of",
     "spectrogram",
     "square_sum",

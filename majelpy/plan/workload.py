@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from majelpy.errors import RecipeError
 from majelpy.nn.model import Architecture, Model
 from majelpy.speech import leaves
+from majelpy.speech.joined import exist
 from majelpy.train.launch import Launch
 from majelpy.train.optimizer import STATES
-from majelpy.train.recipe import Recipe
+from majelpy.train.recipe import Augment, Recipe
 from majelpy.train.setup import prepare_run
 
 SAMPLE = 32
@@ -113,7 +113,7 @@ def workload(recipe: Recipe, frames: int | None = None, features: int | None = N
         If the corpus does not fit the recipe.
     """
     settings = recipe.data
-    if frames is None and Path(settings.train).exists():
+    if frames is None and exist(settings.train):
         return _of_corpus(recipe)
     frames = FRAMES if frames is None else frames
     architecture = Architecture(
@@ -132,6 +132,7 @@ def workload(recipe: Recipe, frames: int | None = None, features: int | None = N
 
 
 def _of_corpus(recipe: Recipe) -> Workload:
+    recipe = replace(recipe, augment=Augment())  # minibatches are cut by unchanged lengths
     if recipe.data.dev:  # it may be elsewhere, and does not change what is trained on
         recipe = replace(recipe, data=replace(recipe.data, dev="", holdout=0))
     settings = recipe.data

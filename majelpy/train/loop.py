@@ -220,6 +220,7 @@ class Run:
             "step": result.step,
             "seconds": round(seconds, 6),
             "frames_per_second": round(result.frames / seconds),
+            "waited_seconds": round(self._trainer.waited_seconds, 6),
             "ranks": self._world.size,
             "reduce_seconds": round(whole, 6),
             "reduce_exposed_seconds": round(exposed, 6),

@@ -12,6 +12,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,45 @@ from majelpy.nn import layers
 from majelpy.nn.networks import deep_speech_1
 from majelpy.settings import assign, parse, read_toml, setting
 
+MOST_MASKS = 16
+
+
+def _names(value: Any, where: str, source: str) -> str | tuple[str, ...]:
+    several = value if isinstance(value, list) else [value]
+    if not several or not all(isinstance(name, str) for name in several):
+        raise RecipeError(f"{where} is {value!r}; needs a text in quotes, or a list of them")
+    return tuple(value) if isinstance(value, list) else str(value)
+
+
+def _decibels(value: Any, where: str, source: str) -> tuple[float, float]:
+    if _numbers(value) and len(value) == 2 and -100 <= value[0] <= value[1] <= 100:
+        return float(value[0]), float(value[1])
+    raise RecipeError(f"{where} is {value!r}; needs two numbers, least and most, of -100 to 100")
+
+
+def _speeds(value: Any, where: str, source: str) -> tuple[float, ...]:
+    if _numbers(value) and all(0.5 <= v <= 2 and 1000 * Fraction(str(v)) % 1 == 0 for v in value):
+        return tuple(map(float, value))
+    raise RecipeError(
+        f"{where} is {value!r}; needs a list of numbers from 0.5 to 2, to three decimals"
+    )
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and {*map(type, value)} <= {int, float}
+
 
 @dataclass(frozen=True)
 class Data:
     """What is trained on, and how a minibatch is cut."""
 
-    train: str = setting(help="path of the corpus to train on, from 'majel prepare'")
-    dev: str = setting("", help="path of the corpus to watch; empty: hold out some of train")
+    train: str | tuple[str, ...] = setting(
+        read=_names,
+        help="path of the corpus to train on, from 'majel prepare'; or a pattern, or a list",
+    )
+    dev: str | tuple[str, ...] = setting(
+        "", read=_names, help="path of the corpus to watch, the same; empty: hold out some of train"
+    )
     holdout: int = setting(
         100, least=0, help="utterances of train held out and watched when dev is empty"
     )
@@ -166,6 +199,36 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Augment:
+    """What is changed at random in training utterances, anew in each epoch (docs/data.md)."""
+
+    noise: str | tuple[str, ...] = setting(
+        "", read=_names, help="corpus of noise to add, from 'majel prepare --noise'; empty: none"
+    )
+    noise_share: float = setting(0.5, least=0, most=1, help="share of utterances that get noise")
+    noise_decibels: tuple[float, float] = setting(
+        (10.0, 30.0), read=_decibels, help="least and most ratio of speech to noise"
+    )
+    gain_decibels: tuple[float, float] = setting(
+        (0.0, 0.0), read=_decibels, help="least and most gain; (0, 0): none"
+    )
+    speeds: tuple[float, ...] = setting(
+        (1.0,), read=_speeds, help="of which each utterance has one, such as [0.9, 1.0, 1.1]"
+    )
+    frequency_masks: int = setting(
+        0, least=0, most=MOST_MASKS, help="bands of features set to 0 (SpecAugment)"
+    )
+    frequency_width: int = setting(27, least=1, help="most features of such a band")
+    time_masks: int = setting(
+        0, least=0, most=MOST_MASKS, help="stretches of frames set to 0 (SpecAugment)"
+    )
+    time_width: int = setting(100, least=1, help="most frames of such a stretch")
+    time_share: float = setting(
+        1.0, least=0, most=1, help="most frames of such a stretch, as a share of the utterance"
+    )
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All that may change bits; see the classes of its tables."""
 
@@ -173,12 +236,19 @@ class Recipe:
     model: ModelSettings
     optimizer: Optimizer
     schedule: Schedule
+    augment: Augment
     seed: int = setting(1, least=0, most=(1 << 63) - 1, help="of weights and data order")
 
-    def content(self, train_digest: str, dev_digest: str) -> dict[str, Any]:
-        """Nested settings with corpus digests in place of paths, and the arithmetic version."""
+    def content(self, train_digest: str, dev_digest: str, noise_digest: str = "") -> dict[str, Any]:
+        """Nested settings with corpus digests in place of paths, and the arithmetic version.
+
+        Without augmentation there is no such table, as in runs older than it.
+        """
         content = asdict(self)
         content["data"]["train"], content["data"]["dev"] = train_digest, dev_digest
+        content["augment"]["noise"] = noise_digest
+        if self.augment == Augment():
+            del content["augment"]
         content["arithmetic"] = ARITHMETIC
         return content
 

@@ -9,8 +9,9 @@ parameters every `DIGEST_STEPS` steps.
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from majelpy.speech import leaves
 from majelpy.train.checkpoint import Checkpoint
 from majelpy.train.data import Utterances
 from majelpy.train.launch import Launch
+from majelpy.train.loader import ReadAhead
 from majelpy.train.optimizer import Optimizer
 from majelpy.train.recipe import Recipe
 from majelpy.train.schedule import Schedule
@@ -108,9 +110,8 @@ class Trainer:
         self.optimizer = Optimizer(recipe, layout, place)
         self.schedule = Schedule(recipe)
         self._zero = zeros(1, device=place)
-        self._epoch_batches: tuple[int, list[np.ndarray]] = (-1, [])
-        self._reader = ThreadPoolExecutor(1) if launch.prefetch else None
-        self._next: tuple[int, Future[Batch]] | None = None
+        self._epoch_batches: dict[int, list[np.ndarray]] = {}
+        self._ahead = ReadAhead(self._begin, launch.prefetch)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -136,41 +137,45 @@ class Trainer:
     def _members(self, step: int) -> np.ndarray:
         """Utterances of the minibatch of a step (from 0)."""
         epoch, index = divmod(step, self.steps_per_epoch)
-        if self._epoch_batches[0] != epoch:
-            settings = self.recipe.data
+        if epoch not in self._epoch_batches:
+            settings, now = self.recipe.data, self.step // self.steps_per_epoch
+            for past in [e for e in self._epoch_batches if e < now]:
+                del self._epoch_batches[past]
             batches = leaves.minibatches(
                 *(self.data.lengths, settings.batch, settings.bin),
                 seed=self.recipe.seed,
                 epoch=epoch,
                 sort_first=settings.sort_first,
             )
-            self._epoch_batches = (epoch, batches)
-        return self._epoch_batches[1][index]
+            self._epoch_batches[epoch] = batches
+        return self._epoch_batches[epoch][index]
 
     def _mine(self, step: int) -> list[np.ndarray]:
         """This rank's leaves of the minibatch of a step."""
         cut = leaves.cut(self._members(step), self.data.lengths, self.recipe.data.leaves)
         return cut[slice(*self.team.leaves)]
 
-    def _read(self, mine: list[np.ndarray], upload: Upload) -> Batch:
-        batch = self.data.batch(mine, self._reducer.merges)
+    def _read(self, epoch: int, mine: list[np.ndarray], upload: Upload) -> Batch:
+        batch = self.data.batch(mine, self._reducer.merges, epoch)
         return batch.with_frames(upload.fill(batch.frames))
 
-    def _upload(self, mine: list[np.ndarray]) -> Upload:
-        frames = sum(int(self.data.lengths[leaf].sum()) for leaf in mine)
+    def _upload(self, epoch: int, mine: list[np.ndarray]) -> Upload:
+        frames = sum(int(self.data.lengths_in(epoch, leaf).sum()) for leaf in mine)
         return Upload((frames, self.data.features), self.place)
 
+    def _begin(self, step: int) -> Callable[[], Batch]:
+        """Make room for this rank's share of a minibatch; return what reads and uploads it."""
+        epoch, mine = step // self.steps_per_epoch, self._mine(step)
+        return partial(self._read, epoch, mine, self._upload(epoch, mine))
+
     def _batch(self, step: int) -> Batch:
-        """This rank's share of a minibatch; the next one is read and uploaded meanwhile."""
-        if self._next is not None and self._next[0] == step:
-            batch = self._next[1].result()
-        else:
-            mine = self._mine(step)
-            batch = self._read(mine, self._upload(mine))
-        if self._reader is not None and step + 1 < self.steps:
-            mine = self._mine(step + 1)
-            self._next = (step + 1, self._reader.submit(self._read, mine, self._upload(mine)))
-        return batch
+        """This rank's share of a minibatch; the next ones are read and uploaded meanwhile."""
+        return self._ahead.take(step, self.steps)
+
+    @property
+    def waited_seconds(self) -> float:
+        """What the last step waited for its minibatch."""
+        return self._ahead.waited_seconds
 
     def advance(self) -> StepResult:
         """Do one step.
@@ -182,9 +187,9 @@ class Trainer:
         """
         layout = self.model.layout
         utterances = len(self._members(self.step))
-        frames = int(self.data.lengths[self._members(self.step)].sum())
-        batch = self._batch(self.step)
         epoch = self.step // self.steps_per_epoch
+        frames = int(self.data.lengths_in(epoch, self._members(self.step)).sum())
+        batch = self._batch(self.step)
         training = Training(self.recipe.seed, epoch)
         one = np.ones(1, dtype=np.float32)
         scale = float(ops.mean_of(zeros(1), one, utterances).numpy()[0])
@@ -298,8 +303,7 @@ class Trainer:
 
     def close(self) -> None:
         """End the reading thread and give the reduction's memory back; all ranks together."""
-        if self._reader is not None:
-            self._reader.shutdown(cancel_futures=True)
+        self._ahead.close()
         self._staging.close()
         self._reducer.close()
 

@@ -626,6 +626,31 @@ void spectrograms() {
   }
 }
 
+void sound() {
+  std::vector<int16_t> pcm(1 << 16), back(1 << 16);
+  for (int64_t i = 0; i < 1 << 16; i++) pcm[i] = (int16_t)(i - (1 << 15));
+  Floats exact(1 << 16, 7.0f);
+  CALL(mj_samples_of)(1 << 16, pcm.data(), exact.data());
+  digest("samples", exact);
+  const int64_t count = 1237;
+  const Floats samples = numbers(count, 85, -15, 1), noise = numbers(300, 86, -12, 0);
+  CALL(mj_pcm_of)(count, samples.data(), back.data());
+  digest("pcm", Floats(back.begin(), back.begin() + count));
+  for (int64_t over : {1, 9, 11, 50}) {
+    const int64_t under = over == 50 ? 33 : 10, outputs = count * under / over;
+    Floats out(outputs, 7.0f);
+    CALL(mj_change_speed)(count, samples.data(), over, under, outputs, out.data());
+    digest(with("speed", {over}), out);
+  }
+  for (int64_t bits : {0ll, 0x12345678ll, 0xFFFFFFFFll}) {
+    Floats out(count, 7.0f);
+    CALL(mj_change_level)(count, samples.data(), -10.0f, 10.0f, bits, out.data());
+    digest(with("level", {bits}), out);
+    CALL(mj_add_noise)(count, samples.data(), 300, noise.data(), 299, -5.0f, 25.0f, bits, out.data());
+    digest(with("noise", {bits}), out);
+  }
+}
+
 void optimizer() {
   const int64_t count = 40003;
   Floats parameters = numbers(count, 90, -12, 2), velocities = numbers(count, 91, -20, 0);
@@ -825,6 +850,7 @@ int main(int argc, char **argv) {
   for (int64_t count : {1, 3}) {
     threads = count;
     CALL(mj_set_threads)(threads);
+    CALL(mj_set_alone)(0);
     matrix_products();
     leaf_sums();
     tree_sums();
@@ -837,6 +863,7 @@ int main(int argc, char **argv) {
     recurrent();
     softmax_and_ctc();
     spectrograms();
+    sound();
     optimizer();
     array_functions<float>(0);
     array_functions<double>(1);
