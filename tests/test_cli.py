@@ -37,6 +37,10 @@ ARGUMENTS = {
     "eval": ["RUN", "CORPUS.h5", "--json", "--lm FILE", "--alpha A", "--nbest K"],
     "tune": ["RUN", "DEV.h5", "--lm FILE", "--alphas LIST", "--betas LIST", "--json"],
     "transcribe": ["RUN", "AUDIO", "--lm FILE", "--beam N"],
+    "replay": [
+        "RUN", "--step N", "--set KEY=VALUE", "--place", "--threads N", "--no-shared-memory",
+        "--mesh", "Exit code", "mpirun",
+    ],
     "compare": ["RUN_A", "RUN_B", "Exit code"],
     "info": [],
 }  # fmt: skip

@@ -214,7 +214,7 @@ def changed(value: Any) -> Any:
     if isinstance(value, tuple):
         return [*value, 3]
     if isinstance(value, str):
-        return {"error": "drop", "float32": "bfloat16"}.get(value, value + "x")
+        return {"error": "drop", "float32": "bfloat16", "stop": "skip"}.get(value, value + "x")
     if isinstance(value, float):
         return value / 2 or 0.25
     return value + 1

@@ -38,7 +38,7 @@ class Checkpoint:
     ----------
     step : int
     description : dict
-        JSON values: the recipe's digest, alphabet, sizes, features.
+        JSON values: the recipe's digest, alphabet, sizes, features, steps just skipped in a row.
     tensors : dict of str to float32 array
         Parameters as ``parameters/NAME``, velocities as ``velocities/NAME``, ``mean``, ``scale``.
     """

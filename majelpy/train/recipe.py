@@ -89,6 +89,12 @@ class Optimizer:
     norm_limit: float = setting(
         10.0, least=0, help="longer gradients are scaled down to this 2-norm"
     )
+    non_finite: str = setting(
+        "stop",
+        choices=("stop", "skip"),
+        help="what to do with a step whose loss or gradient is not finite; skip: change nothing",
+    )
+    skip_limit: int = setting(10, least=0, help="steps skipped in a row before training ends")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ norm, and what is written to disk, come to the host. Ranks compare digests of th
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from majelpy.array.manipulation import concat
 from majelpy.comm.direct import place_of_sums, slots_for
 from majelpy.comm.reduce import TreeReducer
 from majelpy.comm.world import World
-from majelpy.errors import CheckpointError, TrainingError, WorldError
+from majelpy.errors import CheckpointError, WorldError
 from majelpy.nn.batch import Batch
 from majelpy.nn.model import Model
 from majelpy.nn.parameters import digest
@@ -29,6 +29,7 @@ from majelpy.speech import leaves
 from majelpy.train.checkpoint import Checkpoint
 from majelpy.train.data import Utterances
 from majelpy.train.launch import Launch
+from majelpy.train.nonfinite import NonFinite
 from majelpy.train.recipe import Recipe
 from majelpy.train.team import ALONE, Mesh, Team
 from majelpy.train.upload import Upload
@@ -39,7 +40,10 @@ DIGEST_STEPS = 10
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step gives: its number from 1, epoch from 0, mean loss, gradient norm, rate."""
+    """What a step gives: its number from 1, epoch from 0, mean loss, gradient norm, rate.
+
+    A skipped one changed nothing.
+    """
 
     step: int
     epoch: int
@@ -48,6 +52,7 @@ class StepResult:
     rate: np.float32
     utterances: int
     frames: int
+    skipped: bool = False
 
 
 class Trainer:
@@ -82,7 +87,7 @@ class Trainer:
     ):
         self.recipe, self.world, self.whole_model, self.data = recipe, world, model, data
         self.description, self.place = description, place
-        self.step = 0
+        self.step = self.skipped = 0  # steps done, and how many of the last were skipped
         self.team = Team(world, recipe, mesh)
         self.model = Model(model.sizes, self.team.share)
         layout = self.model.layout
@@ -167,37 +172,15 @@ class Trainer:
 
         Raises
         ------
-        TrainingError
-            If the gradient is not finite; the state is that before the step.
+        NonFinite
+            On all ranks alike, if the loss or the gradient is not finite; the state is that before
+            the step.
         """
-        layout, optimizer = self.model.layout, self.recipe.optimizer
-        utterances = len(self._members(self.step))
-        frames = int(self.data.lengths[self._members(self.step)].sum())
+        optimizer, epoch = self.recipe.optimizer, self.step // self.steps_per_epoch
+        members = self._members(self.step)
+        frames = int(self.data.lengths[members].sum())
         batch = self._batch(self.step)
-        epoch = self.step // self.steps_per_epoch
-        share = self.recipe.model.dropout
-        dropout = (
-            ops.Dropout(share, self.recipe.seed, epoch, batch.offsets, batch.ids) if share else None
-        )
-        one = np.ones(1, dtype=np.float32)
-        scale = float(ops.mean_of(zeros(1), one, utterances).numpy()[0])
-        slots, pushed = self._staging.slots, self._staging.pushed
-        self.model.train(batch, self.parameters, slots, scale, dropout, pushed, self._rounded)
-        total = self._staging.reduce()
-        gradient = total[: layout.size]
-        numbers = empty(3, device=self.place)
-        squares = self._square_sum(gradient)
-        _, factor = ops.factor_of(squares, optimizer.norm_limit, out=numbers[:2])
-        loss_sum = total[layout.loss : layout.loss + 1]
-        ops.mean_of(self._zero, loss_sum, utterances, out=numbers[2:])
-        norm, _, loss = numbers.to_device(CPU).numpy()  # the one wait for the place
-        if not (np.isfinite(norm) and np.isfinite(loss)):
-            error = TrainingError(
-                f"train: step {self.step + 1} has loss {loss} and gradient norm "
-                f"{norm}; needs finite values (lower optimizer.rate, or look at the "
-                f"utterances of this minibatch: {', '.join(batch.names[:3])}, ...)"
-            )
-            self.world.agree(error)  # all ranks see the same sums; one of them speaks
+        gradient, factor, norm, loss = self._gradient(batch, epoch, len(members))
         schedule = self.recipe.schedule
         rate = ops.learning_rate(
             optimizer.rate,
@@ -207,6 +190,9 @@ class Trainer:
             step=self.step,
             warmup=schedule.warmup,
         )
+        result = StepResult(self.step + 1, epoch, loss, norm, rate.numpy()[0], len(members), frames)
+        if not (np.isfinite(norm) and np.isfinite(loss)):  # all ranks have the same sums
+            raise NonFinite(result, self._losses(batch, epoch))
         ops.nesterov(
             self.parameters,
             self.velocities,
@@ -216,8 +202,47 @@ class Trainer:
             momentum=optimizer.momentum,
             decay=optimizer.decay,
         )
-        self.step += 1
-        return StepResult(self.step, epoch, loss, norm, rate.numpy()[0], utterances, frames)
+        self.step, self.skipped = result.step, 0
+        return result
+
+    def skip(self, result: StepResult) -> StepResult:
+        """Count a step that was not finite, and leave all else as it was."""
+        self.step, self.skipped = result.step, self.skipped + 1
+        return replace(result, skipped=True)
+
+    def _gradient(
+        self, batch: Batch, epoch: int, utterances: int
+    ) -> tuple[Array, Array, np.float32, np.float32]:
+        """The whole minibatch's gradient, the factor that limits its norm, norm, and mean loss."""
+        layout = self.model.layout
+        one = np.ones(1, dtype=np.float32)
+        scale = float(ops.mean_of(zeros(1), one, utterances).numpy()[0])
+        slots, pushed = self._staging.slots, self._staging.pushed
+        dropout = self._dropout(batch, epoch)
+        self.model.train(batch, self.parameters, slots, scale, dropout, pushed, self._rounded)
+        total = self._staging.reduce()
+        gradient = total[: layout.size]
+        numbers = empty(3, device=self.place)
+        squares = self._square_sum(gradient)
+        _, factor = ops.factor_of(squares, self.recipe.optimizer.norm_limit, out=numbers[:2])
+        loss_sum = total[layout.loss : layout.loss + 1]
+        ops.mean_of(self._zero, loss_sum, utterances, out=numbers[2:])
+        norm, _, loss = numbers.to_device(CPU).numpy()  # the one wait for the place
+        return gradient, factor, norm, loss
+
+    def _dropout(self, batch: Batch, epoch: int) -> ops.Dropout | None:
+        share = self.recipe.model.dropout
+        return (
+            ops.Dropout(share, self.recipe.seed, epoch, batch.offsets, batch.ids) if share else None
+        )
+
+    def _losses(self, batch: Batch, epoch: int) -> list[tuple[str, np.float32]]:
+        """Name and loss of each utterance of the minibatch, in the data's order; all together."""
+        acts = self.model.forward(batch, self.parameters, self._dropout(batch, epoch))
+        losses = self.model.losses(batch, acts.log_probs)[0].to_device(CPU).numpy()
+        mine = zip(batch.ids.tolist(), zip(batch.names, losses, strict=True), strict=True)
+        everywhere = dict(item for found in self.world.all_gather(list(mine)) for item in found)
+        return [everywhere[number] for number in sorted(everywhere)]
 
     def _square_sum(self, gradient: Array) -> Array:
         """The sum of squares of the gradient of all parameters, (1,).
@@ -265,7 +290,7 @@ class Trainer:
             for kind, vector in (("parameters", self.parameters), ("velocities", self.velocities))
             for name, x in self.team.whole(self.model, vector).items()
         }
-        return Checkpoint(self.step, self.description, tensors)
+        return Checkpoint(self.step, self.description | {"skipped": self.skipped}, tensors)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint.
@@ -285,6 +310,7 @@ class Trainer:
             for kind in ("parameters", "velocities")
         )
         self.step = checkpoint.step
+        self.skipped = int(checkpoint.description.get("skipped", 0))
 
     def close(self) -> None:
         """End the reading thread and give the reduction's memory back; all ranks together."""
