@@ -125,8 +125,9 @@ class Utterances:
         members = [int(i) for leaf in leaves for i in leaf]
         offsets = np.cumsum([0, *(int(self.lengths[i]) for i in members)], dtype=np.int64)
         frames = empty((int(offsets[-1]), self.features))
-        if members:
-            np.concatenate([self.frames(i) for i in members], out=frames.numpy())
+        values = frames.numpy()
+        for i, start, stop in zip(members, offsets, offsets[1:], strict=False):
+            values[start:stop] = self.frames(i)
         return Batch(
             frames=asarray(frames),
             offsets=offsets,

@@ -21,14 +21,16 @@ from majelpy.comm.world import World
 from majelpy.errors import CheckpointError
 from majelpy.native import set_threads
 from majelpy.train import checkpoint as checkpoints
+from majelpy.train import evaluate as evaluation
 from majelpy.train import places
 from majelpy.train.checkpoint import Checkpoint
-from majelpy.train.evaluate import Evaluation, evaluate
+from majelpy.train.evaluate import Evaluation
 from majelpy.train.launch import Launch, default_threads
 from majelpy.train.ledger import Ledger, hexadecimal, number
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.progress import Progress
 from majelpy.train.recipe import Recipe
+from majelpy.train.rehearsal import rehearse
 from majelpy.train.run_folder import RunFolder
 from majelpy.train.setup import Prepared, check_agreement, prepare_run
 from majelpy.train.team import choose_mesh
@@ -126,16 +128,19 @@ class Run:
                 self._saved_at = time.monotonic()
             del begun  # a whole model, of which a rank may train a share only
             self._greet(progress, last)
+            if trainer.step < last:
+                largest = rehearse(trainer, self._pool, self._world, self._rehearse_watch)
+                progress.say(str(largest))
             warned, first = False, trainer.step + 1
             while trainer.step < last:
                 start = time.perf_counter()
-                result, entry, evaluation = self._advance(progress)
+                result, entry, watched = self._advance(progress)
                 progress.step(result)
                 if not result.skipped:
                     losses.append(float(result.loss))
                 if trainer.step % trainer.steps_per_epoch == 0:
                     mean_loss = sum(losses) / len(losses) if losses else math.nan
-                    progress.epoch(result, mean_loss, evaluation)
+                    progress.epoch(result, mean_loss, watched)
                     losses.clear()
                 if self._ledger is not None and timings is not None:
                     self._ledger.append(entry)
@@ -230,7 +235,7 @@ class Run:
         dev = self._prepared.dev
         if dev is None:
             return None
-        found = evaluate(
+        found = evaluation.evaluate(
             self._prepared.model,
             self._trainer.whole_parameters(),
             *(dev, self._prepared.alphabet, self._world),
@@ -241,6 +246,14 @@ class Run:
         entry["dev_wrong_words"] = found.errors.wrong_words
         entry["dev_words"] = found.errors.words
         return found
+
+    def _rehearse_watch(self) -> None:
+        if self._prepared.dev is not None:
+            evaluation.rehearse(
+                self._prepared.model,
+                self._trainer.whole_parameters(),
+                *(self._prepared.dev, self._prepared.alphabet, self._world),
+            )
 
     def _tell(self, progress: Progress, text: str) -> bool:
         """Say the text of the lowest rank that has one; return whether any has."""

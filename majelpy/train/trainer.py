@@ -131,7 +131,7 @@ class Trainer:
         """Bytes of this rank's part of shared memory: its slots, and on one rank the result."""
         return self._reducer.touched[0].nbytes
 
-    def _members(self, step: int) -> np.ndarray:
+    def members(self, step: int) -> np.ndarray:
         """Utterances of the minibatch of a step (from 0)."""
         epoch, index = divmod(step, self.steps_per_epoch)
         if self._epoch_batches[0] != epoch:
@@ -144,7 +144,7 @@ class Trainer:
 
     def _mine(self, step: int) -> list[np.ndarray]:
         """This rank's leaves of the minibatch of a step."""
-        cut = leaves.cut(self._members(step), self.data.lengths, self.recipe.data.leaves)
+        cut = leaves.cut(self.members(step), self.data.lengths, self.recipe.data.leaves)
         return cut[slice(*self.team.leaves)]
 
     def _read(self, mine: list[np.ndarray], upload: Upload) -> Batch:
@@ -177,7 +177,7 @@ class Trainer:
             the step.
         """
         optimizer, epoch = self.recipe.optimizer, self.step // self.steps_per_epoch
-        members = self._members(self.step)
+        members = self.members(self.step)
         frames = int(self.data.lengths[members].sum())
         batch = self._batch(self.step)
         gradient, factor, norm, loss = self._gradient(batch, epoch, len(members))
@@ -204,6 +204,26 @@ class Trainer:
         )
         self.step, self.skipped = result.step, 0
         return result
+
+    def rehearse(self, step: int) -> None:
+        """Compute the gradient of a step (from 0), with all the memory that a step of as many
+        frames takes, and throw it away. All ranks call it together, each with a step of its own.
+        """
+        mine = self._mine(step)
+        batch = self._read(mine, self._upload(mine))
+        ahead: list[Any] = []
+        if self._reader is not None:  # as if the next minibatch were as large, and being read
+            ahead = [
+                self._read(mine, self._upload(mine)),
+                empty((int(self.data.lengths.max()), self.data.features)),
+            ]
+        epoch = step // self.steps_per_epoch
+        self._gradient(batch, epoch, len(self.members(step)))
+        del ahead
+
+    def frames(self, step: int) -> int:
+        """Frames of this rank's leaves of the minibatch of a step (from 0)."""
+        return sum(int(self.data.lengths[leaf].sum()) for leaf in self._mine(step))
 
     def skip(self, result: StepResult) -> StepResult:
         """Count a step that was not finite, and leave all else as it was."""
