@@ -325,8 +325,9 @@ def test_features_that_are_not_numbers(ground: Ground, tmp_path: Path, inside: I
     assert (said.code, said.out) == (2, "")
     (line,) = own_lines(said.err)
     found = re.fullmatch(
-        r"majel train: step (\d+) has loss \S+ and gradient norm \S+; needs finite values "
-        r"\(lower optimizer\.rate, or look at the utterances of this minibatch: .*\)",
+        r"majel train: step (\d+): loss nan and gradient norm nan; 1 of 7 utterances have no "
+        r"finite loss: 'utterance-\d+' \(lower optimizer\.rate, look at these utterances, or set "
+        r"optimizer\.non_finite to 'skip'; failed/step-\1\.json has more\)",
         line,
     )
     assert found, line
@@ -348,7 +349,7 @@ def test_features_that_are_not_numbers_on_3_ranks(ground: Ground, tmp_path: Path
     ended = majel("train", recipe, "--out", tmp_path / "run", ranks=3)
     assert ended.returncode == 2
     (line,) = own_lines(ended.stderr)
-    assert re.match(r"majel: rank \d on \S+: train: step \d has loss \S+ and gradient norm", line)
+    assert re.match(r"majel: rank \d on \S+: train: step \d: loss nan and gradient norm", line)
     assert "Traceback" not in ended.stderr
 
 
@@ -358,7 +359,7 @@ def test_a_rate_that_diverges(ground: Ground, tmp_path: Path, inside: Inside) ->
     )  # fmt: skip
     assert said.code == 2
     (line,) = own_lines(said.err)
-    assert "needs finite values (lower optimizer.rate, or" in line
+    assert "(lower optimizer.rate, look at these utterances, or" in line
 
 
 # Run folders.

@@ -316,6 +316,7 @@ def changed(value: Any) -> Any:
         return not value
     if isinstance(value, str):
         others = {"error": "drop", "float32": "bfloat16", "nesterov": "adam", "hold": "plateau"}
+        others |= {"stop": "skip"}
         return (others | {"last": "best"}).get(value, value + "x")
     if isinstance(value, float):
         return value / 2 or 0.25

@@ -39,7 +39,8 @@ class Checkpoint:
     ----------
     step : int
     description : dict
-        JSON values: the recipe's digest, alphabet, sizes, features, the schedule's state.
+        JSON values: the recipe's digest, alphabet, layers, features, the schedule's state, steps
+        just skipped in a row.
     tensors : dict of str to float32 array
         Parameters as ``parameters/NAME``, the optimizer's states likewise (``velocities/NAME``; see
         majelpy/train/optimizer.py), ``mean``, ``scale``.

@@ -154,6 +154,12 @@ class Optimizer:
         most=1,
         help="standard deviation of normal noise on the weights that a gradient is taken at",
     )
+    non_finite: str = setting(
+        "stop",
+        choices=("stop", "skip"),
+        help="what to do with a step whose loss or gradient is not finite; skip: change nothing",
+    )
+    skip_limit: int = setting(10, least=0, help="steps skipped in a row before training ends")
 
 
 @dataclass(frozen=True)
