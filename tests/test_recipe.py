@@ -87,7 +87,7 @@ ASSIGNMENTS = [
     (
         'model.layers=[{ layer = "dense", units = 8 }]',
         lambda r: r.model.layers,
-        ({"layer": "dense", "units": 8},),
+        ({"layer": "dense", "units": 8, "batch_norm": False},),
     ),
     ('data.dev="a b.h5"', lambda r: r.data.dev, "a b.h5"),
     ("data.dev=a b.h5", lambda r: r.data.dev, "a b.h5"),
