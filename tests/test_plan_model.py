@@ -29,6 +29,7 @@ FREE = 1e30
 """A rate at which something costs nothing."""
 
 MODEL = Architecture(3, 5, deep_speech_1(1, (32, 64), 48, 32))
+DROPPED = Architecture(3, 5, deep_speech_1(1, (32, 64), 48, 32, dropout=0.5))
 WIDE = deep_speech_1(1, (32, 32, 200), 16, 16)
 LEAVES = 8
 MINIBATCH = tuple((Utterance(10 + i, 2), Utterance(6, 1)) for i in range(LEAVES))
@@ -55,7 +56,8 @@ def cluster(hosts: int = 1, local: int = 8, sockets: int = 1, **given: float) ->
 
 
 def work(parts: int = 4, dropout: bool = False, transport_bytes: int = 4) -> Workload:
-    return Workload(MODEL, LEAVES, parts, dropout, transport_bytes, (MINIBATCH,), "a test")
+    model = DROPPED if dropout else MODEL
+    return Workload(model, LEAVES, parts, transport_bytes, (MINIBATCH,), "a test")
 
 
 FRAMES = sum(u.frames for leaf in MINIBATCH for u in leaf)
@@ -356,7 +358,7 @@ def test_a_corpus_gives_the_minibatches_of_its_first_epoch(tmp_path: Path) -> No
     assert len(found.minibatches) == 5  # 32 utterances, 7 at a time
     utterances = [u for minibatch in found.minibatches for leaf in minibatch for u in leaf]
     assert len(utterances) == 32 and all(len(minibatch) == 8 for minibatch in found.minibatches)
-    assert (found.sizes.features, found.sizes.alphabet) == (12, 6)
+    assert (found.architecture.features, found.architecture.alphabet) == (12, 6)
     assert all(0 < u.labels < u.frames for u in utterances)
     # A dev corpus that is not here changes nothing but that nobody is held out.
     elsewhere = replace(recipe, data=replace(recipe.data, dev="/elsewhere.h5"))
@@ -370,5 +372,5 @@ def test_without_a_corpus_utterances_are_of_one_length() -> None:
     (minibatch,) = found.minibatches
     assert [len(leaf) for leaf in minibatch] == [4] * 8
     assert {u for leaf in minibatch for u in leaf} == {Utterance(70, 10)}
-    assert (found.sizes.features, found.sizes.alphabet) == (20, 29)
+    assert (found.architecture.features, found.architecture.alphabet) == (20, 29)
     assert "70 frames" in found.source and "no corpus" in found.source
