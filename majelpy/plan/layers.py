@@ -115,7 +115,8 @@ def _recurrent(layer: Rnn, layout: Layout, needed: bool) -> Work:
         backward=Pass(3 + both, (units + rows) * both + 2 * directions * hidden + rows),
         messages=messages,
         arrays=Arrays(
-            kept=(rows, *(directions * n for n in divided)),
+            keeps_output=not both,  # its states, else their sum
+            kept=(*((rows,) if both else ()), *(directions * n for n in divided)),
             forward=(rows, rows),
             backward=(*((rows,) if both else ()), rows, directions * hidden),
         ),

@@ -105,8 +105,14 @@ def _activations(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:
         layer, found = layers[place]
         inputs = layer.inputs
         own = rows(layer.outputs, *found.arrays.backward)
-        own += rows(inputs, inputs.units) if place > first else 0
-        peak = max(peak, after[place] + gradient + own)
+        last = rows(inputs, inputs.units) if place > first else 0  # the gradient by the input
+        if work.parts > 1:
+            # Both sides of a weight's gradient in the tree's order; each direction by itself.
+            own += rows(layer.outputs, *(p.columns * p.rows for p in found.products))
+            ordered = rows(layer.outputs, *(p.terms * p.rows for p in found.products))
+            both = found.recurrence is not None and found.recurrence.directions > 1
+            last = max(3 * last if both else last, ordered)
+        peak = max(peak, after[place] + gradient + own + last)
         gradient = rows(inputs, units_of(inputs, layout))
     return peak
 
