@@ -39,10 +39,9 @@ class Context(Layer):
         def reach(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return first - frames, last + frames
 
-        rows, extent = self.share.frames(x.whole, batch, batch.lengths, reach)
-        wide = ops.context(rows, extent.offsets, frames)
-        y = select(wide, extent, batch.extent)
-        return Signal(self.share, batch, self.outputs.units, whole=y), None
+        read = self.share.frames(x.whole, batch, batch.lengths, reach)
+        y = select(ops.context(read.rows, read.of.offsets, frames), read.of, read.to)
+        return Signal(self.share, batch.within(read.to), self.outputs.units, whole=y), None
 
     def backward(
         self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool

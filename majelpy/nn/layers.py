@@ -10,6 +10,7 @@ folder gets a copy of the very text that ran.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -112,11 +113,13 @@ def _load(name: str, where: str, folder: Path) -> str:
         raise RecipeError(f"{where}: {path} cannot be read ({error.strerror})") from None
     digest = hashlib.sha256(text).hexdigest()
     if digest not in _own:
-        module = ModuleType(path.stem)
+        module = ModuleType(f"majelpy_own_{digest}")
         module.__file__ = str(path)
+        sys.modules[module.__name__] = module  # where dataclasses look for their module
         try:
             exec(compile(text, str(path), "exec"), module.__dict__)
         except Exception as error:  # whatever a user's file raises
+            del sys.modules[module.__name__]
             raise RecipeError(f"{where}: {path}: {type(error).__name__}: {error}") from None
         _own[digest] = _Own(text, module)
     found = getattr(_own[digest].module, attribute, None)

@@ -47,6 +47,24 @@ class States:
 
 
 @dataclass(frozen=True)
+class Frames:
+    """What a layer reads and gives that looks at frames beside each.
+
+    Attributes
+    ----------
+    rows : (M, columns) float32
+    of : Extent
+        Which frames the rows are: all that the layer reads, and perhaps more.
+    to : Extent
+        Which frames the layer is to give.
+    """
+
+    rows: Array
+    of: ops.Extent
+    to: ops.Extent
+
+
+@dataclass(frozen=True)
 class Rows:
     """How sums over the frames of a batch run.
 
@@ -115,18 +133,19 @@ class Share:
         """Return the batch of this share's frames."""
         return batch
 
-    def frames(
-        self, x: Array, batch: Batch, lengths: np.ndarray, reach: Reach
-    ) -> tuple[Array, ops.Extent]:
-        """Return the rows that a layer reads which gives utterances of ``lengths``, and what
-        frames they are.
+    def frames(self, x: Array, batch: Batch, lengths: np.ndarray, reach: Reach) -> Frames:
+        """Return the rows that a layer reads which looks at frames beside each.
 
         Parameters
         ----------
         x : (M, columns)
             The rows here.
+        lengths : (N,) int64
+            Frames that it makes of each utterance.
+        reach : callable
+            Which of the frames of x it reads for some of its own.
         """
-        return x, batch.extent
+        return Frames(x, batch.extent, self.extent(lengths))
 
     def rows(self, batch: Batch) -> Rows:
         """Return how sums over frames run."""
