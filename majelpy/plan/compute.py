@@ -182,7 +182,7 @@ class _Step:
             rows = self.rows[layer.outputs.stride]
             forward += self._pass(work.forward, rows) + self._recurrence(work, rows)
             forward += sum(self._product(rows.all, p.columns, p.terms, p) for p in work.products)
-        stride = layers[-1][0].outputs.stride
+        stride = self.work.model.stride
         forward += sum(clock.ctc(u.after(stride), u.labels) for u in self.utterances)
         # The last gradients of a layer are whole before the gradient by its input.
         rest = 0.0

@@ -75,13 +75,13 @@ def _dense(layer: Dense, layout: Layout, needed: bool) -> Work:
 
 def _logits(layer: Logits, layout: Layout, needed: bool) -> Work:
     """The same without a rectifier, then softmax and CTC, whose time depends on labels."""
-    units, inputs = layout.units(layer.outputs.units), layer.inputs.units
+    units, inputs = layer.outputs.units, layer.inputs.units
     messages = _gathered(layer, layout, needed)
     if layout.way == "time":  # CTC is of whole utterances
-        messages = (Message(layer.outputs.units / 2),)
+        messages = (Message(units / 2),)
     return Work(
         products=(Product(units, inputs),),
-        forward=Pass(3, 2 * units, softmax=layer.outputs.units),
+        forward=Pass(3, 2 * units, softmax=units),
         backward=Pass(1, units),
         messages=messages,
         arrays=Arrays(forward=(units,)),

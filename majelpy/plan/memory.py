@@ -110,8 +110,10 @@ def _activations(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:
             # Both sides of a weight's gradient in the tree's order; each direction by itself.
             own += rows(layer.outputs, *(p.columns * p.rows for p in found.products))
             ordered = rows(layer.outputs, *(p.terms * p.rows for p in found.products))
-            both = found.recurrence is not None and found.recurrence.directions > 1
-            last = max(3 * last if both else last, ordered)
+            steps = found.recurrence
+            if steps and steps.directions > 1:
+                last = 2 * last + max(last, rows(layer.outputs, steps.units)) if last else 0
+            last = max(last, ordered)
         peak = max(peak, after[place] + gradient + own + last)
         gradient = rows(inputs, units_of(inputs, layout))
     return peak
@@ -119,7 +121,7 @@ def _activations(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:
 
 def _workspace(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:
     """Bytes that one thread keeps: packed weights of a recurrent layer, the lattice of CTC."""
-    stride = work.model.layers[-1].outputs.stride
+    stride = work.model.stride
     packed = _PACKED
     for _, found in works(work.model, layout):
         if found.recurrence:
