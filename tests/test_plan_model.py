@@ -279,16 +279,18 @@ def test_exchanges_of_directions_by_hand() -> None:
 
 
 def test_exchanges_of_time_by_hand() -> None:
-    by_hand = 3 * 1e-6 + 4 * (2 * 2 * 48 + 16 * 5 / 2) / 1e9
+    # States of both passes, half of the log-probabilities, a frame of 3 features of either half.
+    by_hand = 4 * 1e-6 + 4 * (2 * 2 * 48 + 16 * 5 / 2 + 2 * 3) / 1e9
     assert exchanges(work(), Layout("time", 1, 2), TWO, LINK) == pytest.approx(by_hand)
 
 
 def test_exchanges_of_hidden_by_hand() -> None:
-    # All-gathers of 4 outputs, reduce-scatters of 4 inputs, half of each; 10 time steps of both
-    # passes with both directions' states, of 2 utterances for 6 of them; and the norm.
-    layers = 32 + 64 + 32 + 5 + 32 + 64 + 48 + 32
-    states = 2 * (6 * 2 + 4 * 1) * 2 * 48
-    messages = 8 + 2 * 10 + 1
+    # Half of each: all-gathers of 4 inputs and of both directions' states, reduce-scatters of 3
+    # gradients, one of them by each direction; 9 time steps, forward of both directions at once,
+    # of 2 utterances for 5 of them; and the norm.
+    layers = (32 + 64 + 48 + 32) + 2 * 48 + (32 + 2 * 64 + 48)
+    states = 2 * (5 * 2 + 4 * 1) * 2 * 48
+    messages = 6 + 4 + 3 * 9 + 1
     by_hand = messages * 1e-6 + 4 * (16 * layers + states) / 2 / 1e9 + 8 / 1e9
     assert exchanges(work(), Layout("hidden", 1, 2), TWO, LINK) == pytest.approx(by_hand)
     assert exchanges(work(), Layout("data", 2), TWO, LINK) == 0

@@ -126,7 +126,8 @@ def exchanges(work: Workload, layout: Layout, leaves: Sequence[Leaf], link: Link
         for message in found.messages:
             nbytes = FLOAT_BYTES * foreign * message.floats
             if message.each == "time step":
-                total += sum(link.seconds(nbytes * live, latency) * n for live, n in _live(lengths))
+                steps = _live([frames - 1 for frames in lengths if frames])
+                total += sum(link.seconds(nbytes * live, latency) * count for live, count in steps)
             else:
                 count = sum(lengths) if message.each == "frame" else len(utterances)
                 total += link.seconds(nbytes * count, messages)

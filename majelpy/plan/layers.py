@@ -57,8 +57,13 @@ def units_of(columns: Columns, layout: Layout) -> int:
 
 
 def _context(layer: Context, layout: Layout, needed: bool) -> Work:
-    floats = layer.inputs.units + layer.outputs.units
-    return Work(forward=Pass(1, floats), arrays=Arrays(keeps_input=False))
+    inputs = layer.inputs.units
+    beside = Message(layer.settings.frames * inputs, "utterance")
+    return Work(
+        forward=Pass(1, inputs + layer.outputs.units),
+        messages=(beside,) if layout.way == "time" else (),
+        arrays=Arrays(keeps_input=False),
+    )
 
 
 def _dense(layer: Dense, layout: Layout, needed: bool) -> Work:
@@ -68,7 +73,7 @@ def _dense(layer: Dense, layout: Layout, needed: bool) -> Work:
         products=(Product(units, inputs),),
         forward=Pass(1, 2 * units),
         backward=Pass(2, 4 * units),
-        messages=_gathered(layer, layout, needed),
+        messages=(*_gathered(layer, layout), *_summed(layer, layout, needed)),
         arrays=Arrays(keeps_output=True, forward=(units,), backward=(units,)),
     )
 
@@ -76,7 +81,7 @@ def _dense(layer: Dense, layout: Layout, needed: bool) -> Work:
 def _logits(layer: Logits, layout: Layout, needed: bool) -> Work:
     """The same without a rectifier, then softmax and CTC, whose time depends on labels."""
     units, inputs = layer.outputs.units, layer.inputs.units
-    messages = _gathered(layer, layout, needed)
+    messages = _gathered(layer, layout)
     if layout.way == "time":  # CTC is of whole utterances
         messages = (Message(units / 2),)
     return Work(
@@ -105,8 +110,9 @@ def _recurrent(layer: Rnn, layout: Layout, needed: bool) -> Work:
     elif layout.way == "time":
         messages = 2 * (Message(hidden, "utterance"),)
     elif layout.way == "hidden":
-        step = Message(directions * hidden, "time step")
-        messages = (step, step, *((Message(inputs),) if needed else ()))
+        states = directions * (Message(hidden), Message(hidden, "time step"))
+        messages = (*_gathered(layer, layout), Message(directions * hidden, "time step"), *states)
+        messages += directions * _summed(layer, layout, needed)
     return Work(
         products=(Product(rows, inputs),),
         weights=directions * (Product(units, hidden),),
@@ -136,16 +142,20 @@ def _own(layer: Layer, layout: Layout, needed: bool) -> Work:
         products=products,
         forward=one,
         backward=one,
-        messages=_gathered(layer, layout, needed) if products else (),
+        messages=(*_gathered(layer, layout), *_summed(layer, layout, needed)) if products else (),
         arrays=Arrays(whole=bool(products)),
     )
 
 
-def _gathered(layer: Layer, layout: Layout, needed: bool) -> tuple[Message, ...]:
-    """By hidden parts: all ranks' outputs forward, their sums by the input backward."""
-    if layout.way != "hidden":
-        return ()
-    return (Message(layer.outputs.units), *((Message(layer.inputs.units),) if needed else ()))
+def _gathered(layer: Layer, layout: Layout) -> tuple[Message, ...]:
+    """By hidden parts, forward: all ranks' units of the input."""
+    inputs = layer.inputs
+    return (Message(inputs.units),) if layout.way == "hidden" and inputs.cut else ()
+
+
+def _summed(layer: Layer, layout: Layout, needed: bool) -> tuple[Message, ...]:
+    """By hidden parts, backward: what all ranks have for the units of the input."""
+    return (Message(layer.inputs.units),) if layout.way == "hidden" and needed else ()
 
 
 KINDS: Mapping[type[Layer], Callable[[Any, Layout, bool], Work]] = {

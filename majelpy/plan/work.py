@@ -67,7 +67,7 @@ class Message:
     floats : float
         Of all of them together.
     each : str
-        For each of what; a time step is one of the utterances that last as long.
+        For each of what; a time step but the last, of the utterances that last longer.
     """
 
     floats: float
