@@ -19,9 +19,11 @@ from typing import Any
 
 from majelpy.errors import RecipeError
 from majelpy.nn.context import Context
+from majelpy.nn.conv import Conv, RowConv
 from majelpy.nn.dense import Dense
 from majelpy.nn.dropout import Dropout
 from majelpy.nn.layer import Layer
+from majelpy.nn.norm import BatchNorm, LayerNorm
 from majelpy.nn.recurrent import BiRnn, Rnn
 from majelpy.settings import parse
 
@@ -29,8 +31,12 @@ LAYERS: Mapping[str, type[Layer]] = {
     "context": Context,
     "dense": Dense,
     "dropout": Dropout,
+    "conv": Conv,
     "rnn": Rnn,
     "birnn": BiRnn,
+    "row_conv": RowConv,
+    "batch_norm": BatchNorm,
+    "layer_norm": LayerNorm,
 }
 
 Table = dict[str, Any]

@@ -17,7 +17,7 @@ from majelpy.array import Array
 from majelpy.array.manipulation import concat
 from majelpy.errors import RecipeError
 from majelpy.nn.batch import Batch
-from majelpy.nn.share import Frames, Reach, Share, States
+from majelpy.nn.share import Frames, Needs, Share, States
 
 UNKNOWN = 1 << 40
 """Frames of an utterance that has not ended."""
@@ -55,20 +55,20 @@ class StreamShare(Share):
         self._calls += 1
         return self._calls
 
-    def frames(self, x: Array, batch: Batch, lengths: np.ndarray, reach: Reach) -> Frames:
+    def frames(self, x: Array, batch: Batch, lengths: np.ndarray, needs: Needs) -> Frames:
         call = self._call()
         before = self._rows.get(call, _Before(x[:0], 0, 0))
         rows, start, given = concat((before.rows, x), axis=0), before.start, before.given
         stop, total = start + rows.shape[0], int(lengths[0])
 
         def needed(last: int) -> int:
-            return int(reach(np.array([given]), np.array([last]))[1][0])
+            return int(needs(np.array([given]), np.array([last]))[1][0])
 
         if stop < batch.lengths[0]:  # more is to come
             last = given + bisect.bisect_right(range(given + 1, total + 1), stop, key=needed)
         else:
             last = total
-        low = max(start, int(reach(np.array([last]), np.array([last + 1]))[0][0]))
+        low = max(start, int(needs(np.array([last]), np.array([last + 1]))[0][0]))
         low = min(low, stop)
         self._rows[call] = _Before(rows[low - start :], low, last)
         return Frames(rows, _piece(start, stop, batch.lengths), _piece(given, last, lengths))
