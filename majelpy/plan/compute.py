@@ -15,7 +15,8 @@ from majelpy.comm.bucket import FLOAT_BYTES
 from majelpy.nn.layer import Layer
 from majelpy.plan.constants import Rates
 from majelpy.plan.grid import interpolate
-from majelpy.plan.layers import held, learning, works
+from majelpy.plan.kinds import held
+from majelpy.plan.layers import learning, works
 from majelpy.plan.layout import Layout
 from majelpy.plan.work import Pass, Product, Work
 from majelpy.plan.workload import Leaf, Workload

@@ -16,7 +16,8 @@ from majelpy.comm import tree
 from majelpy.comm.bucket import FLOAT_BYTES
 from majelpy.nn.signal import Columns
 from majelpy.plan.compute import parameters
-from majelpy.plan.layers import learning, units_of, works
+from majelpy.plan.kinds import units_of
+from majelpy.plan.layers import learning, works
 from majelpy.plan.layout import Layout
 from majelpy.plan.workload import Leaf, Workload
 
@@ -105,15 +106,17 @@ def _activations(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:
         layer, found = layers[place]
         inputs = layer.inputs
         own = rows(layer.outputs, *found.arrays.backward)
+        own += block(len(leaves) * work.parts // layout.slices * found.arrays.by_leaf)
         last = rows(inputs, inputs.units) if place > first else 0  # the gradient by the input
         if work.parts > 1:
             # Both sides of a weight's gradient in the tree's order; each direction by itself.
-            own += rows(layer.outputs, *(p.columns * p.rows for p in found.products))
-            ordered = rows(layer.outputs, *(p.terms * p.rows for p in found.products))
+            own += rows(layer.outputs, found.arrays.sides[0])
+            ordered = rows(layer.outputs, found.arrays.sides[1])
             steps = found.recurrence
             if steps and steps.directions > 1:
                 last = 2 * last + max(last, rows(layer.outputs, steps.units)) if last else 0
             last = max(last, ordered)
+        last = max(last, rows(layer.outputs, found.arrays.freed))
         peak = max(peak, after[place] + gradient + own + last)
         gradient = rows(inputs, units_of(inputs, layout))
     return peak

@@ -57,6 +57,14 @@ class Pass:
     dropped: int = 0
     softmax: int = 0
 
+    def __add__(self, other: Pass) -> Pass:
+        return Pass(
+            self.calls + other.calls,
+            self.floats + other.floats,
+            self.dropped + other.dropped,
+            self.softmax + other.softmax,
+        )
+
 
 @dataclass(frozen=True)
 class Message:
@@ -71,7 +79,7 @@ class Message:
     """
 
     floats: float
-    each: Literal["frame", "utterance", "time step"] = "frame"
+    each: Literal["frame", "utterance", "leaf", "time step"] = "frame"
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,12 @@ class Arrays:
         What else it keeps for that.
     forward, backward : tuple of int
         What it needs within a pass.
+    freed : int
+        What it needs backward only until it makes the gradient by the input.
+    sides : (int, int)
+        Both sides of its weight's gradient, where parts put them in the tree's order.
+    by_leaf : int
+        Floats for each leaf and part, in the backward pass.
     """
 
     whole: bool = True
@@ -96,6 +110,9 @@ class Arrays:
     kept: tuple[int, ...] = ()
     forward: tuple[int, ...] = ()
     backward: tuple[int, ...] = ()
+    freed: int = 0
+    sides: tuple[int, int] = (0, 0)
+    by_leaf: int = 0
 
 
 @dataclass(frozen=True)
