@@ -38,8 +38,12 @@ STRIDED = Architecture(
         [
             {"layer": "conv", "channels": 7, "kernel": [5, 4], "stride": [2, 2]},
             {"layer": "conv", "channels": 8, "kernel": [3, 3], "batch_norm": True},
-            {"layer": "birnn", "units": 70, "batch_norm": True},
+            {"layer": "bigru", "units": 70, "batch_norm": True},
             {"layer": "dropout", "share": 0.25},
+            {"layer": "gru", "units": 65},
+            {"layer": "bilstm", "units": 69},
+            {"layer": "lstm", "units": 67},
+            {"layer": "birnn", "units": 66, "batch_norm": True},
             {"layer": "rnn", "units": 65},
             {"layer": "row_conv", "future": 2},
             {"layer": "layer_norm"},
