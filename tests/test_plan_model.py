@@ -150,6 +150,11 @@ LISTS: dict[str, list[dict[str, object]]] = {
         {"layer": "conv", "channels": 16, "kernel": [3, 3]},
         {"layer": "birnn", "units": 48, "batch_norm": True},
     ],
+    "gates": [
+        {"layer": "gru", "units": 32},
+        {"layer": "bilstm", "units": 48},
+        {"layer": "lstm", "units": 32, "batch_norm": True},
+    ],
     "norms": [
         {"layer": "dense", "units": 64, "batch_norm": True},
         {"layer": "layer_norm"},
@@ -204,6 +209,19 @@ def test_a_convolution_by_hand() -> None:
     assert seconds(layers, alone, ctc=1.0) == pytest.approx(lattice * 1e-6)
     recurrence = 2 * 2 * frames * 2 * 48 * 48 * 1e-9
     assert seconds(layers, alone, recurrent=1.0) == pytest.approx(recurrence)
+
+
+def test_gates_by_hand() -> None:
+    # A step of a gate costs what one of a plain recurrent layer costs.
+    alone, layers = Layout("data", 1), LISTS["gates"]
+    steps = 3 * 32 * 32 + 2 * 4 * 48 * 48 + 4 * 32 * 32
+    found = seconds(layers, alone, recurrent=1.0)
+    assert found == pytest.approx(2e-9 * FRAMES * 2 * steps)
+    inputs = 3 * 32 * 3 + 2 * 4 * 48 * 32 + 4 * 32 * 48 + 5 * 32
+    found = seconds(layers, alone, gemm=1.0)
+    assert found == pytest.approx(2e-9 * FRAMES * (3 * inputs - 3 * 32 * 3 + steps))
+    halves = seconds(layers, Layout("directions", 1, 2), recurrent=1.0)
+    assert halves == pytest.approx(2e-9 * FRAMES * 2 * (steps - 4 * 48 * 48))
 
 
 def test_normalisation_and_row_convolution_by_hand() -> None:
@@ -314,6 +332,10 @@ def test_exchanges_of_any_list_by_hand() -> None:
     states = 2 * 1e-6 + 4 * 2 * 2 * 48 / 1e9
     half = 1e-6 + 4 * 8 * 5 / 2 / 1e9
     assert found("convolution", "time") == pytest.approx(beside + sums + states + half)
+    # GRU: h forward, 3 gates' gradients and that of h backward; LSTM: h and c, 4 and that of c.
+    states = 6 * 1e-6 + 4 * 2 * (5 * 32 + 7 * 48 + 7 * 32) / 1e9
+    sums = 3 * 1e-6 + 4 * 4 * (4 * 32) / 1e9
+    assert found("gates", "time") == pytest.approx(logits + states + sums)
     # States of both layers, and the gradient by the second one's input.
     both = 3 * 1e-6 + 4 * 16 * (32 + 64 + 32) / 1e9
     assert found("two of both", "directions") == pytest.approx(both)

@@ -222,4 +222,4 @@ class _Step:
             return 0.0
         lengths = rows.utterances if found.bidirectional else rows.whole
         share = found.units / found.hidden
-        return found.directions * share * self.clock.recurrence(lengths, found.hidden)
+        return found.directions * found.gates * share * self.clock.recurrence(lengths, found.hidden)

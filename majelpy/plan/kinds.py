@@ -18,7 +18,7 @@ from majelpy.nn.dropout import Dropout
 from majelpy.nn.layer import Layer
 from majelpy.nn.norm import BatchNorm, LayerNorm
 from majelpy.nn.parameters import Parameter
-from majelpy.nn.recurrent import BiRnn, Rnn
+from majelpy.nn.recurrent import BiGru, BiLstm, BiRnn, Gru, Lstm, Rnn
 from majelpy.nn.signal import Columns
 from majelpy.plan.layout import Layout
 from majelpy.plan.work import Arrays, Message, Pass, Product, Recurrence, Work
@@ -87,7 +87,8 @@ def _dense(layer: Dense, layout: Layout, needed: bool) -> Work:
             forward=() if shift.kept else (units,),
             backward=(units,),
             freed=sum(shift.kept),
-            sides=(units, inputs),
+            ordered=(units,),
+            beside=inputs,
             by_leaf=shift.by_leaf,
         ),
     )
@@ -104,7 +105,7 @@ def _logits(layer: Logits, layout: Layout, needed: bool) -> Work:
         forward=bias.forward + Pass(2, softmax=units),
         backward=bias.backward,
         messages=messages,
-        arrays=Arrays(forward=(units,), sides=(units, inputs)),
+        arrays=Arrays(forward=(units,), ordered=(units,), beside=inputs),
     )
 
 
@@ -117,32 +118,37 @@ def _recurrent(layer: Rnn, layout: Layout, needed: bool) -> Work:
     """Input product and bias, steps, sum of directions; backward also the states before."""
     hidden, inputs = layer.outputs.units, layer.inputs.units
     units, directions = layout.units(hidden), layout.directions(layer.directions)
-    rows, both = directions * units, layer.directions > 1
+    cell, both, own = layer.cell, layer.directions > 1, directions * units
+    rows = cell.gates * own
     shift = _shift(layer, rows, layout)
     messages: tuple[Message, ...] = ()
     if layout.way == "directions" and both:
         messages = (Message(hidden), *((Message(inputs),) if needed else ()))
     elif layout.way == "time":
-        messages = 2 * (Message(hidden, "utterance"),)
+        carried = (cell.forward_columns, cell.backward_columns)
+        messages = tuple(Message(columns * hidden, "utterance") for columns in carried)
     elif layout.way == "hidden":
         step = Message(directions * hidden, "time step")
-        messages = (step, step, *((Message(inputs),) if needed else ()))
-    states = (rows,) if both else ()  # else they are the output
+        messages = (step, *cell.gates * (step,), *((Message(inputs),) if needed else ()))
+    states = (own,) if both else ()  # else they are the output
+    # What a cell that has gates keeps, and where it has the gradient by its sums.
+    kept, sums = (cell.kept * own,) if cell.kept else (), (rows,) if cell.apart else ()
     gathered = (directions * hidden,) if units < hidden else ()
     return Work(
         products=(Product(rows, inputs),),
-        weights=directions * (Product(units, hidden),),
-        recurrence=Recurrence(hidden, units, directions, both),
+        weights=directions * (Product(cell.gates * units, hidden),),
+        recurrence=Recurrence(hidden, units, directions, cell.gates, both),
         forward=Pass(1 + both, 3 * units * both) + shift.forward,
-        backward=Pass(2 + both, (units + rows) * both + 2 * directions * hidden) + shift.backward,
+        backward=Pass(2 + both, (units + own) * both + 2 * directions * hidden) + shift.backward,
         messages=(*messages, *shift.messages),
         arrays=Arrays(
             keeps_output=not both,
-            kept=(*states, *gathered, *shift.kept),
+            kept=(*states, *gathered, *kept, *shift.kept),
             forward=(rows,) if shift.kept else (rows, rows),
-            backward=(*states, rows, directions * hidden),
+            backward=(*states, rows, *sums, directions * hidden),
             freed=sum(shift.kept),
-            sides=(rows, inputs),
+            ordered=(rows, *sums),
+            beside=inputs,
             by_leaf=shift.by_leaf,
         ),
     )
@@ -231,7 +237,9 @@ def unknown_kind(layer: Layer, layout: Layout, needed: bool) -> Work:
         forward=one,
         backward=one,
         messages=_gathered(layer, layout, needed) if products else (),
-        arrays=Arrays(whole=bool(products), sides=(sum(p.columns for p in products), inputs)),
+        arrays=Arrays(
+            whole=bool(products), ordered=tuple(p.columns for p in products), beside=inputs
+        ),
     )
 
 
@@ -249,6 +257,10 @@ KINDS: Mapping[type[Layer], Callable[[Any, Layout, bool], Work]] = {
     Dropout: _dropout,
     Rnn: _recurrent,
     BiRnn: _recurrent,
+    Gru: _recurrent,
+    BiGru: _recurrent,
+    Lstm: _recurrent,
+    BiLstm: _recurrent,
     Conv: _conv,
     RowConv: _row_conv,
     BatchNorm: _batch_norm_layer,

@@ -26,8 +26,8 @@ class Recurrence:
     ----------
     hidden, units : int
         Of a direction, and of these the rank's.
-    directions : int
-        The rank's.
+    directions, gates : int
+        The rank's, and products of a step.
     bidirectional : bool
         Whether the layer has two, so that both halves of the frames can be busy at once.
     """
@@ -35,6 +35,7 @@ class Recurrence:
     hidden: int
     units: int
     directions: int
+    gates: int
     bidirectional: bool
 
 
@@ -98,8 +99,8 @@ class Arrays:
         What it needs within a pass.
     freed : int
         What it needs backward only until it makes the gradient by the input.
-    sides : (int, int)
-        Both sides of its weight's gradient, where parts put them in the tree's order.
+    ordered, beside : tuple of int, int
+        Left and right sides of its weights' gradients, where parts put them in the tree's order.
     by_leaf : int
         Floats for each leaf and part, in the backward pass.
     """
@@ -111,7 +112,8 @@ class Arrays:
     forward: tuple[int, ...] = ()
     backward: tuple[int, ...] = ()
     freed: int = 0
-    sides: tuple[int, int] = (0, 0)
+    ordered: tuple[int, ...] = ()
+    beside: int = 0
     by_leaf: int = 0
 
 
