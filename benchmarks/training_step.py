@@ -198,8 +198,8 @@ def parts(threads: int, rounds: int) -> list[dict[str, object]]:
     tx = torch.from_numpy(x_in.reshape(frames, utterances, hidden)).requires_grad_()
 
     def our_layer() -> None:
-        h = ops.rnn_forward(ops.gemm(x_in, w_in, transpose_b=True), offsets, w)
-        d = ops.rnn_backward(x, offsets, w, h)
+        h = ops.rnn_forward(ops.gemm(x_in, w_in, transpose_b=True), offsets, w).h
+        d = ops.rnn_backward(x, offsets, w, h).dx
         before = ops.rnn_previous(h, offsets, 2)
         ops.gemm(d, w_in)
         ops.gemm(d, x_in, transpose_a=True)

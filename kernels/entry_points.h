@@ -54,24 +54,30 @@ void mj_square_sum(int64_t count, const float *x, float *out);
 void mj_mean_of(int64_t columns, const float *center, const float *sums, float count, float *out);
 void mj_scale_of(int64_t columns, const float *sums, const float *square_sums, float count, float *out);
 
-/* Recurrent layer over whole sequences, `directions` side by side, the first of them direction
- * `first`: direction first + d reads and writes columns d*hidden..(d+1)*hidden of the rows and has
- * the weights weight[d], (hidden, hidden). Odd directions run from an utterance's last frame to its
- * first. Sums over the hidden units are cut in `parts`. An utterance with carried[u] != 0 goes on
- * from the state initial[d][u], (directions, utterances, hidden), of frames that are not here. */
-void mj_rnn_forward_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, int64_t parts, const float *x, const float *weight, const int64_t *carried, const float *initial, float *h);
-void mj_rnn_backward_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, int64_t parts, const float *dy, const float *weight, const float *h, const int64_t *carried, const float *initial, float *dx);
+/* Recurrent layer over whole sequences, of cell 0 (vanilla), 1 (GRU) or 2 (LSTM) with G = 1, 3 or 4 gates
+ * (rnn.h), `directions` side by side, the first of them direction `first`. Column c of the C columns of a
+ * unit j is (d * C + c) * hidden + j of a row for direction first + d: x, dx and ds have the G gates, kept
+ * 5 columns (vanilla: none; backward reads h there), h and dy one. Weights are (directions, G * hidden,
+ * hidden). Odd directions run from an utterance's last frame to its first. Sums over the hidden units are
+ * cut in `parts`. An utterance with carried[u] != 0 goes on from the state initial[d][u] of frames that
+ * are not here; last[d][u] is the state after its last step here, that given or +0 if there is none.
+ * States, (directions, utterances, columns * hidden), are forward h, and an LSTM's c, backward ds of the
+ * gates and, but for vanilla, the gradient that goes on beside the sums. ds is written for GRU only: that
+ * of the others is dx. */
+void mj_rnn_forward_rows(int64_t cell, int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, int64_t parts, const float *x, const float *weight, const int64_t *carried, const float *initial, float *h, float *kept, float *last);
+void mj_rnn_backward_rows(int64_t cell, int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, int64_t parts, const float *dy, const float *weight, const float *kept, const int64_t *carried, const float *initial, float *dx, float *ds, float *last);
 /* The sum of the directions' columns, (rows, hidden), and the same columns for every direction. */
 void mj_sum_directions(int64_t rows, int64_t directions, int64_t hidden, const float *h, float *out);
 void mj_repeat_directions(int64_t rows, int64_t directions, int64_t hidden, const float *dy, float *out);
-/* One step of the first `live` utterances in the order `sorted`, longest first: their states go to
- * the rows and to state, (directions, live, hidden). `sums`, of that shape too, are the recurrent
- * sums; at step 0 there are none. */
-void mj_rnn_forward_step(int64_t directions, int64_t utterances, const int64_t *offsets, const int64_t *sorted, int64_t hidden, int64_t step, int64_t live, const float *x, const float *sums, float *state, float *h);
-void mj_rnn_backward_step(int64_t directions, int64_t utterances, const int64_t *offsets, const int64_t *sorted, int64_t hidden, int64_t step, int64_t live, const float *dy, const float *h, const float *sums, float *state, float *dx);
+/* One step of the first `live` utterances in the order `sorted`, longest first, of `hidden` units: their
+ * states go to the rows and to state, (directions, live, hidden), backward (directions, live, G * hidden).
+ * `sums`, (directions, live, G * hidden), are the recurrent sums of each gate; at step 0 there are none.
+ * `own`, (directions, utterances, hidden) in that order (vanilla: none), goes on from step to step. */
+void mj_rnn_forward_step(int64_t cell, int64_t directions, int64_t utterances, const int64_t *offsets, const int64_t *sorted, int64_t hidden, int64_t step, int64_t live, const float *x, const float *sums, float *own, float *state, float *h, float *kept);
+void mj_rnn_backward_step(int64_t cell, int64_t directions, int64_t utterances, const int64_t *offsets, const int64_t *sorted, int64_t hidden, int64_t step, int64_t live, const float *dy, const float *kept, const float *sums, float *own, float *state, float *dx, float *ds);
 /* Rows h of the previous step (in each direction's own order); at each utterance's first step the
- * carried state, or +0. */
-void mj_rnn_previous_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *h, const int64_t *carried, const float *initial, float *out);
+ * carried state, whose rows are initial_row apart, or +0. */
+void mj_rnn_previous_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *h, const int64_t *carried, const float *initial, int64_t initial_row, float *out);
 
 /* Sums over the rows of items: item i has the rows offsets[i]..offsets[i+1] of the list `order`, or
  * these themselves where order is null; one row of out an item. Columns of x; of a times b; of the
@@ -133,7 +139,7 @@ void mj_learning_rate_at(float rate, float anneal, int64_t epoch, int64_t hold, 
 /* Index of the first largest value of each row. */
 void mj_argmax_rows(int64_t rows, int64_t columns, const float *x, int32_t *out);
 
-/* For tests of mj_math.h: name 0 exp, 1 log. */
+/* For tests of mj_math.h: name 0 exp, 1 log, 2 sigmoid, 3 tanh. */
 void mj_math_array(int64_t function, int64_t count, const float *x, float *out);
 void mj_fma_array(int64_t count, const float *a, const float *b, const float *c, float *out);
 

@@ -7,7 +7,7 @@
 #pragma once
 #include "mj_base.h"
 
-/* exp(x) = y * 2^n: y in about [0.7, 1.42), for |x| up to some hundreds. */
+/* exp(x) = (1 + y) * 2^n: y in about [-0.3, 0.42), for |x| up to some hundreds. */
 template <class F> struct mj_scaled { F y; typename mj_of<F>::I n; };
 template <class F> MJ_BODY mj_scaled<F> mj_exp_parts(F x) {
   const F shifter = mj_splat<F>(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
@@ -21,7 +21,7 @@ template <class F> MJ_BODY mj_scaled<F> mj_exp_parts(F x) {
   p = mj_fma(p, r, mj_splat<F>(4.1665795894e-2f));
   p = mj_fma(p, r, mj_splat<F>(1.6666665459e-1f));
   p = mj_fma(p, r, mj_splat<F>(5.0000001201e-1f));
-  return {mj_fma(p, r * r, r) + 1.0f, mj_bits(t) - 0x4B400000};
+  return {mj_fma(p, r * r, r), mj_bits(t) - 0x4B400000};
 }
 
 /* exp(x). Error < 1.1 ulp; 0 below -103.98, infinity above 88.72; NaN stays NaN. */
@@ -32,15 +32,29 @@ template <class F> MJ_BODY F mj_exp(F x) {
   const mj_scaled<F> e = mj_exp_parts(x);
   /* 2^n in two factors, so that a denormal result is rounded once, by the last product. */
   const I half = e.n >> 1;
-  return e.y * mj_float((half + 127) << 23) * mj_float((e.n - half + 127) << 23);
+  return (e.y + 1.0f) * mj_float((half + 127) << 23) * mj_float((e.n - half + 127) << 23);
 }
 
 /* exp(x) for x <= 0, 0 below -87: the same bits as mj_exp from -87 on, in fewer operations. */
 template <class F> MJ_BODY F mj_exp_negative(F x) {
   const F bounded = x < -87.0f ? mj_splat<F>(-87.0f) : x;
   const mj_scaled<F> e = mj_exp_parts(bounded);
-  const F y = e.y * mj_float((e.n + 127) << 23);
+  const F y = (e.y + 1.0f) * mj_float((e.n + 127) << 23);
   return x < -87.0f ? mj_splat<F>(0.0f) : y;
+}
+
+/* 1 / (1 + exp(-x)). Error < 2.5 ulp down to -88.72, below that 0; 1 from 16.64 on; rises with x. */
+template <class F> MJ_BODY F mj_sigmoid(F x) { return 1.0f / (mj_exp(-x) + 1.0f); }
+
+/* tanh(x) = -e / (2 + e) with e = exp(-2 |x|) - 1. Error < 2.5 ulp; odd, -0 stays -0; +-1 beyond 9.02;
+ * rises with x. e keeps its digits near 0, since the exponential's 1 is never added there (n is 0). */
+template <class F> MJ_BODY F mj_tanh(F x) {
+  const F size = mj_float(mj_bits(x) & 0x7FFFFFFF);
+  const mj_scaled<F> part = mj_exp_parts((size > 10.0f ? mj_splat<F>(10.0f) : size) * -2.0f);
+  const F scale = mj_float((part.n + 127) << 23);
+  const F e = mj_fma(scale, part.y, scale - 1.0f);
+  const F y = e / (-2.0f - e);
+  return mj_float((mj_bits(y) & 0x7FFFFFFF) | (mj_bits(x) & ~0x7FFFFFFF));
 }
 
 /* log(x) for a positive, finite x that is no denormal, plus k * log(2). Error < 1 ulp. */
@@ -74,6 +88,13 @@ template <class F> MJ_BODY F mj_log(F x) {
   y = x == 0.0f ? mj_splat<F>(-MJ_INFINITY) : y;
   y = x < 0.0f ? mj_splat<F>(MJ_NAN) : y;
   return x != x ? x : y;
+}
+
+/* The function of that number: exp, log, sigmoid, tanh. */
+template <class F> MJ_BODY F mj_math(long long function, F x) {
+  if (function == 0) return mj_exp(x);
+  if (function == 1) return mj_log(x);
+  return function == 2 ? mj_sigmoid(x) : mj_tanh(x);
 }
 
 /* cos(pi*p/q) and sin(pi*p/q) of a fraction, 0 <= p < 2q: the reduction to [0, pi/4] is exact

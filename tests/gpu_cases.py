@@ -16,6 +16,7 @@ from makers import level_data, touchy_data, words
 from one_case import Case, HostOut, Out
 
 from majelpy.comm import tree
+from majelpy.ops import CELLS, GRU, LSTM, Cell
 
 
 def offsets_of(lengths: list[int]) -> np.ndarray:
@@ -48,6 +49,8 @@ def elementwise() -> Iterator[Case]:
         yield Case(f"fma {n}", "mj_fma_array", (n, a, b, c, Out((n,))))
         yield Case(f"exp {n}", "mj_math_array", (0, n, level_data(n, 5, 128.0), Out((n,))))
         yield Case(f"log {n}", "mj_math_array", (1, n, abs(a), Out((n,))))
+        yield Case(f"sigmoid {n}", "mj_math_array", (2, n, level, Out((n,))))
+        yield Case(f"tanh {n}", "mj_math_array", (3, n, level, Out((n,))))
         yield Case(f"uniform {n}", "mj_uniform_array", (n, 7, 3, 2.0, 19.0, Out((n,))))
         yield Case(
             f"nesterov {n}",
@@ -112,11 +115,14 @@ def batches() -> Iterator[Case]:
         out = Out((rows, directions * hidden))
         arguments = (rows, directions, hidden, dy, out)
         yield Case(f"repeat directions {shape}", "mj_repeat_directions", arguments)
-        arguments = (0, directions, n, offsets, hidden, h, None, None, out)
+        arguments = (0, directions, n, offsets, hidden, h, None, None, 0, out)
         yield Case(f"previous {shape}", "mj_rnn_previous_rows", arguments)
         initial = touchy_data((directions, n, hidden), 5)
-        arguments = (1, directions, n, offsets, hidden, h, ids % 2, initial, out)
+        arguments = (1, directions, n, offsets, hidden, h, ids % 2, initial, hidden, out)
         yield Case(f"previous carried {shape}", "mj_rnn_previous_rows", arguments)
+        wide = touchy_data((directions, n, 2 * hidden), 6)
+        arguments = (0, directions, n, offsets, hidden, h, ids % 2, wide, 2 * hidden, out)
+        yield Case(f"previous carried h and c {shape}", "mj_rnn_previous_rows", arguments)
 
 
 def sums() -> Iterator[Case]:
@@ -195,8 +201,9 @@ def recurrences() -> Iterator[Case]:
         weight = level_data((directions, hidden, hidden), 2, 0.5)
         dy, h = level_data(shape, 3), level_data(shape, 4, 32.0)
         name = f"{directions} {len(lengths)} {hidden}"
-        common = (0, directions, len(lengths), offsets, hidden, 1)
-        whole = (None, None, Out(shape))
+        common = (0, 0, directions, len(lengths), offsets, hidden, 1)
+        last = Out((directions, len(lengths), hidden), rows=0)  # other cases look at it
+        whole = (None, None, Out(shape), None, last)
         yield Case(f"rnn forward {name}", "mj_rnn_forward_rows", (*common, x, weight, *whole))
         arguments = (*common, dy, weight, h, *whole)
         yield Case(f"rnn backward {name}", "mj_rnn_backward_rows", arguments)
@@ -210,12 +217,50 @@ def recurrences() -> Iterator[Case]:
         weight = level_data((directions, hidden, hidden), 6, 2.0 / hidden**0.5)
         dy, h = level_data(shape, 7), level_data(shape, 8, 32.0)
         initial = level_data((directions, n, hidden), 9, 16.0)
-        common = (first, directions, n, offsets, hidden, parts)
-        carried = (np.array([1, 0, 1, 1, 0]), initial, Out(shape))
+        common = (0, first, directions, n, offsets, hidden, parts)
+        last = Out((directions, n, hidden), rows=0)
+        carried = (np.array([1, 0, 1, 1, 0]), initial, Out(shape), None, last)
         name = f"carried {first} {directions} {hidden} in {parts}"
         yield Case(f"rnn forward {name}", "mj_rnn_forward_rows", (*common, x, weight, *carried))
         arguments = (*common, dy, weight, h, *carried)
         yield Case(f"rnn backward {name}", "mj_rnn_backward_rows", arguments)
+
+
+def cells() -> Iterator[Case]:
+    """All cells, with the states that go on, whole and carried on, in parts."""
+    for cell in CELLS.values():
+        for first, directions, lengths, hidden, parts, goes_on in (
+            *((0, 1, [1], 1, 1, False), (0, 2, LENGTHS, 7, 1, False)),
+            *((1, 2, LENGTHS[:5], 33, 1, True), (0, 3, [2, 3, 1], 64, 3, True)),
+            *((1, 1, [3, 1, 4] * 14, 20, 1, True), (0, 2, [3, 0, 2], 270, 2, True)),
+        ):
+            offsets, n = offsets_of(lengths), len(lengths)
+            rows, units = int(offsets[-1]), directions * hidden
+            x = level_data((rows, cell.gates * units), 11)
+            weight = level_data((directions, cell.gates * hidden, hidden), 12, 2.0 / hidden**0.5)
+            dy = level_data((rows, units), 13)
+            kept = kept_data(cell, rows, units, 14)
+            which = words(n, 15).astype(np.int64) % 2 if goes_on else None
+            common = (cell.number, first, directions, n, offsets, hidden, parts)
+            name = f"{cell.name} forward {n} {directions} {hidden} in {parts}"
+            shape = (directions, n, cell.forward_columns * hidden)
+            initial = level_data(shape, 16, 1.0) if goes_on else None
+            outs = (Out(dy.shape), Out(kept.shape) if cell.kept else None, Out(shape))
+            arguments = (*common, x, weight, which, initial, *outs)
+            yield Case(name, "mj_rnn_forward_rows", arguments)
+            name = f"{cell.name} backward {n} {directions} {hidden} in {parts}"
+            shape = (directions, n, cell.backward_columns * hidden)
+            initial = level_data(shape, 17, 1.0) if goes_on else None
+            outs = (Out(x.shape), Out(x.shape) if cell.apart else None, Out(shape))
+            arguments = (*common, dy, weight, kept, which, initial, *outs)
+            yield Case(name, "mj_rnn_backward_rows", arguments)
+
+
+def kept_data(cell: Cell, rows: int, units: int, seed: int) -> np.ndarray:
+    """What a cell might keep: gates within their ranges, vanilla states that are clipped or not."""
+    if not cell.kept:
+        return level_data((rows, units), seed, 32.0)
+    return (level_data((rows, cell.kept * units), seed, 1.0) + np.float32(1)) / np.float32(2)
 
 
 def steps() -> Iterator[Case]:
@@ -223,15 +268,27 @@ def steps() -> Iterator[Case]:
     order = np.argsort(-np.diff(offsets), kind="stable").astype(np.int64)
     for hidden, step in ((5, 0), (40, 2), (33, 1)):
         live = int((np.diff(offsets) > step).sum())
-        shape, states = (int(offsets[-1]), 2 * hidden), (2, live, hidden)
+        rows, n = int(offsets[-1]), len(LENGTHS)
+        shape, states = (rows, 2 * hidden), (2, live, hidden)
         x, sums = level_data(shape, 1), level_data(states, 2, 4.0)
         dy, h = level_data(shape, 3), level_data(shape, 4, 32.0)
         start = touchy_data(shape, 5)
-        common = (2, len(LENGTHS), offsets, order, hidden, step, live)
-        outs = (sums, Out(states), Out(shape, start))
+        common = (0, 2, n, offsets, order, hidden, step, live)
+        outs = (sums, None, Out(states), Out(shape, start), None)
         name = f"{hidden} step {step}"
         yield Case(f"rnn forward {name}", "mj_rnn_forward_step", (*common, x, *outs))
         yield Case(f"rnn backward {name}", "mj_rnn_backward_step", (*common, dy, h, *outs))
+        for cell in (GRU, LSTM):
+            common = (cell.number, *common[1:])
+            gates, kept = (rows, cell.gates * 2 * hidden), (rows, cell.kept * 2 * hidden)
+            sums = level_data((2, live, cell.gates * hidden), 6)
+            own = Out((2, n, hidden), level_data((2, n, hidden), 7, 1.0))
+            by = [Out(shape, touchy_data(shape, seed)) for shape, seed in ((kept, 8), (gates, 9))]
+            arguments = (*common, level_data(gates, 10), sums, own, Out(states), outs[3], by[0])
+            yield Case(f"{cell.name} forward {name}", "mj_rnn_forward_step", arguments)
+            outputs = (own, Out(sums.shape), by[1], by[1] if cell.apart else None)
+            arguments = (*common, dy, kept_data(cell, rows, 2 * hidden, 11), sums, *outputs)
+            yield Case(f"{cell.name} backward {name}", "mj_rnn_backward_step", arguments)
 
 
 def log_probs_of(rows: int, alphabet: int, seed: int) -> np.ndarray:
@@ -381,7 +438,7 @@ def tree_sums() -> Iterator[tuple[int, int]]:
 def all_cases() -> list[Case]:
     """Return every case, those of the array library too."""
     families = (
-        *(elementwise, batches, sums, products, recurrences, steps, alignments, spectra),
+        *(elementwise, batches, sums, products, recurrences, cells, steps, alignments, spectra),
         *(norms, convolutions),
     )
     return [case for family in (*families, *array_cases.FAMILIES) for case in family()]

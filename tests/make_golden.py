@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ def rnn(hidden: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return x, weight, dy and the states of two directions."""
     x, dy = level_data((FRAMES, 2 * hidden), 6), level_data((FRAMES, 2 * hidden), 7, 2.0**-10)
     weight = level_data((2, hidden, hidden), 8, 0.125 if hidden > 100 else 0.25)
-    return x, weight, dy, ops.rnn_forward(x, OFFSETS, weight).numpy()
+    return x, weight, dy, ops.rnn_forward(x, OFFSETS, weight).h.numpy()
 
 
 def rnn_steps(backward: bool) -> list[Any]:
@@ -121,7 +121,52 @@ def rnn_backward() -> list[Any]:
     found = []
     for hidden in (29, 270):
         _, weight, dy, h = rnn(hidden)
-        found.append(ops.rnn_backward(dy, OFFSETS, weight, h))
+        found.append(ops.rnn_backward(dy, OFFSETS, weight, h).dx)
+    return found
+
+
+def gated(hidden: int) -> Iterator[tuple[ops.Cell, np.ndarray, np.ndarray, ops.Run]]:
+    """Yield each gated cell with a weight, the gradient by h, and its run."""
+    dy = level_data((FRAMES, 2 * hidden), 72, 2.0**-6)
+    for cell in (ops.GRU, ops.LSTM):
+        x = level_data((FRAMES, cell.gates * 2 * hidden), 70 + cell.number)
+        weight = level_data((2, cell.gates * hidden, hidden), 73, 1.0 / hidden**0.5)
+        yield cell, weight, dy, ops.rnn_forward(x, OFFSETS, weight, cell=cell)
+
+
+def gated_forward() -> list[Any]:
+    runs = [run for hidden in (29, 270) for *_, run in gated(hidden)]
+    return [array for run in runs for array in (run.h, run.kept, run.last)]
+
+
+def gated_backward() -> list[Any]:
+    found = []
+    for hidden in (29, 270):
+        for cell, weight, dy, run in gated(hidden):
+            back = ops.rnn_backward(dy, OFFSETS, weight, run.h, run.kept, cell=cell)
+            found += [back.dx, back.ds, back.last]
+    return found
+
+
+def gated_steps(backward: bool) -> list[Any]:
+    """Return the states of all steps of the gated cells, each after the sums of a matrix."""
+    steps, found = ops.Steps.of(OFFSETS), []
+    for cell, _, dy, run in gated(29):
+        wide = level_data((FRAMES, cell.gates * 58), 80)
+        x, outs = asarray(wide), [asarray(level_data(wide.shape, 81)) for _ in range(2)]
+        own = asarray(touchy_data((2, UTTERANCES, 29), 82))
+        h, kept = asarray(np.asarray(run.h).copy()), asarray(np.asarray(run.kept).copy())
+        for step in range(int(np.diff(OFFSETS).max())):
+            shape = (2, steps.live(step), cell.gates * 29)
+            sums = asarray(level_data(shape, 83 + step, 2.0)) if step else None
+            going: dict[str, Any] = {"cell": cell, "own": own}
+            if backward:
+                going["ds"] = outs[1] if cell.apart else None
+                arguments = (asarray(dy), kept, steps, step, sums, 2, outs[0])
+                found.append(ops.rnn_backward_step(*arguments, **going))
+            else:
+                found.append(ops.rnn_forward_step(x, steps, step, sums, 2, h, kept=kept, **going))
+        found += [own, *(outs if backward else (h, kept))]
     return found
 
 
@@ -161,6 +206,11 @@ def rates() -> list[Any]:
         for epoch in range(9)
         for step in (0, 3, 6, 7, 100)
     ]
+
+
+def sigmoid_and_tanh() -> list[Any]:
+    x = np.concatenate([level_data(MANY, 26, 32.0), touchy_data(MANY, 27)])
+    return [ops.math_function(name, x) for name in ("sigmoid", "tanh")]
 
 
 def exp_and_log() -> list[Any]:
@@ -486,6 +536,10 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_rnn_backward_rows": rnn_backward,
     "mj_rnn_forward_step": lambda: rnn_steps(False),
     "mj_rnn_backward_step": lambda: rnn_steps(True),
+    "mj_rnn_forward_rows of gated cells": gated_forward,
+    "mj_rnn_backward_rows of gated cells": gated_backward,
+    "mj_rnn_forward_step of gated cells": lambda: gated_steps(False),
+    "mj_rnn_backward_step of gated cells": lambda: gated_steps(True),
     "mj_sum_directions": lambda: pairs(lambda h: ops.sum_directions(h, 2), (FRAMES, 130)),
     "mj_repeat_directions": lambda: pairs(lambda h: ops.repeat_directions(h, 2), (FRAMES, 65)),
     "mj_rnn_previous_rows": lambda: pairs(lambda h: ops.rnn_previous(h, OFFSETS, 2), (FRAMES, 130)),
@@ -525,6 +579,7 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_learning_rate_at": rates,
     "mj_argmax_rows": lambda: [ops.argmax(touchy_data((700, 29), 36))],
     "mj_math_array": exp_and_log,
+    "mj_math_array of gates": sigmoid_and_tanh,
     "mj_fma_array": lambda: pairs(ops.fma, (MANY,), (MANY,), (MANY,)),
     "mj_unary": unary,
     "mj_binary": binary,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from majelpy.errors import BuildError
-from majelpy.gpu import build, nvrtc
+from majelpy.gpu import build, nvrtc, recurrent
 
 needs_nvrtc = pytest.mark.skipif(nvrtc.find() is None, reason="no NVRTC on this machine")
 
@@ -58,7 +58,12 @@ FUSED = {
     *("mj_ctc_lattice_kernel", "mj_ctc_gradient_kernel"),
     *("mj_spectrogram_kernel", "mj_spectrogram_tables_kernel"),
     *("mj_gemm_128x128_kernel", "mj_gemm_32x64_kernel"),
-    *("mj_rnn_forward_persistent_kernel", "mj_rnn_backward_persistent_kernel"),
+    *(f"mj_{way.name}_persistent_kernel" for way in recurrent.FORWARD + recurrent.BACKWARD),
+    *(
+        f"mj_{way.name}_step_kernel"
+        for way in recurrent.FORWARD + recurrent.BACKWARD
+        if way.gates > 1
+    ),
     *("mj_reduce_chunks_kernel", "mj_reduce_lines_kernel"),
     *("mj_item_dot_chunks_kernel", "mj_item_square_chunks_kernel", "mj_item_norm_chunks_kernel"),
     *("mj_norm_rows_kernel", "mj_norm_backward_rows_kernel", "mj_running_array_kernel"),

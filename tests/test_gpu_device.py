@@ -22,7 +22,7 @@ from one_case import Case, on_device
 from majelpy.array.memory import Pool
 from majelpy.array.place import Place
 from majelpy.comm.world import World
-from majelpy.gpu import dense, sequences
+from majelpy.gpu import dense, recurrent
 from majelpy.gpu.device import PLANS
 
 pytestmark = pytest.mark.gpu
@@ -60,7 +60,7 @@ def test_both_tiles(case: Case, tile: Any, on: Any, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("case", list(gpu_cases.recurrences()), ids=lambda c: c.name)
 def test_layers_step_by_step(case: Case, on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequences, "persistent_shape", lambda *_: None)
+    monkeypatch.setattr(recurrent, "persistent_shape", lambda *_: None)
     one_case.check(case, on, PLANS[case.entry])
 
 
@@ -105,7 +105,7 @@ def test_a_training(
     way: str, corpus: Path, expected: list[str], on: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if way == "stepwise":
-        monkeypatch.setattr(sequences, "persistent_shape", lambda *_: None)
+        monkeypatch.setattr(recurrent, "persistent_shape", lambda *_: None)
     assert device_training.bits(corpus, "gpu:0", STEPS, World.alone()) == expected
 
 

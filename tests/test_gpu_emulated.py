@@ -18,10 +18,10 @@ from one_case import Case, Out, on_cpu, on_device
 
 from majelpy import native
 from majelpy.array.launch import BINARY, CLASSES, COMPARISONS, UNARY
-from majelpy.gpu import build, dense, frames, norm, sequences, standard, sums
+from majelpy.gpu import build, dense, frames, norm, recurrent, sequences, standard, sums
 from majelpy.gpu.device import PLANS
 
-MODULES = (dense, sums, sequences, norm, frames, standard)
+MODULES = (dense, sums, recurrent, sequences, norm, frames, standard)
 CASES = all_cases()
 GOLDEN = Path(__file__).parent / "golden" / "every_place.json"
 
@@ -81,17 +81,24 @@ def test_persistent_layers_on_any_number_of_blocks(case: Case, multiprocessors: 
 
 @pytest.mark.parametrize("case", RECURRENT, ids=lambda c: c.name)
 def test_layers_step_by_step(case: Case, monkeypatch: Any) -> None:
-    monkeypatch.setattr(sequences, "persistent_shape", lambda *_: None)
+    monkeypatch.setattr(recurrent, "persistent_shape", lambda *_: None)
     on = Emulation()
     check(case, on)
     assert not any("persistent" in kernel for kernel in on.launched)
 
 
 def test_recurrent_layers_take_every_way() -> None:
-    assert sequences.persistent_shape(132, 227 * 1024, 2, 32, 1760, 1) == (27, 1, 2)
-    assert sequences.persistent_shape(132, 227 * 1024, 2, 32, 2048, 1) == (16, 1, 1)
-    assert sequences.persistent_shape(132, 227 * 1024, 2, 32, 128, 1) == (8, 4, 2)
-    assert sequences.persistent_shape(132, 227 * 1024, 2, 32, 4096, 1) is None
+    def shape(hidden: int, gates: int = 1) -> tuple[int, int, int] | None:
+        return recurrent.persistent_shape(132, 227 * 1024, 2, 32, hidden, 1, gates)
+
+    assert shape(1760) == (27, 1, 2)
+    assert shape(2048) == (16, 1, 1)
+    assert shape(128) == (8, 4, 2)
+    assert shape(4096) is None
+    assert [shape(512, gates) for gates in (3, 4)] == [(8, 1, 2), (8, 1, 2)]
+    assert [shape(1024, gates) for gates in (3, 4)] == [(16, 1, 2), (8, 1, 1)]
+    assert [shape(1280, gates) for gates in (3, 4)] == [(10, 1, 1), (10, 1, 1)]
+    assert [shape(1760, gates) for gates in (3, 4)] == [None, None]
 
 
 @pytest.mark.parametrize("rounded", [0, 1])
@@ -130,7 +137,8 @@ FUNCTIONS = {"unary": UNARY, "binary": BINARY, "compare": COMPARISONS, "classify
 
 def test_every_kernel_and_every_entry_point_has_a_case() -> None:
     text = "".join(inspect.getsource(module) for module in MODULES)
-    text = text.replace("{name}", "forward") + text.replace("{name}", "backward")
+    ways = [way.name for way in (*recurrent.FORWARD, *recurrent.BACKWARD)]
+    text = "".join(text.replace("self.way", "way").replace("{way.name}", way) for way in ways)
     named = set(re.findall(r'"(mj_\w+_kernel)"', text))
     for kind, names in FUNCTIONS.items():
         named |= {f"mj_{kind}_{name}_kernel" for name in names}

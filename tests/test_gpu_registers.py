@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from majelpy.gpu import build, nvrtc
+from majelpy.gpu import build, nvrtc, recurrent
 
 PTXAS = shutil.which("ptxas") or next(
     (str(p) for p in Path("/usr/local/cuda/bin").glob("ptxas")), None
@@ -21,8 +21,7 @@ pytestmark = pytest.mark.skipif(
 
 SPILLS = {
     "mj_gemm_128x128_kernel": 64,
-    "mj_rnn_forward_persistent_kernel": 64,
-    "mj_rnn_backward_persistent_kernel": 96,
+    **{f"mj_{way.name}_persistent_kernel": 64 for way in recurrent.FORWARD + recurrent.BACKWARD},
 }
 """Most bytes of spill stores; none where not named. These are capped to 128 registers."""
 

@@ -25,7 +25,7 @@ from majelpy.comm import device_memory
 from majelpy.comm.staging import Staging
 from majelpy.comm.world import World
 from majelpy.gpu import device as gpu
-from majelpy.gpu import sequences
+from majelpy.gpu import recurrent
 from majelpy.train import places
 
 pytest_plugins = ["training"]
@@ -71,7 +71,7 @@ def test_one_rank(ground: Ground, short: Path, tmp_path: Path, inside: Inside) -
 def test_recurrent_layers_step_by_step(
     ground: Ground, short: Path, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sequences, "persistent_shape", lambda *_: None)
+    monkeypatch.setattr(recurrent, "persistent_shape", lambda *_: None)
     with emulated_gpu() as on:
         train(inside, ground, tmp_path, *ON_GPU, "--no-prefetch")
     assert_same(tmp_path, short)

@@ -1,4 +1,4 @@
-"""exp, log and the fused multiply-add."""
+"""exp, log, sigmoid, tanh and the fused multiply-add."""
 
 from __future__ import annotations
 
@@ -125,6 +125,47 @@ def test_log_is_right_to_1_ulp() -> None:
         assert (found[~keep] == 0).all()
 
 
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_gates_are_right_to_2_5_ulp(name: str) -> None:
+    # Of all float32 the largest errors are 2.481 (sigmoid) and 2.499 (tanh), at arguments below.
+    right = {"sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh}[name]
+    worst = np.float32([-16.635704, 4.50509071])
+    for x in (dense(SMALLEST, 120, 2039), dense(2.0**-4, 8, 101), worst):
+        for signed in (x, -x):
+            signed = signed[signed > -88.72]  # below it a sigmoid is 0
+            wanted = right(signed.astype(np.float64))
+            assert ulp_error(ops.math_function(name, signed).numpy(), wanted) < 2.5
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_gates_rise(name: str) -> None:
+    # They do over all float32; here, where neighbours differ least or the formula's steps change.
+    cuts = [np.log(2) * (n + 0.5) / (1 if name == "sigmoid" else 2) for n in range(0, 20, 3)]
+    for at in (*cuts, 0.55, 9.01, 16.6):
+        low = np.float32(at).view(np.uint32) - np.uint32(20_000)
+        x = (low + np.arange(40_000, dtype=np.uint32)).view(np.float32)
+        assert (np.diff(ops.math_function(name, x).numpy()) >= 0).all()
+        assert (np.diff(ops.math_function(name, -x).numpy()) <= 0).all()
+
+
+def test_tanh_is_odd(each_isa: str) -> None:
+    x = np.concatenate([dense(SMALLEST, LARGEST, 65537), np.float32([0, np.inf])])
+    found = ops.math_function("tanh", x).numpy()
+    assert same_bits(ops.math_function("tanh", -x), -found)
+    assert (found <= 1).all() and same_bits(found[x < 2.0**-26], x[x < 2.0**-26])
+
+
+def test_special_values_of_sigmoid_and_tanh(each_isa: str) -> None:
+    x = np.float32([0, -0.0, 17.5, 89, np.inf, LARGEST, -89, -np.inf, -LARGEST, np.nan, -np.nan])
+    found = ops.math_function("sigmoid", x).numpy()
+    assert found[:9].tolist() == [0.5, 0.5, 1, 1, 1, 1, 0, 0, 0] and np.isnan(found[9:]).all()
+    found = ops.math_function("tanh", x).numpy()
+    assert same_bits(found[:9], np.float32([0, -0.0, 1, 1, 1, 1, -1, -1, -1]))
+    assert np.isnan(found[9:]).all()
+    denormal = ops.math_function("sigmoid", np.float32([-88])).numpy()
+    assert 0 < denormal[0] < 2.0**-126
+
+
 def test_special_values_of_exp(each_isa: str) -> None:
     x = np.float32([0, -0.0, SMALLEST, -np.inf, -104, -LARGEST, np.inf, 88.73, LARGEST, np.nan])
     found = ops.math_function("exp", x).numpy()
@@ -141,10 +182,11 @@ def test_special_values_of_log(each_isa: str) -> None:
     assert not np.signbit(found[0]) and np.isnan(found[4:]).all()
 
 
-def test_every_isa_gives_the_same_bits_of_exp_and_log(each_isa: str) -> None:
+def test_every_isa_gives_the_same_bits(each_isa: str) -> None:
     x = np.concatenate([dense(2.0**-149, 3e38, 65537), dense(0.25, 4, 257), level_data(999, 3, 64)])
     values = [ops.math_function("exp", v).numpy() for v in (x, -x)]
     values.append(ops.math_function("log", np.abs(x)).numpy())
+    values += [ops.math_function(name, x).numpy() for name in ("sigmoid", "tanh")]
     _seen.setdefault("digest", digest(*values))
     assert digest(*values) == _seen["digest"]
     assert digest(*values[::-1]) != _seen["digest"]
@@ -154,5 +196,5 @@ _seen: dict[str, str] = {}
 
 
 def test_unknown_function_is_refused() -> None:
-    with pytest.raises(ValueError, match="tanh"):
-        ops.math_function("tanh", np.zeros(1, np.float32))
+    with pytest.raises(ValueError, match="cosh"):
+        ops.math_function("cosh", np.zeros(1, np.float32))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from training import Inside, write_corpus, write_recipe
 
+from majelpy.comm import tree
 from majelpy.comm.bucket import LINE
 from majelpy.errors import WorldError
 from majelpy.nn.layers import read
@@ -144,6 +145,23 @@ LISTS: dict[str, list[dict[str, object]]] = {
         {"layer": "dropout", "share": 0.5},
         {"layer": "birnn", "units": 64},
     ],
+    "convolution": [
+        {"layer": "conv", "channels": 8, "kernel": [5, 3], "stride": [2, 2], "batch_norm": True},
+        {"layer": "conv", "channels": 16, "kernel": [3, 3]},
+        {"layer": "birnn", "units": 48, "batch_norm": True},
+    ],
+    "gates": [
+        {"layer": "gru", "units": 32},
+        {"layer": "bilstm", "units": 48},
+        {"layer": "lstm", "units": 32, "batch_norm": True},
+    ],
+    "norms": [
+        {"layer": "dense", "units": 64, "batch_norm": True},
+        {"layer": "layer_norm"},
+        {"layer": "rnn", "units": 64},
+        {"layer": "batch_norm"},
+        {"layer": "row_conv", "future": 4},
+    ],
 }
 
 
@@ -178,6 +196,45 @@ def test_products_of_any_list_by_hand() -> None:
     assert found == pytest.approx(2e-9 * FRAMES * rnn)
     found = seconds(LISTS["one direction"], alone, recurrent=1.0)
     assert found == pytest.approx(2 * 2 * 2e-9 * FRAMES * 64 * 64)
+
+
+def test_a_convolution_by_hand() -> None:
+    # 3 features are 2 places, 5 x 3 inputs each; then 2 places of 3 x 3 x 8. A frame of two.
+    frames = sum(-(-u.frames // 2) for leaf in MINIBATCH for u in leaf)
+    weights = 2 * 8 * 15 + 2 * 16 * 72 + 96 * (2 * 16) + 48 * 5
+    operations = 2 * frames * (3 * weights - 2 * 8 * 15 + 2 * 48 * 48)
+    alone, layers = Layout("data", 1), LISTS["convolution"]
+    assert seconds(layers, alone, gemm=1.0) == pytest.approx(operations * 1e-9)
+    lattice = sum(-(-u.frames // 2) * (2 * u.labels + 1) for leaf in MINIBATCH for u in leaf)
+    assert seconds(layers, alone, ctc=1.0) == pytest.approx(lattice * 1e-6)
+    recurrence = 2 * 2 * frames * 2 * 48 * 48 * 1e-9
+    assert seconds(layers, alone, recurrent=1.0) == pytest.approx(recurrence)
+
+
+def test_gates_by_hand() -> None:
+    # A step of a gate costs what one of a plain recurrent layer costs.
+    alone, layers = Layout("data", 1), LISTS["gates"]
+    steps = 3 * 32 * 32 + 2 * 4 * 48 * 48 + 4 * 32 * 32
+    found = seconds(layers, alone, recurrent=1.0)
+    assert found == pytest.approx(2e-9 * FRAMES * 2 * steps)
+    inputs = 3 * 32 * 3 + 2 * 4 * 48 * 32 + 4 * 32 * 48 + 5 * 32
+    found = seconds(layers, alone, gemm=1.0)
+    assert found == pytest.approx(2e-9 * FRAMES * (3 * inputs - 3 * 32 * 3 + steps))
+    halves = seconds(layers, Layout("directions", 1, 2), recurrent=1.0)
+    assert halves == pytest.approx(2e-9 * FRAMES * 2 * (steps - 4 * 48 * 48))
+
+
+def test_normalisation_and_row_convolution_by_hand() -> None:
+    # Forward, then backward, floats a unit: product with normalisation and rectifier, layer norm,
+    # recurrent layer with its bias, batch norm, row convolution of 5 frames; then the logits.
+    passes = 64 * (4 + 0 + 2 + 4 + 6) + 2 * 5
+    passes += 64 * ((5 + 3) + 2 + (2 + 1) + 5 + 2 * 6) + 5
+    alone, layers = Layout("data", 1), LISTS["norms"]
+    leaves = 3 * sum(tree.merges(LEAVES, 0, LEAVES)) * (64 * (3 + 64 + 64) + 64 * 5)
+    expected = 4e-9 * (FRAMES * passes + leaves)
+    assert seconds(layers, alone, elementwise=1.0) == pytest.approx(expected)
+    rows = FRAMES * (2 * 64 + 5) * 1e-6
+    assert seconds(layers, alone, softmax=1.0) == pytest.approx(rows)
 
 
 def test_one_direction_keeps_the_other_half_of_the_frames_waiting() -> None:
@@ -268,6 +325,17 @@ def test_exchanges_of_any_list_by_hand() -> None:
     assert found("dense", "time") == pytest.approx(logits)
     states = 4 * 1e-6 + 4 * 2 * (64 + 64 + 64 + 64) / 1e9
     assert found("one direction", "time") == pytest.approx(logits + states)
+    # Beside the middle: 2 frames of 3 features; 1 of 16 columns forward, of 32 backward. Of 1 leaf
+    # 4 sums of a column for each layer with normalisation, in 3 messages. States.
+    beside = 3 * 1e-6 + 4 * 2 * (2 * 3 + 16 + 32) / 1e9
+    sums = 2 * 3 * 1e-6 + 4 * 4 * (16 + 96) / 1e9
+    states = 2 * 1e-6 + 4 * 2 * 2 * 48 / 1e9
+    half = 1e-6 + 4 * 8 * 5 / 2 / 1e9
+    assert found("convolution", "time") == pytest.approx(beside + sums + states + half)
+    # GRU: h forward, 3 gates' gradients and that of h backward; LSTM: h and c, 4 and that of c.
+    states = 6 * 1e-6 + 4 * 2 * (5 * 32 + 7 * 48 + 7 * 32) / 1e9
+    sums = 3 * 1e-6 + 4 * 4 * (4 * 32) / 1e9
+    assert found("gates", "time") == pytest.approx(logits + states + sums)
     # States of both layers, and the gradient by the second one's input.
     both = 3 * 1e-6 + 4 * 16 * (32 + 64 + 32) / 1e9
     assert found("two of both", "directions") == pytest.approx(both)

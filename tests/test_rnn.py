@@ -31,8 +31,8 @@ def case(lengths: list[int], hidden: int, directions: int, seed: int) -> tuple[n
 
 def both(case: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
     x, offsets, weight, dy = case
-    h = ops.rnn_forward(x, offsets, weight).numpy()
-    return h, ops.rnn_backward(dy, offsets, weight, h).numpy()
+    h = ops.rnn_forward(x, offsets, weight).h.numpy()
+    return h, ops.rnn_backward(dy, offsets, weight, h).dx.numpy()
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def test_states_and_gradients_are_canonical(
 @pytest.mark.parametrize(("hidden", "parts"), [(32, 2), (40, 3), (70, 4), (600, 2), (112, 7)])
 def test_sums_in_parts(hidden: int, parts: int) -> None:
     x, offsets, weight, dy = case(LENGTHS[:6], hidden, 2, hidden)
-    h = ops.rnn_forward(x, offsets, weight, parts=parts).numpy()
+    h = ops.rnn_forward(x, offsets, weight, parts=parts).h.numpy()
     assert same_bits(h, rnn_forward(x, offsets.tolist(), weight, parts))
-    dx = ops.rnn_backward(dy, offsets, weight, h, parts=parts).numpy()
+    dx = ops.rnn_backward(dy, offsets, weight, h, parts=parts).dx.numpy()
     assert same_bits(dx, rnn_backward(dy, offsets.tolist(), weight, h, parts))
-    assert not same_bits(h, ops.rnn_forward(x, offsets, weight).numpy()), "the data show no order"
+    assert not same_bits(h, ops.rnn_forward(x, offsets, weight).h.numpy()), "the data show no order"
 
 
 @pytest.mark.parametrize("parts", [1, 3])
@@ -71,8 +71,8 @@ def test_a_sequence_in_two_halves_is_the_whole(parts: int) -> None:
     """Each half is carried on from the state at the middle, in each direction alone."""
     hidden = 48
     x, offsets, weight, dy = case(LENGTHS, hidden, 2, 11)
-    h = ops.rnn_forward(x, offsets, weight, parts=parts).numpy()
-    dx = ops.rnn_backward(dy, offsets, weight, h, parts=parts).numpy()
+    h = ops.rnn_forward(x, offsets, weight, parts=parts).h.numpy()
+    dx = ops.rnn_backward(dy, offsets, weight, h, parts=parts).dx.numpy()
     before = ops.rnn_previous(h, offsets, 2).numpy()
     lengths = np.diff(offsets)
     middles = lengths // 2
@@ -97,12 +97,12 @@ def test_a_sequence_in_two_halves_is_the_whole(parts: int) -> None:
             part = np.ascontiguousarray
             options = {"parts": parts, "first": d, "carried": carried}
             if not backwards:
-                got = ops.rnn_forward(part(x[rows, columns]), cut, w, **options)
+                got = ops.rnn_forward(part(x[rows, columns]), cut, w, **options).h
                 earlier = ops.rnn_previous(got, cut, 1, first=d, carried=carried)
                 assert same_bits(earlier, before[rows, columns])
             else:
                 inputs = part(dy[rows, columns]), cut, w, part(h[rows, columns])
-                got = ops.rnn_backward(*inputs, **options)
+                got = ops.rnn_backward(*inputs, **options).dx
             assert same_bits(got, found[rows, columns])
 
 
@@ -125,10 +125,10 @@ def test_states_and_gradients_are_canonical_on_every_isa(each_isa: str) -> None:
 def test_the_cases_reach_both_ends_of_the_rectifier() -> None:
     h, dx = both(case(LENGTHS, 33, 2, 33))
     x, offsets, weight, dy = case([40], 33, 1, 7)
-    saturated = ops.rnn_forward(x * 16, offsets, weight).numpy()
+    saturated = ops.rnn_forward(x * 16, offsets, weight).h.numpy()
     assert (h == 0).any() and ((h > 0) & (h < 20)).any() and (saturated == 20).any()
     assert (dx == 0).any() and (dx != 0).any()
-    assert (ops.rnn_backward(dy, offsets, weight, saturated).numpy()[saturated == 20] == 0).all()
+    assert (ops.rnn_backward(dy, offsets, weight, saturated).dx.numpy()[saturated == 20] == 0).all()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
@@ -172,7 +172,7 @@ def test_the_two_directions_run_in_opposite_orders() -> None:
     x = np.zeros((3, 2), np.float32)
     x[0, 0] = x[2, 1] = 1
     weight = np.full((2, 1, 1), 2, np.float32)
-    assert ops.rnn_forward(x, [0, 3], weight).numpy().tolist() == [[1, 4], [2, 2], [4, 1]]
+    assert ops.rnn_forward(x, [0, 3], weight).h.numpy().tolist() == [[1, 4], [2, 2], [4, 1]]
 
 
 def test_gradient_agrees_with_float64_differences() -> None:
@@ -222,11 +222,11 @@ def test_nothing_to_do() -> None:
     weight = np.zeros((2, 4, 4), np.float32)
     x = np.zeros((0, 8), np.float32)
     for offsets in ([0], [0, 0], [0, 0, 0]):
-        assert ops.rnn_forward(x, offsets, weight).shape == (0, 8)
-        assert ops.rnn_backward(x, offsets, weight, x).shape == (0, 8)
+        assert ops.rnn_forward(x, offsets, weight).h.shape == (0, 8)
+        assert ops.rnn_backward(x, offsets, weight, x).dx.shape == (0, 8)
         assert ops.rnn_previous(x, offsets, 2).shape == (0, 8)
     empty = np.zeros((3, 0), np.float32)
-    assert ops.rnn_forward(empty, [0, 3], np.zeros((2, 0, 0), np.float32)).shape == (3, 0)
+    assert ops.rnn_forward(empty, [0, 3], np.zeros((2, 0, 0), np.float32)).h.shape == (3, 0)
 
 
 def test_errors_of_the_recurrent_layer() -> None:

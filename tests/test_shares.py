@@ -42,8 +42,12 @@ STRIDED = Architecture(
         [
             {"layer": "conv", "channels": 7, "kernel": [5, 4], "stride": [2, 2]},
             {"layer": "conv", "channels": 8, "kernel": [3, 3], "batch_norm": True},
-            {"layer": "birnn", "units": 70, "batch_norm": True},
+            {"layer": "bigru", "units": 70, "batch_norm": True},
             {"layer": "dropout", "share": 0.25},
+            {"layer": "gru", "units": 65},
+            {"layer": "bilstm", "units": 69},
+            {"layer": "lstm", "units": 67},
+            {"layer": "birnn", "units": 66, "batch_norm": True},
             {"layer": "rnn", "units": 65},
             {"layer": "row_conv", "future": 2},
             {"layer": "layer_norm"},
@@ -279,6 +283,22 @@ LAYERS: dict[str, list[dict[str, Any]]] = {
         {"layer": "birnn", "units": 64},
         {"layer": "dropout", "share": 0.5},
         {"layer": "birnn", "units": 128},
+    ],
+    "gates": [
+        {"layer": "bigru", "units": 64, "batch_norm": True},
+        {"layer": "bilstm", "units": 128},
+    ],
+    "norms": [
+        {"layer": "dense", "units": 64, "batch_norm": True},
+        {"layer": "layer_norm"},
+        {"layer": "dense", "units": 64},
+        {"layer": "batch_norm"},
+        {"layer": "birnn", "units": 64},
+    ],
+    "convolution": [
+        {"layer": "conv", "channels": 64, "kernel": [3, 3], "batch_norm": True},
+        {"layer": "conv", "channels": 64, "kernel": [5, 3], "stride": [1, 2]},
+        {"layer": "dense", "units": 64},
     ],
 }
 

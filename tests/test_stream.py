@@ -39,6 +39,23 @@ FORWARD = Architecture(
         "",
     ),
 )
+STRIDED = Architecture(
+    FEATURES,
+    5,
+    read(
+        [
+            {"layer": "conv", "channels": 8, "kernel": [3, 3], "stride": [2, 2]},
+            {"layer": "conv", "channels": 16, "kernel": [4, 2], "stride": [2, 1]},
+            {"layer": "gru", "units": 40},
+            {"layer": "batch_norm"},
+            {"layer": "lstm", "units": 35, "batch_norm": True},
+            {"layer": "layer_norm"},
+            {"layer": "row_conv", "future": 2},
+        ],
+        "layers",
+        "",
+    ),
+)
 
 
 def streamed(architecture: Architecture, x: np.ndarray, cuts: list[int]) -> list[np.ndarray]:
@@ -55,16 +72,20 @@ def streamed(architecture: Architecture, x: np.ndarray, cuts: list[int]) -> list
     return found
 
 
+@pytest.mark.parametrize("architecture", [FORWARD, STRIDED], ids=["context", "conv"])
 @pytest.mark.parametrize(
     "cuts", [[], [1], [10, 11, 12], [2, 2, 28], [FRAMES], list(range(1, FRAMES))], ids=str
 )
-def test_pieces_have_the_bits_of_the_whole(cuts: list[int]) -> None:
+def test_pieces_have_the_bits_of_the_whole(architecture: Architecture, cuts: list[int]) -> None:
     x = level_data((FRAMES, FEATURES), 3)
-    model = Model(FORWARD, Share(PARTS))
+    model = Model(architecture, Share(PARTS))
     batch = Batch.unlabelled(asarray(x), np.array([0, FRAMES]))
     whole = model.forward(batch, model.layout.initial(1)).log_probs
-    pieces = streamed(FORWARD, x, cuts)
+    assert len(whole) == -(-FRAMES // model.stride)
+    pieces = streamed(architecture, x, cuts)
     assert same_bits(np.concatenate(pieces), whole)
+    if architecture is STRIDED:
+        return
     # A piece brings what can be known: all frames but those whose context is still to come.
     for last, piece in zip(np.cumsum([len(p) for p in pieces])[:-1], cuts, strict=False):
         assert last == (max(0, piece - 3) if piece < FRAMES else FRAMES)

@@ -189,7 +189,7 @@ void mj_learning_rate_at(float rate, float anneal, int64_t epoch, int64_t hold, 
 void mj_math_array(int64_t function, int64_t count, const float *x, float *out) {
   elements(count, [=](int64_t i, auto as) {
     using F = decltype(as);
-    store_as(out + i, function == 0 ? mj_exp(load_as<F>(x + i)) : mj_log(load_as<F>(x + i)));
+    store_as(out + i, mj_math(function, load_as<F>(x + i)));
   });
 }
 

@@ -120,7 +120,7 @@ MJ_KERNEL mj_learning_rate_at_kernel(float rate, float anneal, mj_i64 epoch, mj_
 }
 
 MJ_KERNEL mj_math_array_kernel(mj_i64 function, mj_i64 count, const float *x, float *out) {
-  mj_elements(count, [=](mj_i64 i) { out[i] = function == 0 ? mj_exp(x[i]) : mj_log(x[i]); });
+  mj_elements(count, [=](mj_i64 i) { out[i] = mj_math(function, x[i]); });
 }
 
 MJ_KERNEL mj_fma_array_kernel(mj_i64 count, const float *a, const float *b, const float *c, float *out) {

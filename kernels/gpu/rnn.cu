@@ -2,7 +2,7 @@
  *
  * Policy. Rows of a batch do not see one another, so utterances are dealt to groups, and a group
  * of a direction is a team of blocks that shares nothing with other teams. A block of the team
- * owns some columns of the state, keeps their weights in shared memory over all steps, and after
+ * owns some units, keeps their weights of all gates in shared memory over all steps, and after
  * each step waits for its team (persistent RNN, Diamos et al. 2016). Utterances are sorted longest
  * first and all start together, so those still running are always the first of their group.
  * Chunks of a recurrent sum are computed side by side, then added in ascending order; parts of a
@@ -19,13 +19,52 @@
 #define MJ_PASS 32 /* utterances between two barriers of a block */
 #define MJ_ROWS 8  /* utterances of a thread */
 
-struct mj_forward_step {
-  static MJ_DEVICE_MEMBER float step(float x, float recurrent, float) { return mj_rnn_forward(x, recurrent); }
-  static MJ_DEVICE_MEMBER float first(float x, float) { return mj_rnn_forward_first(x); }
+/* What a step makes of unit j and the sums of its gates; `start` is (row, column 0) of a matrix with one
+ * column a unit. The state has STATE columns; CARRIED with what else is carried, own at OWN. */
+template <class Of> struct mj_forward {
+  typedef Of Cell;
+  static const int STATE = 1, CARRIED = Cell::carried, OWN = CARRIED - 1;
+  static const bool BACKWARD = false;
+  const float *x;
+  float *h, *kept;
+
+  MJ_DEVICE_MEMBER void step(mj_i64 start, mj_i64 hidden, mj_i64 j, bool recurrent, const float *sums, float &own, float *state) const {
+    float in[Cell::gates], keep[Cell::kept];
+#pragma unroll
+    for (int g = 0; g < Cell::gates; g++) in[g] = x[start * Cell::gates + g * hidden + j];
+    const float y = recurrent ? Cell::forward(in, sums, own, keep) : Cell::forward_first(in, own, keep);
+    h[start + j] = state[0] = y;
+#pragma unroll
+    for (int k = 0; Cell::own && k < Cell::kept; k++) kept[start * Cell::kept + k * hidden + j] = keep[k];
+  }
 };
-struct mj_backward_step {
-  static MJ_DEVICE_MEMBER float step(float dy, float recurrent, float h) { return mj_rnn_backward(dy, recurrent, h); }
-  static MJ_DEVICE_MEMBER float first(float dy, float h) { return mj_rnn_backward_first(dy, h); }
+template <class Of> struct mj_backward {
+  typedef Of Cell;
+  static const int STATE = Cell::gates, CARRIED = STATE + Cell::own, OWN = STATE;
+  static const bool BACKWARD = true;
+  const float *dy, *kept;
+  float *dx, *ds;
+
+  MJ_DEVICE_MEMBER void step(mj_i64 start, mj_i64 hidden, mj_i64 j, bool recurrent, const float *sums, float &own, float *state) const {
+    float keep[Cell::kept], by_x[Cell::gates];
+#pragma unroll
+    for (int k = 0; k < Cell::kept; k++) keep[k] = kept[start * Cell::kept + k * hidden + j];
+    if (recurrent) {
+      Cell::backward(dy[start + j], sums, own, keep, by_x, state);
+    } else {
+      Cell::backward_first(dy[start + j], own, keep, by_x, state);
+    }
+#pragma unroll
+    for (int g = 0; g < Cell::gates; g++) {
+      const mj_i64 at = start * Cell::gates + g * hidden + j;
+      dx[at] = by_x[g];
+      if (Cell::apart) {
+        ds[at] = state[g];
+      } else {
+        state[g] = by_x[g];
+      }
+    }
+  }
 };
 
 /* Utterances in the order of `sorted`, and where their rows are. */
@@ -36,7 +75,7 @@ struct mj_sequences {
   const mj_i64 *carried; /* null if no utterance is */
 
   MJ_DEVICE_MEMBER mj_i64 length(mj_i64 place) const { return offsets[sorted[place] + 1] - offsets[sorted[place]]; }
-  /* Index of (row of that step, column 0 of that direction) in the matrices. */
+  /* Index of (row of that step, column 0 of that direction) in a matrix with one column a unit. */
   MJ_DEVICE_MEMBER mj_i64 at(mj_i64 place, mj_i64 step, mj_i64 direction) const {
     const mj_i64 u = sorted[place];
     const bool reversed = ((first + direction) % 2 == 1) != (flipped != 0);
@@ -47,8 +86,27 @@ struct mj_sequences {
   MJ_DEVICE_MEMBER bool recurrent(mj_i64 place, mj_i64 step) const {
     return step > 0 || (carried && carried[sorted[place]]);
   }
-  MJ_DEVICE_MEMBER mj_i64 state_row() const { return (hidden + 3) / 4 * 4; }
+  /* Units of a gate in the state, padded. */
+  MJ_DEVICE_MEMBER mj_i64 state_gate() const { return (hidden + 3) / 4 * 4; }
 };
+
+/* Step s of unit j: its own state and that of its gates, `state_gate` apart, go on; `last`, if given, is
+ * what remains of an utterance at its end. */
+template <class Step>
+MJ_DEVICE void mj_unit_step(const mj_sequences &all, const Step &what, mj_i64 place, mj_i64 s, mj_i64 direction, mj_i64 j, const float *sums, float *own, float *state, mj_i64 state_gate, float *last) {
+  typedef typename Step::Cell Cell;
+  const bool recurrent = all.recurrent(place, s);
+  float mine = Cell::own && recurrent ? *own : 0.0f, after[Step::STATE];
+  what.step(all.at(place, s, direction), all.hidden, j, recurrent, sums, mine, after);
+#pragma unroll
+  for (int g = 0; g < Step::STATE; g++) state[g * state_gate] = after[g];
+  if (Cell::own) *own = mine;
+  if (!last || s + 1 < all.length(place)) return;
+  last += (direction * all.utterances + all.sorted[place]) * Step::CARRIED * all.hidden + j;
+#pragma unroll
+  for (int g = 0; g < Step::STATE; g++) last[g * all.hidden] = after[g];
+  if (Cell::own) last[Step::OWN * all.hidden] = mine;
+}
 
 /* All threads of `blocks` blocks wait for each other, the round-th time. */
 MJ_DEVICE void mj_meet(mj_u32 *arrived, mj_i64 blocks, mj_i64 round) {
@@ -119,25 +177,32 @@ MJ_DEVICE int mj_list_chunks(mj_i64 n, mj_i64 parts, mj_chunk_of_sum *list) {
   return chunks;
 }
 
-/* Blocks (x: `columns` of the state each, y: groups, z: directions from `first_direction` on), all
- * resident. Shared memory: the weights (state_row x columns), the list of chunks, then their sums
- * (chunks x MJ_PASS x columns). `state`: 2 x directions of this launch x utterances x state_row floats, the first of the
- * two with the states that utterances are carried on from. */
+/* Blocks (x: `columns` units each, y: groups, z: directions from `first_direction` on), all resident.
+ * Shared memory: the weights of each gate (state_gate x columns), the list of a gate's chunks, then
+ * the sums of all (gates x chunks x MJ_PASS x columns). `state`: 2 x directions of this launch x
+ * utterances x STATE x state_gate floats, the first of the two with the states that utterances are
+ * carried on from; `own`: directions of this launch x utterances x hidden. */
 template <class Step>
-MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64 parts, int chunks, mj_i64 columns, const float *x, const float *other, const float *weight, mj_i64 k_stride, mj_i64 j_stride, float *state, mj_u32 *arrived, float *out) {
+MJ_DEVICE void mj_persist(const mj_sequences all, const Step what, mj_i64 first_direction, mj_i64 parts, int chunks, mj_i64 columns, const float *weight, float *state, float *own, mj_u32 *arrived, float *last) {
+  const int gates = Step::Cell::gates;
   const mj_i64 hidden = all.hidden, groups = gridDim.y, group = blockIdx.y, direction = first_direction + blockIdx.z;
-  const mj_i64 j0 = blockIdx.x * columns, state_row = all.state_row();
+  const mj_i64 j0 = blockIdx.x * columns, state_gate = all.state_gate(), state_row = Step::STATE * state_gate;
   const mj_i64 half = gridDim.z * all.utterances * state_row;
   float *weights = mj_shared; /* w(k, j): see mj_recurrent_chunk */
-  mj_chunk_of_sum *list = (mj_chunk_of_sum *)(weights + state_row * columns);
+  mj_chunk_of_sum *list = (mj_chunk_of_sum *)(weights + gates * state_gate * columns);
   float *sums = (float *)(list + chunks);
   if (threadIdx.x == 0) mj_list_chunks(hidden, parts, list);
   state += blockIdx.z * all.utterances * state_row;
+  own += blockIdx.z * all.utterances * hidden;
   arrived += blockIdx.z * groups + group;
-  weight += direction * hidden * hidden;
-  for (mj_i64 e = threadIdx.x; e < hidden * columns; e += blockDim.x) {
-    const mj_i64 k = k_stride == 1 ? e % hidden : e / columns, j = k_stride == 1 ? e / hidden : e % columns;
-    if (j0 + j < hidden) weights[(k / 4 * columns + j) * 4 + k % 4] = weight[k * k_stride + (j0 + j) * j_stride];
+  weight += direction * gates * hidden * hidden;
+  for (mj_i64 e = threadIdx.x; e < gates * hidden * columns; e += blockDim.x) {
+    /* Forward w(k, j) = weight[j][k] of a gate, backward weight[k][j]. */
+    const mj_i64 gate = e / (hidden * columns), of_gate = e % (hidden * columns);
+    const mj_i64 k = Step::BACKWARD ? of_gate / columns : of_gate % hidden, j = Step::BACKWARD ? of_gate % columns : of_gate / hidden;
+    if (j0 + j >= hidden) continue;
+    const mj_i64 from = Step::BACKWARD ? k * hidden + j0 + j : (j0 + j) * hidden + k;
+    weights[((gate * state_gate + k) / 4 * columns + j) * 4 + k % 4] = weight[gate * hidden * hidden + from];
   }
   __syncthreads();
 
@@ -150,19 +215,19 @@ MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64
     float *next = state + ((s + 1) % 2) * half;
     for (mj_i64 pass = 0; pass < live; pass += MJ_PASS) {
       const mj_i64 rows = mj_least(MJ_PASS, live - pass);
-      for (mj_i64 unit = threadIdx.x; (s > 0 || all.carried) && unit < chunks * (MJ_PASS / MJ_ROWS) * columns; unit += blockDim.x) {
+      for (mj_i64 unit = threadIdx.x; (s > 0 || all.carried) && unit < gates * chunks * (MJ_PASS / MJ_ROWS) * columns; unit += blockDim.x) {
         const mj_i64 j = unit % columns, first = unit / columns % (MJ_PASS / MJ_ROWS) * MJ_ROWS;
-        const mj_i64 chunk = unit / columns / (MJ_PASS / MJ_ROWS);
+        const mj_i64 chunk = unit / columns / (MJ_PASS / MJ_ROWS), gate = gates == 1 ? 0 : chunk / chunks;
         if (first >= rows || j0 + j >= hidden) continue;
-        const int start = list[chunk].start;
+        const mj_chunk_of_sum of_sum = list[chunk - gate * chunks];
         const float *of[MJ_ROWS];
         float acc[MJ_ROWS];
 #pragma unroll
         for (int r = 0; r < MJ_ROWS; r++) { /* a row beyond the last is the last, and dropped */
-          of[r] = before + ((pass + mj_least(first + r, rows - 1)) * groups + group) * state_row + start;
+          of[r] = before + ((pass + mj_least(first + r, rows - 1)) * groups + group) * state_row + (Step::BACKWARD ? gate * state_gate : 0) + of_sum.start;
         }
-        const mj_four *from = (const mj_four *)weights + start / 4 * columns + j;
-        mj_recurrent_chunk(of, list[chunk].terms, from, columns, acc);
+        const mj_four *from = (const mj_four *)weights + (gate * state_gate + of_sum.start) / 4 * columns + j;
+        mj_recurrent_chunk(of, of_sum.terms, from, columns, acc);
 #pragma unroll
         for (int r = 0; r < MJ_ROWS; r++) sums[(chunk * MJ_PASS + first + r) * columns + j] = acc[r];
       }
@@ -170,81 +235,111 @@ MJ_DEVICE void mj_persist(const mj_sequences all, mj_i64 first_direction, mj_i64
       for (mj_i64 unit = threadIdx.x; unit < rows * columns; unit += blockDim.x) {
         const mj_i64 row = unit / columns, j = unit % columns, place = (pass + row) * groups + group;
         if (j0 + j >= hidden) continue;
-        const mj_i64 at = all.at(place, s, direction) + j0 + j;
-        float y;
+        float totals[gates];
         if (all.recurrent(place, s)) {
-          /* The stack of finished parts lies where the sums of chunks are used up. */
-          float total = 0.0f, *at_chunk = sums + row * columns + j, *top = at_chunk;
-          for (int c = 0; c < chunks; c++, at_chunk += MJ_PASS * columns) {
-            total = mj_total(list[c].begins, total, *at_chunk);
-            if (list[c].merges < 0) continue;
-            for (int merge = 0; merge < list[c].merges; merge++) {
-              top -= MJ_PASS * columns;
-              total = mj_total(false, *top, total);
+#pragma unroll
+          for (int g = 0; g < gates; g++) {
+            /* The stack of finished parts lies where the sums of chunks are used up. */
+            float total = 0.0f, *at_chunk = sums + (g * chunks * MJ_PASS + row) * columns + j, *top = at_chunk;
+            for (int c = 0; c < chunks; c++, at_chunk += MJ_PASS * columns) {
+              total = mj_total(list[c].begins, total, *at_chunk);
+              if (list[c].merges < 0) continue;
+              for (int merge = 0; merge < list[c].merges; merge++) {
+                top -= MJ_PASS * columns;
+                total = mj_total(false, *top, total);
+              }
+              *top = total;
+              top += MJ_PASS * columns;
             }
-            *top = total;
-            top += MJ_PASS * columns;
+            totals[g] = total;
           }
-          y = Step::step(x[at], total, other[at]);
-        } else {
-          y = Step::first(x[at], other[at]);
         }
-        out[at] = y;
-        next[place * state_row + j0 + j] = y;
+        mj_unit_step(all, what, place, s, direction, j0 + j, totals, own + place * hidden + j0 + j, next + place * state_row + j0 + j, state_gate, last);
       }
       __syncthreads();
     }
   }
 }
 
-/* One step of the first `live` utterances; recurrent sums are in `sums` (directions, live, hidden).
- * The state of place p and direction d is row d * state_rows + p of state_row floats. Blocks (x: columns, y: utterances, z: directions). */
+/* One step of the first `live` utterances; recurrent sums are in `sums` (directions, live, gates x hidden).
+ * `state` and `own` of place p and direction d are row d * state_rows + p and d * utterances + p, with
+ * STATE x hidden and hidden floats. Blocks (x: columns, y: utterances, z: directions). */
 template <class Step>
-MJ_DEVICE void mj_one_step(const mj_sequences all, mj_i64 s, mj_i64 live, mj_i64 state_rows, mj_i64 state_row, const float *x, const float *other, const float *sums, float *state, float *out) {
+MJ_DEVICE void mj_one_step(const mj_sequences all, const Step what, mj_i64 s, mj_i64 live, mj_i64 state_rows, const float *sums, float *state, float *own, float *last) {
+  const int gates = Step::Cell::gates;
   const mj_i64 d = blockIdx.z, hidden = all.hidden;
   mj_matrix(live, hidden, [=](mj_i64 place, mj_i64 j) {
-    const mj_i64 at = all.at(place, s, d) + j;
-    const float y = all.recurrent(place, s) ? Step::step(x[at], sums[(d * live + place) * hidden + j], other[at]) : Step::first(x[at], other[at]);
-    out[at] = y;
-    state[(d * state_rows + place) * state_row + j] = y;
+    float totals[gates];
+    if (all.recurrent(place, s)) {
+#pragma unroll
+      for (int g = 0; g < gates; g++) totals[g] = sums[((d * live + place) * gates + g) * hidden + j];
+    }
+    mj_unit_step(all, what, place, s, d, j, totals, own + (d * all.utterances + place) * hidden + j, state + (d * state_rows + place) * Step::STATE * hidden + j, hidden, last);
   });
 }
 
-/* The states that utterances are carried on from, (directions, utterances, hidden), in their sorted
- * places; +0 where an utterance is not. Blocks (x: columns, y: utterances, z: directions). */
-MJ_KERNEL mj_rnn_carried_kernel(mj_i64 utterances, const mj_i64 *sorted, mj_i64 hidden, const mj_i64 *carried, const float *initial, float *state) {
-  const mj_i64 d = blockIdx.z, state_row = (hidden + 3) / 4 * 4;
+/* The states that utterances are carried on from, (directions, utterances, columns x hidden), in their
+ * sorted places, `states` columns `state_gate` apart and column `own_at` in own; +0 where an utterance is
+ * not. The same are the last ones of an utterance without frames. Blocks (x: columns, y: utterances, z:
+ * directions). */
+MJ_KERNEL mj_rnn_carried_kernel(mj_i64 utterances, const mj_i64 *sorted, mj_i64 hidden, mj_i64 columns, mj_i64 states, mj_i64 state_gate, mj_i64 own_at, const mj_i64 *carried, const float *initial, float *state, float *own, float *last) {
+  const mj_i64 d = blockIdx.z;
   mj_matrix(utterances, hidden, [=](mj_i64 place, mj_i64 j) {
     const mj_i64 u = sorted[place];
-    state[(d * utterances + place) * state_row + j] = carried[u] ? initial[(d * utterances + u) * hidden + j] : 0.0f;
+    for (mj_i64 c = 0; c < columns; c++) {
+      const mj_i64 at = ((d * utterances + u) * columns + c) * hidden + j;
+      const float y = carried && carried[u] ? initial[at] : 0.0f;
+      last[at] = y;
+      if (c < states) state[((d * utterances + place) * states + c) * state_gate + j] = y;
+      if (c == own_at) own[(d * utterances + place) * hidden + j] = y;
+    }
   });
 }
 
-/* Weights of a step: forward w(k, j) = weight[j][k], backward weight[k][j]. */
-extern "C" __global__ void __launch_bounds__(512, 1) mj_rnn_forward_persistent_kernel(mj_i64 first, mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 parts, mj_i64 chunks, mj_i64 columns, const float *x, const float *weight, const mj_i64 *carried, float *state, mj_u32 *arrived, float *h) {
-  mj_persist<mj_forward_step>({first, directions, utterances, hidden, offsets, sorted, 0, carried}, first_direction, parts, (int)chunks, columns, x, x, weight, 1, hidden, state, arrived, h);
-}
+#define MJ_FORWARD_PERSISTENT(name, Cell) \
+  extern "C" __global__ void __launch_bounds__(512, 1) name(mj_i64 first, mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 parts, mj_i64 chunks, mj_i64 columns, const mj_i64 *carried, const float *x, const float *weight, float *state, float *own, mj_u32 *arrived, float *h, float *kept, float *last) { \
+    const mj_forward<Cell> what = {x, h, kept}; \
+    mj_persist(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 0, carried}, what, first_direction, parts, (int)chunks, columns, weight, state, own, arrived, last); \
+  }
+MJ_FORWARD_PERSISTENT(mj_rnn_forward_persistent_kernel, mj_rnn)
+MJ_FORWARD_PERSISTENT(mj_gru_forward_persistent_kernel, mj_gru)
+MJ_FORWARD_PERSISTENT(mj_lstm_forward_persistent_kernel, mj_lstm)
 
-extern "C" __global__ void __launch_bounds__(512, 1) mj_rnn_backward_persistent_kernel(mj_i64 first, mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 parts, mj_i64 chunks, mj_i64 columns, const float *dy, const float *weight, const float *h, const mj_i64 *carried, float *state, mj_u32 *arrived, float *dx) {
-  mj_persist<mj_backward_step>({first, directions, utterances, hidden, offsets, sorted, 1, carried}, first_direction, parts, (int)chunks, columns, dy, h, weight, hidden, 1, state, arrived, dx);
-}
+#define MJ_BACKWARD_PERSISTENT(name, Cell) \
+  extern "C" __global__ void __launch_bounds__(512, 1) name(mj_i64 first, mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 parts, mj_i64 chunks, mj_i64 columns, const mj_i64 *carried, const float *dy, const float *weight, const float *kept, float *state, float *own, mj_u32 *arrived, float *dx, float *ds, float *last) { \
+    const mj_backward<Cell> what = {dy, kept, dx, ds}; \
+    mj_persist(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 1, carried}, what, first_direction, parts, (int)chunks, columns, weight, state, own, arrived, last); \
+  }
+MJ_BACKWARD_PERSISTENT(mj_rnn_backward_persistent_kernel, mj_rnn)
+MJ_BACKWARD_PERSISTENT(mj_gru_backward_persistent_kernel, mj_gru)
+MJ_BACKWARD_PERSISTENT(mj_lstm_backward_persistent_kernel, mj_lstm)
 
-MJ_KERNEL mj_rnn_forward_step_kernel(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, const mj_i64 *carried, mj_i64 s, mj_i64 live, mj_i64 state_rows, mj_i64 state_row, const float *x, const float *sums, float *state, float *h) {
-  mj_one_step<mj_forward_step>({first, directions, utterances, hidden, offsets, sorted, 0, carried}, s, live, state_rows, state_row, x, x, sums, state, h);
-}
+#define MJ_FORWARD_STEP(name, Cell) \
+  MJ_KERNEL name(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, const mj_i64 *carried, mj_i64 s, mj_i64 live, mj_i64 state_rows, const float *sums, float *state, float *own, float *last, const float *x, float *h, float *kept) { \
+    const mj_forward<Cell> what = {x, h, kept}; \
+    mj_one_step(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 0, carried}, what, s, live, state_rows, sums, state, own, last); \
+  }
+MJ_FORWARD_STEP(mj_rnn_forward_step_kernel, mj_rnn)
+MJ_FORWARD_STEP(mj_gru_forward_step_kernel, mj_gru)
+MJ_FORWARD_STEP(mj_lstm_forward_step_kernel, mj_lstm)
 
-MJ_KERNEL mj_rnn_backward_step_kernel(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, const mj_i64 *carried, mj_i64 s, mj_i64 live, mj_i64 state_rows, mj_i64 state_row, const float *dy, const float *h, const float *sums, float *state, float *dx) {
-  mj_one_step<mj_backward_step>({first, directions, utterances, hidden, offsets, sorted, 1, carried}, s, live, state_rows, state_row, dy, h, sums, state, dx);
-}
+#define MJ_BACKWARD_STEP(name, Cell) \
+  MJ_KERNEL name(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, const mj_i64 *carried, mj_i64 s, mj_i64 live, mj_i64 state_rows, const float *sums, float *state, float *own, float *last, const float *dy, const float *kept, float *dx, float *ds) { \
+    const mj_backward<Cell> what = {dy, kept, dx, ds}; \
+    mj_one_step(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 1, carried}, what, s, live, state_rows, sums, state, own, last); \
+  }
+MJ_BACKWARD_STEP(mj_rnn_backward_step_kernel, mj_rnn)
+MJ_BACKWARD_STEP(mj_gru_backward_step_kernel, mj_gru)
+MJ_BACKWARD_STEP(mj_lstm_backward_step_kernel, mj_lstm)
 
-MJ_KERNEL mj_rnn_previous_rows_kernel(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, mj_i64 hidden, const float *h, const mj_i64 *carried, const float *initial, float *out) {
+MJ_KERNEL mj_rnn_previous_rows_kernel(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, mj_i64 hidden, const float *h, const mj_i64 *carried, const float *initial, mj_i64 initial_row, float *out) {
   mj_utterance_rows(utterances, offsets, directions * hidden, [=](mj_i64 u, mj_i64 row, mj_i64 j) {
     const mj_i64 d = j / hidden, before = (first + d) % 2 == 1 ? row + 1 : row - 1;
     float y = 0.0f;
     if (before >= offsets[u] && before < offsets[u + 1]) {
       y = h[before * directions * hidden + j];
     } else if (carried && carried[u]) {
-      y = initial[(d * utterances + u) * hidden + j % hidden];
+      y = initial[(d * utterances + u) * initial_row + j % hidden];
     }
     out[row * directions * hidden + j] = y;
   });

@@ -24,7 +24,7 @@ from majelpy.nn.dense import Dense
 from majelpy.nn.dropout import Dropout
 from majelpy.nn.layer import Layer
 from majelpy.nn.norm import BatchNorm, LayerNorm
-from majelpy.nn.recurrent import BiRnn, Rnn
+from majelpy.nn.recurrent import BiGru, BiLstm, BiRnn, Gru, Lstm, Rnn
 from majelpy.settings import parse
 
 LAYERS: Mapping[str, type[Layer]] = {
@@ -34,6 +34,10 @@ LAYERS: Mapping[str, type[Layer]] = {
     "conv": Conv,
     "rnn": Rnn,
     "birnn": BiRnn,
+    "gru": Gru,
+    "bigru": BiGru,
+    "lstm": Lstm,
+    "bilstm": BiLstm,
     "row_conv": RowConv,
     "batch_norm": BatchNorm,
     "layer_norm": LayerNorm,

@@ -41,7 +41,9 @@ class Rnn(Layer):
         )
         batch_norm: bool = setting(False, help="normalise the input's products, in place of b")
 
+    cell: ClassVar[ops.Cell] = ops.RNN
     directions: ClassVar[int] = 1
+    gain = 2.0
 
     def __init__(self, settings: Any, name: str, number: int, inputs: Columns, share: Share):
         super().__init__(settings, name, number, inputs, share)
@@ -49,19 +51,20 @@ class Rnn(Layer):
         self.weight_ih, self.weight_hh = f"{name}.weight_ih", f"{name}.weight_hh"
         self.bias = f"{name}.bias"
         self._parts = share.parts if inputs.cut else 1
-        self._rows = (self.directions, 1, settings.units)
+        self._rows = (self.directions, self.cell.gates, settings.units)
         self._norm = Normaliser(name, self._rows, share) if settings.batch_norm else None
 
     def parameters(self) -> list[Parameter]:
-        """Weights of all directions, forward first: (D units, inputs), (D, units, units)."""
+        """Weights of all directions, forward first: (D G units, inputs), (D, G units, units)."""
         h, inputs, d = self.outputs.units, self.inputs.units, self.directions
+        tall = self.cell.gates * h
         weights = [
-            Parameter(self.weight_ih, (d * h, inputs), 2.0, inputs, *self._rows),
-            Parameter(self.weight_hh, (d, h, h), self.settings.gain, h, *self._rows),
+            Parameter(self.weight_ih, (d * tall, inputs), self.gain, inputs, *self._rows),
+            Parameter(self.weight_hh, (d, tall, h), self.settings.gain, h, *self._rows),
         ]
         if self._norm is not None:
             return [*weights, *self._norm.parameters()]
-        return [*weights, Parameter(self.bias, (d * h,), 0.0, inputs, *self._rows)]
+        return [*weights, Parameter(self.bias, (d * tall,), 0.0, inputs, *self._rows)]
 
     def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
         share = self.share
@@ -73,7 +76,8 @@ class Rnn(Layer):
             inputs, norm = self._norm.forward(products, x.batch, run)
         else:
             inputs = ops.bias(products, run.weights[self.bias])
-        states = share.recur(inputs, x.batch, run.weights[self.weight_hh], self.directions)
+        weight = run.weights[self.weight_hh]
+        states = share.recur(inputs, x.batch, weight, self.cell, self.directions)
         y = share.sum_directions(states.own, self.directions)
         return Signal(share, x.batch, self.outputs.units, own=y), Saved(x, states, norm)
 
@@ -82,17 +86,18 @@ class Rnn(Layer):
     ) -> Array | None:
         share, states, batch = self.share, saved.states, saved.x.batch
         weight, hidden = run.weights[self.weight_hh], self.outputs.units
-        held, units = weight.shape[:2]
+        held, tall = weight.shape[:2]
         by_states = dy if held == 1 else ops.repeat_directions(dy, held)
-        d = share.recur_back(by_states, batch, weight, states, self.directions)
+        d, ds = share.recur_back(by_states, batch, weight, states, self.cell, self.directions)
         rows = share.rows(batch)
         ordered = rows.of(d)
+        sums = rows.of(ds) if self.cell.apart else ordered
         before = rows.of(share.previous(states, batch, self.directions))
         for direction in range(held):
             gradients.gemm(
-                *(self.weight_hh, ordered, before, rows.leaves),
+                *(self.weight_hh, sums, before, rows.leaves),
                 part=direction,
-                a_columns=(direction * units, (direction + 1) * units),
+                a_columns=(direction * tall, (direction + 1) * tall),
                 b_columns=(direction * hidden, (direction + 1) * hidden),
             )
         if self._norm is not None:
@@ -103,10 +108,35 @@ class Rnn(Layer):
         gradients.gemm(self.weight_ih, ordered, rows.of(saved.x.whole), rows.leaves)
         if not needed:
             return None
-        return share.direction_gradient(d, run.weights[self.weight_ih], hidden, self.directions)
+        weight = run.weights[self.weight_ih]
+        return share.direction_gradient(d, weight, hidden, self.directions, self.cell.gates)
 
 
 class BiRnn(Rnn):
+    """The same in both directions: h_f + h_b."""
+
+    directions = 2
+
+
+class Gru(Rnn):
+    """Gated recurrent units (`ops.rnn_forward`), from the first frame to the last."""
+
+    cell, gain = ops.GRU, 1.0
+
+
+class BiGru(Gru):
+    """The same in both directions: h_f + h_b."""
+
+    directions = 2
+
+
+class Lstm(Rnn):
+    """Long short-term memory (`ops.rnn_forward`), from the first frame to the last."""
+
+    cell, gain = ops.LSTM, 1.0
+
+
+class BiLstm(Lstm):
     """The same in both directions: h_f + h_b."""
 
     directions = 2

@@ -39,12 +39,15 @@ class States:
         States of this share's directions and units.
     whole : (M, D * H) float32
         States of this share's directions and all units.
+    kept : (M, D * cell.kept * h) float32, optional
+        What else the backward pass needs of this share's directions and units.
     carried : for each direction, the states its utterances went on from, or None
     """
 
     own: Array
     whole: Array
-    carried: tuple[ops.Carried | None, ...] = (None, None)
+    kept: Array | None = None
+    carried: tuple[ops.Carried | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -218,8 +221,24 @@ class Share:
         """
         return ops.gemm(d, weight, parts=self.parts)
 
-    def direction_gradient(self, d: Array, weight: Array, units: int, directions: int) -> Array:
-        """Return the same for a recurrent layer, whose rows are the units of each direction.
+    def gates_gradient(self, d: Array, weight: Array, units: int, gates: int) -> Array:
+        """Return `unit_gradient` for one direction, whose rows are the units of each gate.
+
+        Notes
+        -----
+        Order: the gates' sums, in parts, are added in the order of the gates.
+        """
+        held = d.shape[1] // gates
+        found = (
+            self.unit_gradient(d[:, at : at + held], weight[at : at + held], units)
+            for at in range(0, d.shape[1], held)
+        )
+        return functools.reduce(ops.add, found)
+
+    def direction_gradient(
+        self, d: Array, weight: Array, units: int, directions: int, gates: int
+    ) -> Array:
+        """Return `unit_gradient` for a recurrent layer, whose rows are those of its directions.
 
         Notes
         -----
@@ -229,24 +248,35 @@ class Share:
             return ops.gemm(d, weight)
         held = d.shape[1] // directions
         found = (
-            self.unit_gradient(d[:, at : at + held], weight[at : at + held], units)
+            self.gates_gradient(d[:, at : at + held], weight[at : at + held], units, gates)
             for at in range(0, d.shape[1], held)
         )
         return functools.reduce(ops.add, found)
 
-    def recur(self, x: Array, batch: Batch, weight: Array, directions: int) -> States:
-        """Run a recurrent layer over x, (M, D * h); the weight is (D, h, H).
+    def recur(
+        self, x: Array, batch: Batch, weight: Array, cell: ops.Cell, directions: int
+    ) -> States:
+        """Run a recurrent layer over x, (M, D * G * h); the weight is (D, G * h, H).
 
-        Here and below D directions are held, of the layer's ``directions``.
+        Here and below D directions are held, of the layer's ``directions``; G are the gates.
         """
-        h = ops.rnn_forward(x, batch.offsets, weight, parts=self.parts)
-        return States(h, h)
+        run = ops.rnn_forward(x, batch.offsets, weight, cell=cell, parts=self.parts)
+        return States(run.h, run.h, run.kept)
 
     def recur_back(
-        self, dy: Array, batch: Batch, weight: Array, states: States, directions: int
-    ) -> Array:
-        """Return the gradient by x from that by the states, (M, D * h)."""
-        return ops.rnn_backward(dy, batch.offsets, weight, states.own, parts=self.parts)
+        self,
+        dy: Array,
+        batch: Batch,
+        weight: Array,
+        states: States,
+        cell: ops.Cell,
+        directions: int,
+    ) -> tuple[Array, Array]:
+        """Return the gradients by x and by the recurrent sums, from that by the states."""
+        back = ops.rnn_backward(
+            *(dy, batch.offsets, weight, states.own, states.kept), cell=cell, parts=self.parts
+        )
+        return back.dx, back.ds
 
     def previous(self, states: States, batch: Batch, directions: int) -> Array:
         """Return the states of the step before, (M, D * H)."""

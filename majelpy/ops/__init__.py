@@ -42,7 +42,14 @@ from majelpy.ops.norm import (
 from majelpy.ops.optim import factor_of, learning_rate, nesterov, norm_and_factor
 from majelpy.ops.random import Dropout, permutation, uniform, words
 from majelpy.ops.rnn import (
+    CELLS,
+    GRU,
+    LSTM,
+    RNN,
+    Back,
     Carried,
+    Cell,
+    Run,
     Steps,
     repeat_directions,
     rnn_backward,
@@ -56,12 +63,19 @@ from majelpy.ops.spectrogram import spectrogram
 from majelpy.ops.statistics import mean_of, scale_of, square_sum, sum_deviations, sum_rows
 
 __all__ = [
+    "CELLS",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Back",
     "Carried",
+    "Cell",
     "Dropout",
     "Extent",
     "Items",
     "Leaves",
     "Reach",
+    "Run",
     "Steps",
     "add",
     "align",

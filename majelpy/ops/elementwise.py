@@ -93,12 +93,16 @@ def _binary(name: str, kernel: str, x: Any, y: Any) -> Array:
     return out
 
 
+MATH = ("exp", "log", "sigmoid", "tanh")
+"""Names of the functions that `math_function` knows."""
+
+
 def math_function(name: str, x: Any) -> Array:
-    """Return ``exp`` or ``log`` of x, elementwise. Bodies and errors in ulp: kernels/mj_math.h."""
+    """Return a function of `MATH` of x, elementwise; errors in ulp: kernels/mj_math.h."""
     a = check.floats(name, "x", x)
     on, place = check.kernels(name, x=a)
     out = empty(a.shape, device=place)
-    on.mj_math_array(["exp", "log"].index(name), a.size, a.pointer, out.pointer)
+    on.mj_math_array(list(MATH).index(name), a.size, a.pointer, out.pointer)
     return out
 
 

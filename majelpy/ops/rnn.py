@@ -1,10 +1,15 @@
-"""The bidirectional vanilla recurrent layer over whole sequences.
+"""Recurrent layers over whole sequences: vanilla, GRU and LSTM cells, in any number of directions.
 
 Bodies: kernels/rnn.h; drivers: kernels/cpu/rnn.cpp, kernels/gpu/rnn.cu.
+
+Policy. Column (d * G + g) * hidden + j of a matrix of rows is of direction d, gate g and unit j;
+gates lie in PyTorch's order: GRU r, z, n; LSTM i, f, g, o. What forward keeps is enough for
+backward, so each carries utterances on from its own states alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +22,46 @@ from majelpy.ops import check
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A kind of recurrent layer.
+
+    Attributes
+    ----------
+    name : str
+    number : int
+        That of the drivers.
+    gates : int
+        Columns of a unit in x and in its gradient.
+    kept : int
+        Columns of a unit that forward keeps for backward beside h.
+    forward_columns, backward_columns : int
+        Columns of a unit that go on from step to step: h, and an LSTM's c; the gradients by the
+        recurrent sums, and, but for vanilla, the gradient that goes on beside them.
+    apart : bool
+        Whether the gradient by the recurrent sums is not that by x.
+    """
+
+    name: str
+    number: int
+    gates: int
+    kept: int
+    forward_columns: int
+    backward_columns: int
+    apart: bool
+
+    @property
+    def own(self) -> bool:
+        """Whether a unit carries something for itself alone from step to step."""
+        return self.kept > 0
+
+
+RNN = Cell("rnn", 0, 1, 0, 1, 1, False)
+GRU = Cell("gru", 1, 3, 5, 1, 4, True)
+LSTM = Cell("lstm", 2, 4, 5, 2, 5, False)
+CELLS: Mapping[str, Cell] = {cell.name: cell for cell in (RNN, GRU, LSTM)}
+
+
+@dataclass(frozen=True)
 class Carried:
     """States that utterances go on from, of frames that are not here.
 
@@ -24,16 +69,15 @@ class Carried:
     ----------
     which : (N,) int64
         1 where an utterance goes on, 0 where it starts or ends here.
-    state : (directions, N, hidden) float32
-        Forward h, backward the gradient before the rectifier, of the step before.
+    state : (directions, N, columns * hidden) float32
+        `Run.last` or `Back.last` of the step before.
     """
 
     which: np.ndarray
     state: Array
 
-    def of(self, operation: str, directions: int, rows: np.ndarray, hidden: int) -> tuple[int, int]:
+    def of(self, operation: str, needed: tuple[int, ...]) -> tuple[int, int]:
         """Addresses, checked against the layer's sizes."""
-        needed = (directions, len(rows) - 1, hidden)
         if self.state.shape != needed or self.which.shape != needed[1:2]:
             raise ShapeError(
                 f"{operation}: carried states {self.state.shape} of {self.which.shape} utterances; "
@@ -42,18 +86,56 @@ class Carried:
         return self.which.ctypes.data, self.state.pointer
 
 
-def _carried(
-    carried: Carried | None, operation: str, directions: int, rows: np.ndarray, hidden: int
+@dataclass(frozen=True)
+class Run:
+    """What `rnn_forward` gives.
+
+    Attributes
+    ----------
+    h : (rows, directions * hidden) float32
+    kept : (rows, directions * cell.kept * hidden) float32, or None where a cell keeps nothing
+    last : (directions, N, cell.forward_columns * hidden) float32
+        State after each utterance's last step here; of an utterance without frames the one that
+        it was carried on from, or +0.
+    """
+
+    h: Array
+    kept: Array | None
+    last: Array
+
+
+@dataclass(frozen=True)
+class Back:
+    """What `rnn_backward` gives.
+
+    Attributes
+    ----------
+    dx, ds : (rows, directions * cell.gates * hidden) float32
+        Gradients by x and by the recurrent sums; one array unless ``cell.apart``.
+    last : (directions, N, cell.backward_columns * hidden) float32
+        As in `Run`, for the frames before.
+    """
+
+    dx: Array
+    ds: Array
+    last: Array
+
+
+def _addresses(
+    carried: Carried | None, operation: str, needed: tuple[int, ...]
 ) -> tuple[int | None, int | None]:
-    return (None, None) if carried is None else carried.of(operation, directions, rows, hidden)
+    return (None, None) if carried is None else carried.of(operation, needed)
 
 
-def _sizes(operation: str, x: Array, weight: Array) -> tuple[int, int]:
-    directions, hidden, columns = weight.shape
-    if hidden != columns or x.shape[1] != directions * hidden:
+def _sizes(operation: str, cell: Cell, gates: int, x: Array, weight: Array) -> tuple[int, int]:
+    """Directions and hidden units; x has so many columns a unit."""
+    directions, rows, hidden = weight.shape
+    if rows != cell.gates * hidden or x.shape[1] != directions * gates * hidden:
+        times = "" if gates == 1 else f"{gates} * "
+        tall = "hidden" if cell.gates == 1 else f"{cell.gates} * hidden"
         raise ShapeError(
             f"{operation}: weight is {weight.shape} and the rows have {x.shape[1]} columns; "
-            f"needs (directions, hidden, hidden) and directions * hidden"
+            f"needs (directions, {tall}, hidden) and {times}directions * hidden"
         )
     return directions, hidden
 
@@ -68,20 +150,26 @@ def rnn_forward(
     offsets: Any,
     weight: Any,
     *,
+    cell: Cell = RNN,
     parts: int = 1,
     first: int = 0,
     carried: Carried | None = None,
-) -> Array:
-    """Return h with h_t = clip(x_t + W h_{t-1}), for each direction over its own columns.
+) -> Run:
+    """Run a recurrent layer, each direction over its own columns.
+
+    With s = W h_{t-1}, each gate with its own x_t and s: RNN: h_t = clip(x_t + s). GRU: r, z =
+    sigmoid(x_t + s), n = tanh(x_t + r * s), h_t = (1 - z) * n + z * h_{t-1}. LSTM: i, f, o =
+    sigmoid(x_t + s), g = tanh(x_t + s), c_t = f * c_{t-1} + i * g, h_t = o * tanh(c_t).
 
     Parameters
     ----------
-    x : (rows, directions * hidden) float32
+    x : (rows, directions * cell.gates * hidden) float32
         Input products with their bias; utterances one after another.
-    offsets : (utterances + 1,) int64
+    offsets : (N + 1,) int64
         First row of each utterance, and the number of rows.
-    weight : (directions, hidden, hidden) float32
+    weight : (directions, cell.gates * hidden, hidden) float32
         Odd directions run from an utterance's last frame to its first.
+    cell : Cell
     parts : int
         Cut the sum over the hidden units in so many parts (majelpy/comm/tree.py).
     first : int
@@ -89,32 +177,31 @@ def rnn_forward(
     carried : Carried, optional
         Where an utterance's frames before these are elsewhere.
 
-    Returns
-    -------
-    Array of the shape of x
-
     Notes
     -----
-    Order: the recurrent product is a canonical sum over the hidden units (parts by the tree),
-    added to x_t.
+    Order: a gate's recurrent product is a canonical sum over the hidden units (parts by the tree),
+    added to x_t, in GRU's n fma(r, sum, x_t). h_t = fma(z, h_{t-1}, (1 - z) * n); c_t = fma(f,
+    c_{t-1}, i * g). At an utterance's first step sums and states of GRU and LSTM are +0.
 
     References
     ----------
-    Hannun et al. 2014 (arXiv 1412.5567), section 2, equations 2 and 3.
+    RNN: Hannun et al. 2014 (arXiv 1412.5567), section 2, equations 2 and 3. GRU: Amodei et al. 2016
+    (arXiv 1512.02595), section 3. LSTM: Hochreiter and Schmidhuber 1997; Gers et al. 2000.
     """
     a, w = check.matrix("rnn_forward", "x", x), check.of_rank("rnn_forward", "weight", weight, 3)
-    directions, hidden = _sizes("rnn_forward", a, w)
+    directions, hidden = _sizes("rnn_forward", cell, cell.gates, a, w)
     rows = check.offsets("rnn_forward", offsets, a.shape[0])
     tree.parts(hidden, parts)
     on, place = check.kernels("rnn_forward", x=a, weight=w)
-    h = empty(a.shape, device=place)
+    h = empty((a.shape[0], directions * hidden), device=place)
+    kept = empty((a.shape[0], directions * cell.kept * hidden), device=place) if cell.kept else None
+    last = empty((directions, len(rows) - 1, cell.forward_columns * hidden), device=place)
     on.mj_rnn_forward_rows(
-        *(first, directions, len(rows) - 1, rows.ctypes.data, hidden, parts),
-        *(a.pointer, w.pointer),
-        *_carried(carried, "rnn_forward", directions, rows, hidden),
-        h.pointer,
+        *(cell.number, first, directions, len(rows) - 1, rows.ctypes.data, hidden, parts),
+        *(a.pointer, w.pointer, *_addresses(carried, "rnn_forward", last.shape)),
+        *(h.pointer, _pointer(kept), last.pointer),
     )
-    return h
+    return Run(h, kept, last)
 
 
 def rnn_backward(
@@ -122,38 +209,55 @@ def rnn_backward(
     offsets: Any,
     weight: Any,
     h: Any,
+    kept: Any = None,
     *,
+    cell: Cell = RNN,
     parts: int = 1,
     first: int = 0,
     carried: Carried | None = None,
-) -> Array:
-    """Return the gradient by x of `rnn_forward`, from that by its output h.
+) -> Back:
+    """Return the gradients by x and by the recurrent sums, from that by the output h.
 
     Parameters
     ----------
     dy, h : (rows, directions * hidden) float32
-    offsets, weight, parts, first, carried : as in `rnn_forward`
+    kept : (rows, directions * cell.kept * hidden) float32
+        Of the `Run`; None where the cell keeps nothing.
+    offsets, weight, cell, parts, first : as in `rnn_forward`
+    carried : Carried, optional
+        Where an utterance's frames after these are elsewhere; with ``last`` of their `Back`.
 
     Notes
     -----
-    Order: the recurrent product is a canonical sum over the hidden units (parts by the tree),
-    added to dy_t.
+    Order: dh_t = (dy_t + sum) + direct, in an LSTM fma(dh_t * o, 1 - tanh(c_t)^2, direct) for dc_t.
+    The sum is that of the gates, in their order, of canonical sums over the hidden units (parts by
+    the tree). The other products: kernels/rnn.h.
     """
     d, y = check.matrix("rnn_backward", "dy", dy), check.matrix("rnn_backward", "h", h)
     w = check.of_rank("rnn_backward", "weight", weight, 3)
     check.same_shape("rnn_backward", d, y)
-    directions, hidden = _sizes("rnn_backward", d, w)
+    directions, hidden = _sizes("rnn_backward", cell, 1, d, w)
     rows = check.offsets("rnn_backward", offsets, d.shape[0])
     tree.parts(hidden, parts)
-    on, place = check.kernels("rnn_backward", dy=d, weight=w, h=y)
-    dx = empty(d.shape, device=place)
+    read = y
+    if cell.kept:
+        read = check.matrix("rnn_backward", "kept", kept)
+        if read.shape != (d.shape[0], directions * cell.kept * hidden):
+            raise ShapeError(
+                f"rnn_backward: kept is {read.shape} for dy {d.shape}; needs {cell.kept} columns "
+                f"a unit of {cell.name}"
+            )
+    on, place = check.kernels("rnn_backward", dy=d, weight=w, h=y, kept=read)
+    dx = empty((d.shape[0], directions * cell.gates * hidden), device=place)
+    ds = empty(dx.shape, device=place) if cell.apart else dx
+    last = empty((directions, len(rows) - 1, cell.backward_columns * hidden), device=place)
     on.mj_rnn_backward_rows(
-        *(first, directions, len(rows) - 1, rows.ctypes.data, hidden, parts),
-        *(d.pointer, w.pointer, y.pointer),
-        *_carried(carried, "rnn_backward", directions, rows, hidden),
-        dx.pointer,
+        *(cell.number, first, directions, len(rows) - 1, rows.ctypes.data, hidden, parts),
+        *(d.pointer, w.pointer, read.pointer),
+        *_addresses(carried, "rnn_backward", last.shape),
+        *(dx.pointer, ds.pointer, last.pointer),
     )
-    return dx
+    return Back(dx, ds, last)
 
 
 @dataclass(frozen=True)
@@ -185,38 +289,77 @@ class Steps:
         )
 
 
+def _pointer(array: Array | None) -> int | None:
+    return None if array is None else array.pointer
+
+
 def rnn_forward_step(
-    x: Array, steps: Steps, step: int, sums: Array | None, directions: int, h: Array
+    x: Array,
+    steps: Steps,
+    step: int,
+    sums: Array | None,
+    directions: int,
+    h: Array,
+    *,
+    cell: Cell = RNN,
+    own: Array | None = None,
+    kept: Array | None = None,
 ) -> Array:
-    """Take one step of `rnn_forward`; return the new states, (directions, live, hidden).
+    """Take one step of `rnn_forward`; return the new states h, (directions, live, hidden).
 
     Parameters
     ----------
-    x, h : (rows, directions * hidden) float32
-        Input products; states, written in the rows of this step.
-    sums : (directions, live, hidden) float32
-        Recurrent sums; None at step 0.
+    x : (rows, directions * cell.gates * hidden) float32
+        Input products of the units here.
+    sums : (directions, live, cell.gates * hidden) float32
+        Their recurrent sums; None at step 0.
+    h, kept : (rows, directions * hidden), (rows, directions * cell.kept * hidden) float32
+        Outputs, written in the rows of this step.
+    own : (directions, N, hidden) float32
+        What goes on from step to step, if ``cell.own``: of any content at step 0, changed in place.
     """
-    hidden = x.shape[1] // directions
+    hidden = x.shape[1] // (directions * cell.gates)
     on, place = check.kernels("rnn_forward_step", x=x, h=h)
     state = empty((directions, steps.live(step), hidden), device=place)
     on.mj_rnn_forward_step(
-        *(directions, *steps._arguments(step, hidden), x.pointer),
-        *(None if sums is None else sums.pointer, state.pointer, h.pointer),
+        *(cell.number, directions, *steps._arguments(step, hidden), x.pointer),
+        *(_pointer(sums), _pointer(own), state.pointer, h.pointer, _pointer(kept)),
     )
     return state
 
 
 def rnn_backward_step(
-    dy: Array, h: Array, steps: Steps, step: int, sums: Array | None, directions: int, dx: Array
+    dy: Array,
+    kept: Array,
+    steps: Steps,
+    step: int,
+    sums: Array | None,
+    directions: int,
+    dx: Array,
+    *,
+    cell: Cell = RNN,
+    own: Array | None = None,
+    ds: Array | None = None,
 ) -> Array:
-    """Take one step of `rnn_backward`; arguments as in `rnn_forward_step`."""
+    """Take one step of `rnn_backward`; return ds, (directions, live, cell.gates * hidden).
+
+    Parameters
+    ----------
+    dy : (rows, directions * hidden) float32
+    kept : (rows, directions * cell.kept * hidden) float32
+        What forward kept; of a cell that keeps nothing h.
+    sums : (directions, live, cell.gates * hidden) float32
+        The recurrent sums of each gate for the units here; None at step 0.
+    dx, ds : (rows, directions * cell.gates * hidden) float32
+        Outputs; ds only if ``cell.apart``.
+    steps, step, own : as in `rnn_forward_step`
+    """
     hidden = dy.shape[1] // directions
-    on, place = check.kernels("rnn_backward_step", dy=dy, h=h, dx=dx)
-    state = empty((directions, steps.live(step), hidden), device=place)
+    on, place = check.kernels("rnn_backward_step", dy=dy, kept=kept, dx=dx)
+    state = empty((directions, steps.live(step), cell.gates * hidden), device=place)
     on.mj_rnn_backward_step(
-        *(directions, *steps._arguments(step, hidden), dy.pointer, h.pointer),
-        *(None if sums is None else sums.pointer, state.pointer, dx.pointer),
+        *(cell.number, directions, *steps._arguments(step, hidden), dy.pointer, kept.pointer),
+        *(_pointer(sums), _pointer(own), state.pointer, dx.pointer, _pointer(ds)),
     )
     return state
 
@@ -224,8 +367,8 @@ def rnn_backward_step(
 def rnn_previous(
     h: Any, offsets: Any, directions: int, *, first: int = 0, carried: Carried | None = None
 ) -> Array:
-    """Return the rows h_{t-1} in each direction's own order; at an utterance's first step the
-    carried state, or +0.
+    """Return the rows h_{t-1} in each direction's own order; at an utterance's first step h of the
+    carried state (that of `rnn_forward`), or +0.
     """
     a = check.matrix("rnn_previous", "h", h)
     rows = check.offsets("rnn_previous", offsets, a.shape[0])
@@ -233,10 +376,11 @@ def rnn_previous(
     hidden = a.shape[1] // directions
     on, place = check.kernels("rnn_previous", h=a)
     out = empty(a.shape, device=place)
+    columns = max(carried.state.shape[-1], hidden) if carried else hidden
+    needed = (directions, len(rows) - 1, columns)
     on.mj_rnn_previous_rows(
         *(first, directions, len(rows) - 1, rows.ctypes.data, hidden, a.pointer),
-        *_carried(carried, "rnn_previous", directions, rows, hidden),
-        out.pointer,
+        *(*_addresses(carried, "rnn_previous", needed), columns, out.pointer),
     )
     return out
 

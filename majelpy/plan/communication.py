@@ -129,8 +129,8 @@ def exchanges(work: Workload, layout: Layout, leaves: Sequence[Leaf], link: Link
                 steps = _live([frames - 1 for frames in lengths if frames])
                 total += sum(link.seconds(nbytes * live, latency) * count for live, count in steps)
             else:
-                count = sum(lengths) if message.each == "frame" else len(utterances)
-                total += link.seconds(nbytes * count, messages)
+                counts = {"frame": sum(lengths), "utterance": len(lengths), "leaf": len(leaves)}
+                total += link.seconds(nbytes * counts[message.each], messages)
     if divided:
         total += link.seconds(2 * FLOAT_BYTES, latency)  # the gradient's norm
     return total

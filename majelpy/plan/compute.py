@@ -15,7 +15,8 @@ from majelpy.comm.bucket import FLOAT_BYTES
 from majelpy.nn.layer import Layer
 from majelpy.plan.constants import Rates
 from majelpy.plan.grid import interpolate
-from majelpy.plan.layers import held, learning, works
+from majelpy.plan.kinds import held
+from majelpy.plan.layers import learning, works
 from majelpy.plan.layout import Layout
 from majelpy.plan.work import Pass, Product, Work
 from majelpy.plan.workload import Leaf, Workload
@@ -221,4 +222,4 @@ class _Step:
             return 0.0
         lengths = rows.utterances if found.bidirectional else rows.whole
         share = found.units / found.hidden
-        return found.directions * share * self.clock.recurrence(lengths, found.hidden)
+        return found.directions * found.gates * share * self.clock.recurrence(lengths, found.hidden)

@@ -157,7 +157,7 @@ def _recurrent(watch: Stopwatch, effort: Effort) -> RecurrentRates:
         weight = asarray(_random(_DIRECTIONS, hidden, hidden) / np.float32(hidden))
 
         def both(x: Array = x, offsets: np.ndarray = offsets, weight: Array = weight) -> None:
-            h = ops.rnn_forward(x, offsets, weight)
+            h = ops.rnn_forward(x, offsets, weight).h
             ops.rnn_backward(x, offsets, weight, h)
 
         seconds = watch(f"recurrent {utterances} utterances, {hidden} units", both)

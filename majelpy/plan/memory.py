@@ -7,17 +7,19 @@ interpreter itself do not count.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from majelpy.array.memory import SMALLEST
 from majelpy.comm import tree
 from majelpy.comm.bucket import FLOAT_BYTES
 from majelpy.nn.signal import Columns
 from majelpy.plan.compute import parameters
-from majelpy.plan.layers import learning, units_of, works
+from majelpy.plan.kinds import units_of
+from majelpy.plan.layers import learning, works
 from majelpy.plan.layout import Layout
+from majelpy.plan.work import Recurrence
 from majelpy.plan.workload import Leaf, Workload
 
 _PANEL = 32  # columns of a packed panel, with the widest vectors
@@ -105,18 +107,27 @@ def _activations(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:
         layer, found = layers[place]
         inputs = layer.inputs
         own = rows(layer.outputs, *found.arrays.backward)
+        own += block(len(leaves) * work.parts // layout.slices * found.arrays.by_leaf)
         last = rows(inputs, inputs.units) if place > first else 0  # the gradient by the input
         if work.parts > 1:
-            # Both sides of a weight's gradient in the tree's order; each direction by itself.
-            own += rows(layer.outputs, *(p.columns * p.rows for p in found.products))
-            ordered = rows(layer.outputs, *(p.terms * p.rows for p in found.products))
-            steps = found.recurrence
-            if steps and steps.directions > 1:
-                last = 2 * last + max(last, rows(layer.outputs, steps.units)) if last else 0
-            last = max(last, ordered)
+            own += rows(layer.outputs, *found.arrays.ordered)
+            if found.recurrence and last:
+                last = _by_gates(found.recurrence, last, partial(rows, layer.outputs))
+            last = max(last, rows(layer.outputs, found.arrays.beside))
+        last = max(last, rows(layer.outputs, found.arrays.freed))
         peak = max(peak, after[place] + gradient + own + last)
         gradient = rows(inputs, units_of(inputs, layout))
     return peak
+
+
+def _by_gates(steps: Recurrence, gradient: int, rows: Callable[[int], int]) -> int:
+    """Bytes of a gradient by the input, where parts add those of each direction and gate."""
+    if steps.directions == steps.gates == 1:
+        return gradient
+    total = 2 * gradient + max(gradient, rows(steps.units))
+    if steps.directions > 1 < steps.gates:
+        total += gradient + rows(steps.gates * steps.units)
+    return total
 
 
 def _workspace(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:

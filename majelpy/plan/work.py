@@ -26,8 +26,8 @@ class Recurrence:
     ----------
     hidden, units : int
         Of a direction, and of these the rank's.
-    directions : int
-        The rank's.
+    directions, gates : int
+        The rank's, and products of a step.
     bidirectional : bool
         Whether the layer has two, so that both halves of the frames can be busy at once.
     """
@@ -35,6 +35,7 @@ class Recurrence:
     hidden: int
     units: int
     directions: int
+    gates: int
     bidirectional: bool
 
 
@@ -57,6 +58,14 @@ class Pass:
     dropped: int = 0
     softmax: int = 0
 
+    def __add__(self, other: Pass) -> Pass:
+        return Pass(
+            self.calls + other.calls,
+            self.floats + other.floats,
+            self.dropped + other.dropped,
+            self.softmax + other.softmax,
+        )
+
 
 @dataclass(frozen=True)
 class Message:
@@ -71,7 +80,7 @@ class Message:
     """
 
     floats: float
-    each: Literal["frame", "utterance", "time step"] = "frame"
+    each: Literal["frame", "utterance", "leaf", "time step"] = "frame"
 
 
 @dataclass(frozen=True)
@@ -80,22 +89,33 @@ class Arrays:
 
     Attributes
     ----------
-    whole : bool
-        It reads all units of its input, also those of other ranks.
+    whole, gives_whole : bool
+        It reads all units of its input, also those of other ranks; it gives all.
     keeps_input, keeps_output : bool
         For its backward pass.
     kept : tuple of int
         What else it keeps for that.
     forward, backward : tuple of int
         What it needs within a pass.
+    freed : int
+        What it needs backward only until it makes the gradient by the input.
+    ordered, beside : tuple of int, int
+        Left and right sides of its weights' gradients, where parts put them in the tree's order.
+    by_leaf : int
+        Floats for each leaf and part, in the backward pass.
     """
 
     whole: bool = True
+    gives_whole: bool = False
     keeps_input: bool = True
     keeps_output: bool = False
     kept: tuple[int, ...] = ()
     forward: tuple[int, ...] = ()
     backward: tuple[int, ...] = ()
+    freed: int = 0
+    ordered: tuple[int, ...] = ()
+    beside: int = 0
+    by_leaf: int = 0
 
 
 @dataclass(frozen=True)

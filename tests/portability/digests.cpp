@@ -395,12 +395,13 @@ void elementwise() {
     digest(with("clip_zeros", {count}), out);
     CALL(mj_clip_backward_array)(count, b.data(), signed_zeros.data(), out.data());
     digest(with("clip_backward_zeros", {count}), out);
-    for (int64_t function : {0, 1}) {
+    const std::string functions[] = {"exp", "log", "sigmoid", "tanh"};
+    for (int64_t function : {0, 1, 2, 3}) {
       CALL(mj_math_array)(function, count, a.data(), out.data());
-      digest(with(function == 0 ? "exp_any" : "log_any", {count}), out);
+      digest(with(functions[function] + "_any", {count}), out);
       const Floats x = numbers(count, 42, -20, 8);
       CALL(mj_math_array)(function, count, x.data(), out.data());
-      digest(with(function == 0 ? "exp" : "log", {count}), out);
+      digest(with(functions[function], {count}), out);
     }
     CALL(mj_fma_array)(count, a.data(), b.data(), any_bits(count, 43).data(), out.data());
     digest(with("fma_any", {count}), out);
@@ -448,6 +449,51 @@ void random_numbers() {
   }
 }
 
+/* GRU (3 gates, carries 1 and 4 columns) and LSTM (4; 2 and 5), whole sequences and steps. */
+void gated(int64_t cell, const Longs &carried) {
+  const int64_t utterances = (int64_t)carried.size(), hidden = 77, gates = 2 + cell, goes_on = cell, comes_back = 3 + cell;
+  Longs offsets = {0}, order(utterances);
+  for (int64_t u = 0; u < utterances; u++) {
+    offsets.push_back(offsets.back() + 9 - u % 9);
+    order[u] = u;
+  }
+  std::stable_sort(order.begin(), order.end(), [](int64_t a, int64_t b) { return a % 9 < b % 9; });
+  const int64_t rows = offsets.back(), units = 2 * hidden;
+  const Floats x = numbers(rows * gates * units, 150, -10, 1), dy = numbers(rows * units, 151, -20, 1);
+  const Floats weight = numbers(2 * gates * hidden * hidden, 152, -12, -2);
+  const Floats initial = numbers(2 * utterances * goes_on * hidden, 153, -10, 0);
+  const Floats from = numbers(2 * utterances * comes_back * hidden, 154, -20, 0);
+  Floats h(rows * units, 7.0f), kept(rows * 5 * units, 7.0f), dx(x.size(), 7.0f), ds(x.size(), 7.0f);
+  for (int64_t parts : {1, 4}) {
+    Floats last(initial.size(), 7.0f), first(from.size(), 7.0f);
+    CALL(mj_rnn_forward_rows)
+    (cell, 0, 2, utterances, offsets.data(), hidden, parts, x.data(), weight.data(), carried.data(), initial.data(),
+     h.data(), kept.data(), last.data());
+    digest(with("cell_forward", {cell, parts}), h);
+    digest(with("cell_kept", {cell, parts}), kept);
+    digest(with("cell_last", {cell, parts}), last);
+    CALL(mj_rnn_backward_rows)
+    (cell, 0, 2, utterances, offsets.data(), hidden, parts, dy.data(), weight.data(), kept.data(), carried.data(),
+     from.data(), dx.data(), ds.data(), first.data());
+    digest(with("cell_backward", {cell, parts}), dx);
+    if (cell == 1) digest(with("cell_by_sums", {cell, parts}), ds);
+    digest(with("cell_first", {cell, parts}), first);
+  }
+  int64_t live = 0;
+  while (live < utterances && offsets[order[live] + 1] - offsets[order[live]] > 1) live++;
+  Floats own = numbers(2 * utterances * hidden, 155, -10, 0), state(2 * live * hidden, 7.0f);
+  const Floats sums = numbers(2 * live * gates * hidden, 156, -10, 1);
+  CALL(mj_rnn_forward_step)
+  (cell, 2, utterances, offsets.data(), order.data(), hidden, 1, live, x.data(), sums.data(), own.data(), state.data(),
+   h.data(), kept.data());
+  digest(with("cell_forward_step", {cell}), state);
+  Floats back(sums.size(), 7.0f);
+  CALL(mj_rnn_backward_step)
+  (cell, 2, utterances, offsets.data(), order.data(), hidden, 1, live, dy.data(), kept.data(), sums.data(),
+   own.data(), back.data(), dx.data(), ds.data());
+  digest(with("cell_backward_step", {cell}), back);
+}
+
 void recurrent() {
   const Longs lengths{9, 4, 0, 12, 1, 9, 9, 3, 6, 2, 8, 5, 5, 7, 1, 11, 10, 4}, offsets = running_sum(lengths);
   const int64_t rows = offsets.back(), utterances = (int64_t)lengths.size();
@@ -457,12 +503,16 @@ void recurrent() {
       const Floats x = numbers(count, 60, -10, 3), dy = numbers(count, 61, -20, 3);
       const Floats weight = numbers(directions * hidden * hidden, 62, -12, -3);
       Floats h(count, 7.0f), dx(count, 7.0f), out(count, 7.0f), sum(rows * hidden, 7.0f);
-      CALL(mj_rnn_forward_rows)(0, directions, utterances, offsets.data(), hidden, 1, x.data(), weight.data(), nullptr, nullptr, h.data());
+      Floats last(directions * utterances * hidden, 7.0f);
+      CALL(mj_rnn_forward_rows)
+      (0, 0, directions, utterances, offsets.data(), hidden, 1, x.data(), weight.data(), nullptr, nullptr, h.data(),
+       nullptr, last.data());
       digest(with("rnn_forward", {directions, hidden}), h);
       CALL(mj_rnn_backward_rows)
-      (0, directions, utterances, offsets.data(), hidden, 1, dy.data(), weight.data(), h.data(), nullptr, nullptr, dx.data());
+      (0, 0, directions, utterances, offsets.data(), hidden, 1, dy.data(), weight.data(), h.data(), nullptr, nullptr,
+       dx.data(), nullptr, last.data());
       digest(with("rnn_backward", {directions, hidden}), dx);
-      CALL(mj_rnn_previous_rows)(0, directions, utterances, offsets.data(), hidden, h.data(), nullptr, nullptr, out.data());
+      CALL(mj_rnn_previous_rows)(0, directions, utterances, offsets.data(), hidden, h.data(), nullptr, nullptr, 0, out.data());
       digest(with("rnn_previous", {directions, hidden}), out);
       CALL(mj_sum_directions)(rows, directions, hidden, dx.data(), sum.data());
       digest(with("sum_directions", {directions, hidden}), sum);
@@ -481,12 +531,13 @@ void recurrent() {
     const Floats sums = numbers(2 * live * hidden, 66, -10, 3);
     Floats state(2 * live * hidden, 7.0f), out(count, 7.0f);
     CALL(mj_rnn_forward_step)
-    (2, utterances, offsets.data(), order.data(), hidden, step, live, x.data(), sums.data(), state.data(), out.data());
+    (0, 2, utterances, offsets.data(), order.data(), hidden, step, live, x.data(), sums.data(), nullptr, state.data(),
+     out.data(), nullptr);
     digest(with("rnn_forward_step", {step}), out);
     digest(with("rnn_forward_state", {step}), state);
     CALL(mj_rnn_backward_step)
-    (2, utterances, offsets.data(), order.data(), hidden, step, live, dy.data(), h.data(), sums.data(), state.data(),
-     out.data());
+    (0, 2, utterances, offsets.data(), order.data(), hidden, step, live, dy.data(), h.data(), sums.data(), nullptr,
+     state.data(), out.data(), nullptr);
     digest(with("rnn_backward_step", {step}), out);
     digest(with("rnn_backward_state", {step}), state);
   }
@@ -496,16 +547,18 @@ void recurrent() {
     return found;
   }();
   const Floats weight = numbers(hidden * hidden, 67, -12, -3), initial = numbers(utterances * hidden, 68, -10, 3);
-  Floats out(rows * hidden, 7.0f);
+  Floats out(rows * hidden, 7.0f), last(utterances * hidden, 7.0f);
   for (int64_t parts : {1, 2, 4}) {
     CALL(mj_rnn_forward_rows)
-    (1, 1, utterances, offsets.data(), hidden, parts, x.data(), weight.data(), carried.data(), initial.data(), out.data());
+    (0, 1, 1, utterances, offsets.data(), hidden, parts, x.data(), weight.data(), carried.data(), initial.data(),
+     out.data(), nullptr, last.data());
     digest(with("rnn_forward_parts", {parts}), out);
     CALL(mj_rnn_backward_rows)
-    (0, 1, utterances, offsets.data(), hidden, parts, dy.data(), weight.data(), h.data(), carried.data(), initial.data(),
-     out.data());
+    (0, 0, 1, utterances, offsets.data(), hidden, parts, dy.data(), weight.data(), h.data(), carried.data(),
+     initial.data(), out.data(), nullptr, last.data());
     digest(with("rnn_backward_parts", {parts}), out);
   }
+  for (int64_t cell : {1, 2}) gated(cell, carried);
 }
 
 void softmax_and_ctc() {

@@ -38,20 +38,33 @@ class DirectionShare(Share):
         both = [mine, theirs.to_device(mine.place)]
         return ops.add(*(both if self._direction == 0 else both[::-1]))
 
-    def recur(self, x: Array, batch: Batch, weight: Array, directions: int) -> States:
+    def recur(
+        self, x: Array, batch: Batch, weight: Array, cell: ops.Cell, directions: int
+    ) -> States:
         if directions == 1:  # both ranks compute it
-            return super().recur(x, batch, weight, directions)
-        h = ops.rnn_forward(x, batch.offsets, weight, parts=self.parts, first=self._direction)
-        return States(h, h)
+            return super().recur(x, batch, weight, cell, directions)
+        first = self._direction
+        run = ops.rnn_forward(x, batch.offsets, weight, cell=cell, parts=self.parts, first=first)
+        return States(run.h, run.h, run.kept)
 
     def recur_back(
-        self, dy: Array, batch: Batch, weight: Array, states: States, directions: int
-    ) -> Array:
+        self,
+        dy: Array,
+        batch: Batch,
+        weight: Array,
+        states: States,
+        cell: ops.Cell,
+        directions: int,
+    ) -> tuple[Array, Array]:
         if directions == 1:
-            return super().recur_back(dy, batch, weight, states, directions)
-        return ops.rnn_backward(
-            *(dy, batch.offsets, weight, states.own), parts=self.parts, first=self._direction
+            return super().recur_back(dy, batch, weight, states, cell, directions)
+        back = ops.rnn_backward(
+            *(dy, batch.offsets, weight, states.own, states.kept),
+            cell=cell,
+            parts=self.parts,
+            first=self._direction,
         )
+        return back.dx, back.ds
 
     def previous(self, states: States, batch: Batch, directions: int) -> Array:
         if directions == 1:
@@ -61,6 +74,8 @@ class DirectionShare(Share):
     def sum_directions(self, h: Array, directions: int) -> Array:
         return h if directions == 1 else self._sum(h)
 
-    def direction_gradient(self, d: Array, weight: Array, units: int, directions: int) -> Array:
-        mine = self.unit_gradient(d, weight, units)
+    def direction_gradient(
+        self, d: Array, weight: Array, units: int, directions: int, gates: int
+    ) -> Array:
+        mine = self.gates_gradient(d, weight, units, gates)
         return mine if directions == 1 else self._sum(mine)

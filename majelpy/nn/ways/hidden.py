@@ -94,9 +94,14 @@ class HiddenShare(Share):
         )
         return nodes
 
-    def recur(self, x: Array, batch: Batch, weight: Array, directions: int) -> States:
-        units, steps = weight.shape[2], ops.Steps.of(batch.offsets)
-        h = empty(x.shape, device=x.place)
+    def recur(
+        self, x: Array, batch: Batch, weight: Array, cell: ops.Cell, directions: int
+    ) -> States:
+        units, steps, rows = weight.shape[2], ops.Steps.of(batch.offsets), x.shape[0]
+        held = weight.shape[1] // cell.gates
+        h = empty((rows, directions * held), device=x.place)
+        kept = empty((rows, directions * cell.kept * held), device=x.place) if cell.kept else None
+        own = self._own(batch, cell, directions, held, x)
         whole = sums = None
         for step in range(_most(batch)):
             if whole is not None:
@@ -104,31 +109,57 @@ class HiddenShare(Share):
                     ops.gemm(whole[d], weight[d], transpose_b=True, parts=self.parts)
                     for d in range(directions)
                 )
-            state = ops.rnn_forward_step(x, steps, step, sums, directions, h)
+            state = ops.rnn_forward_step(
+                *(x, steps, step, sums, directions, h), cell=cell, own=own, kept=kept
+            )
             live = steps.live(step + 1)
             if live:
-                rows = self.gather(
-                    state[:, :live].reshape(directions * live, state.shape[2]), units
-                )
-                whole = rows.reshape(directions, live, units)
-        held = h.shape[1] // directions
+                mine = state[:, :live].reshape(directions * live, held)
+                whole = self.gather(mine, units).reshape(directions, live, units)
         every = (self.gather(h[:, d * held : (d + 1) * held], units) for d in range(directions))
-        return States(h, concat(tuple(every), axis=1))
+        return States(h, concat(tuple(every), axis=1), kept)
+
+    @staticmethod
+    def _own(batch: Batch, cell: ops.Cell, directions: int, held: int, like: Array) -> Array | None:
+        """Room for what goes on from step to step beside the states."""
+        shape = (directions, len(batch.lengths), held)
+        return empty(shape, device=like.place) if cell.own else None
 
     def recur_back(
-        self, dy: Array, batch: Batch, weight: Array, states: States, directions: int
-    ) -> Array:
+        self,
+        dy: Array,
+        batch: Batch,
+        weight: Array,
+        states: States,
+        cell: ops.Cell,
+        directions: int,
+    ) -> tuple[Array, Array]:
         units, steps = weight.shape[2], ops.Steps.of(batch.offsets)
-        dx = empty(dy.shape, device=dy.place)
+        held = weight.shape[1] // cell.gates
+        dx = empty((dy.shape[0], directions * cell.gates * held), device=dy.place)
+        ds = empty(dx.shape, device=dy.place) if cell.apart else dx
+        read = states.own if states.kept is None else states.kept
+        own = self._own(batch, cell, directions, held, dy)
         state = sums = None
         for step in range(_most(batch)):
             live = steps.live(step)
             if state is not None:
                 sums = _stacked(
-                    self.unit_gradient(state[d][:live], weight[d], units) for d in range(directions)
+                    self._gate_sums(state[d][:live], weight[d], units, held)
+                    for d in range(directions)
                 )
-            state = ops.rnn_backward_step(dy, states.own, steps, step, sums, directions, dx)
-        return dx
+            state = ops.rnn_backward_step(
+                *(dy, read, steps, step, sums, directions, dx), cell=cell, own=own, ds=ds
+            )
+        return dx, ds
+
+    def _gate_sums(self, d: Array, weight: Array, units: int, held: int) -> Array:
+        """Each gate's sum for the units here, side by side, (live, G * h)."""
+        gates = (
+            self.unit_gradient(d[:, at : at + held], weight[at : at + held], units)
+            for at in range(0, d.shape[1], held)
+        )
+        return concat(tuple(gates), axis=1)
 
 
 def _most(batch: Batch) -> int:

@@ -73,21 +73,23 @@ class StreamShare(Share):
         self._rows[call] = _Before(rows[low - start :], low, last)
         return Frames(rows, _piece(start, stop, batch.lengths), _piece(given, last, lengths))
 
-    def recur(self, x: Array, batch: Batch, weight: Array, directions: int) -> States:
+    def recur(
+        self, x: Array, batch: Batch, weight: Array, cell: ops.Cell, directions: int
+    ) -> States:
         if directions > 1:
             raise RecipeError(
                 "stream: the model has a layer of two directions, which needs the whole utterance; "
                 "train one with layers of one direction (and row_conv)"
             )
-        call, hidden = self._call(), weight.shape[2]
+        call = self._call()
         before = self._states.get(call)
-        carried = None
-        if before is not None:
-            carried = ops.Carried(np.ones(1, np.int64), before.reshape(1, 1, hidden))
-        h = ops.rnn_forward(x, batch.offsets, weight, parts=self.parts, carried=carried)
-        if h.shape[0]:
-            self._states[call] = h[-1:]
-        return States(h, h)
+        carried = None if before is None else ops.Carried(np.ones(1, np.int64), before)
+        run = ops.rnn_forward(
+            x, batch.offsets, weight, cell=cell, parts=self.parts, carried=carried
+        )
+        if x.shape[0]:
+            self._states[call] = run.last
+        return States(run.h, run.h, run.kept)
 
 
 def _piece(first: int, last: int, lengths: np.ndarray) -> ops.Extent:

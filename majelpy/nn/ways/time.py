@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from majelpy import ops
-from majelpy.array import Array, asarray, zeros
+from majelpy.array import Array, asarray
 from majelpy.array.indexing import take
 from majelpy.array.manipulation import concat
 from majelpy.nn.batch import Batch, numbers, offsets_of
@@ -92,34 +92,36 @@ class TimeShare(Share):
         return ops.add(*(both if self._half == 0 else both[::-1]))
 
     def _carry(
-        self, found: Mapping[int, Array], batch: Batch, missing: Sequence[int], hidden: int
+        self, found: Mapping[int, Array], batch: Batch, missing: Sequence[int], columns: int
     ) -> dict[int, ops.Carried]:
         """Exchange the states at the middle: return what the other rank came to.
 
         Parameters
         ----------
-        found : by direction, (M, hidden)
+        found : by direction, (1, N, columns)
         missing : sequence of int
             The directions that go on here.
         """
-        rows = batch.offsets[:-1] if self._half else batch.offsets[1:] - 1
-        other, shape = 1 - self._half, (len(rows), hidden)
-        mine = [(other, _at(x, rows)) for x in found.values()]
+        other, shape = 1 - self._half, (1, len(batch.lengths), columns)
+        mine = [(other, x) for x in found.values()]
         states = self._neighbours.exchange(mine, [(other, shape)] * len(missing))
         start, stop = self._frames(batch.lengths, other)
         which = (stop > start).astype(np.int64)
         return {
-            d: ops.Carried(which, state.reshape(1, *shape).to_device(batch.frames.place))
+            d: ops.Carried(which, state.to_device(batch.frames.place))
             for d, state in zip(missing, states, strict=True)
         }
 
-    def recur(self, x: Array, batch: Batch, weight: Array, directions: int) -> States:
-        hidden = weight.shape[1]
+    def recur(
+        self, x: Array, batch: Batch, weight: Array, cell: ops.Cell, directions: int
+    ) -> States:
+        hidden = weight.shape[2]
 
-        def run(direction: int, carried: ops.Carried | None) -> Array:
-            columns = x[:, direction * hidden : (direction + 1) * hidden]
+        def run(direction: int, carried: ops.Carried | None) -> ops.Run:
             return ops.rnn_forward(
-                *(columns, batch.offsets, weight[direction : direction + 1]),
+                *(_of(direction, x, cell.gates * hidden), batch.offsets),
+                weight[direction : direction + 1],
+                cell=cell,
                 parts=self.parts,
                 first=direction,
                 carried=carried,
@@ -129,21 +131,34 @@ class TimeShare(Share):
         early = [d for d in range(directions) if d == self._half]
         late = [d for d in range(directions) if d != self._half]
         found = {d: run(d, None) for d in early}
-        carried = self._carry(found, batch, late, hidden)
+        lasts = {d: found[d].last for d in early}
+        carried = self._carry(lasts, batch, late, cell.forward_columns * hidden)
         found |= {d: run(d, carried[d]) for d in late}
-        h = concat(tuple(found[d] for d in range(directions)), axis=1)
-        return States(h, h, tuple(carried.get(d) for d in range(directions)))
+        runs = [found[d] for d in range(directions)]
+        h = concat(tuple(run.h for run in runs), axis=1)
+        kept = tuple(run.kept for run in runs if run.kept is not None)
+        return States(
+            *(h, h, concat(kept, axis=1) if kept else None),
+            tuple(carried.get(d) for d in range(directions)),
+        )
 
     def recur_back(
-        self, dy: Array, batch: Batch, weight: Array, states: States, directions: int
-    ) -> Array:
-        hidden = weight.shape[1]
+        self,
+        dy: Array,
+        batch: Batch,
+        weight: Array,
+        states: States,
+        cell: ops.Cell,
+        directions: int,
+    ) -> tuple[Array, Array]:
+        hidden, kept = weight.shape[2], states.kept
 
-        def run(direction: int, carried: ops.Carried | None) -> Array:
-            columns = slice(direction * hidden, (direction + 1) * hidden)
+        def run(direction: int, carried: ops.Carried | None) -> ops.Back:
             return ops.rnn_backward(
-                *(dy[:, columns], batch.offsets, weight[direction : direction + 1]),
-                states.own[:, columns],
+                *(_of(direction, dy, hidden), batch.offsets, weight[direction : direction + 1]),
+                _of(direction, states.own, hidden),
+                None if kept is None else _of(direction, kept, cell.kept * hidden),
+                cell=cell,
                 parts=self.parts,
                 first=direction,
                 carried=carried,
@@ -153,9 +168,13 @@ class TimeShare(Share):
         early = [d for d in range(directions) if d != self._half]
         late = [d for d in range(directions) if d == self._half]
         found = {d: run(d, None) for d in early}
-        carried = self._carry(found, batch, late, hidden)
+        lasts = {d: found[d].last for d in early}
+        carried = self._carry(lasts, batch, late, cell.backward_columns * hidden)
         found |= {d: run(d, carried[d]) for d in late}
-        return concat(tuple(found[d] for d in range(directions)), axis=1)
+        backs = [found[d] for d in range(directions)]
+        dx = concat(tuple(back.dx for back in backs), axis=1)
+        ds = concat(tuple(back.ds for back in backs), axis=1) if cell.apart else dx
+        return dx, ds
 
     def previous(self, states: States, batch: Batch, directions: int) -> Array:
         hidden = states.whole.shape[1] // directions
@@ -189,9 +208,6 @@ class TimeShare(Share):
         return losses, take(gradient, mine, axis=0)
 
 
-def _at(x: Array, rows: np.ndarray) -> Array:
-    """The given rows of x; any values where x has none."""
-    if not x.shape[0]:
-        return zeros((len(rows), x.shape[1]), device=x.place)
-    at = np.clip(rows, 0, x.shape[0] - 1)
-    return take(x, asarray(at).to_device(x.place), axis=0)
+def _of(direction: int, x: Array, columns: int) -> Array:
+    """That direction's columns of x, so many each."""
+    return x[:, direction * columns : (direction + 1) * columns]

@@ -1,0 +1,357 @@
+"""Plans of the recurrent layers (kernels/gpu/rnn.cu).
+
+Policy. One launch runs all steps where the weights fit on the chip, else there is a product and a
+launch a step. Each mj_ function has the name and the arguments of its entry point, after the
+launcher.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from majelpy.comm import tree
+from majelpy.gpu.dense import product
+from majelpy.gpu.launch import Buffer, Launcher, ceil_div, host, matrix, utterance_rows
+from majelpy.gpu.sums import CHUNK
+
+PASS, PERSISTENT_THREADS, FEWEST_COLUMNS = 32, 512, 8
+"""Of the persistent kernel: utterances of a pass, threads, fewest sums a block and utterance."""
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A direction through a cell: names of its kernels, and columns a unit.
+
+    Of all that is carried, ``states`` columns are the state that sums are made of; ``own_at`` is
+    the column of what a unit carries for itself, -1 if nothing.
+    """
+
+    name: str
+    gates: int
+    carried: int
+    states: int
+    own_at: int
+
+    @property
+    def backward(self) -> bool:
+        return self.name.endswith("backward")
+
+
+FORWARD = (
+    _Way("rnn_forward", 1, 1, 1, -1),
+    _Way("gru_forward", 3, 1, 1, 0),
+    _Way("lstm_forward", 4, 2, 1, 1),
+)
+BACKWARD = (
+    _Way("rnn_backward", 1, 1, 1, -1),
+    _Way("gru_backward", 3, 4, 3, 3),
+    _Way("lstm_backward", 4, 5, 4, 4),
+)
+"""By the number of the cell (kernels/entry_points.h)."""
+
+
+def persistent_shape(
+    multiprocessors: int,
+    shared_bytes: int,
+    directions: int,
+    utterances: int,
+    hidden: int,
+    parts: int,
+    gates: int,
+) -> tuple[int, int, int] | None:
+    """Return columns of a block, groups of utterances, and directions of a launch.
+
+    All directions run side by side if the weights fit on the chip, else one after another; None
+    if not even one fits. Blocks left over go to groups of utterances.
+    """
+    for side_by_side in (directions, 1):
+        blocks = multiprocessors // side_by_side
+        if blocks == 0:
+            continue
+        columns = min(hidden, max(ceil_div(hidden, blocks), ceil_div(FEWEST_COLUMNS, gates)))
+        if _persistent_bytes(hidden, parts, columns, gates) <= shared_bytes:
+            groups = max(1, min(blocks // ceil_div(hidden, columns), utterances))
+            return columns, groups, side_by_side
+    return None
+
+
+def _persistent_bytes(hidden: int, parts: int, columns: int, gates: int) -> int:
+    """Shared memory of a block: the weights of its columns, and the list and sums of chunks."""
+    chunks = _chunks(hidden, parts)
+    return 4 * columns * gates * (ceil_div(hidden, 4) * 4 + chunks * PASS) + 16 * chunks
+
+
+def _chunks(hidden: int, parts: int) -> int:
+    """Chunks of a sum over the hidden units."""
+    return sum(ceil_div(last - first, CHUNK) for first, last in tree.parts(hidden, parts))
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """What both ways to run all steps need."""
+
+    on: Launcher
+    way: _Way
+    first: int
+    directions: int
+    utterances: int
+    lengths: np.ndarray
+    offsets: Buffer
+    places: Buffer
+    hidden: int
+    parts: int
+    weight: int
+    carried: Buffer | None
+    initial: int
+    last: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    def memory(self, directions: int, copies: int, state_gate: int) -> tuple[Buffer, Buffer]:
+        """State, and what units carry for themselves."""
+        rows = directions * self.utterances
+        state = self.on.scratch(4 * copies * rows * self.way.states * state_gate)
+        return state, self.on.scratch(4 * rows * self.hidden if self.way.own_at >= 0 else 0)
+
+    def carry(
+        self, start: int, directions: int, state_gate: int, memory: tuple[Buffer, Buffer]
+    ) -> None:
+        """Put the states that utterances are carried on from where the first step reads them."""
+        way = self.way
+        skipped = 4 * start * self.utterances * way.carried * self.hidden
+        sizes = (self.hidden, way.carried, way.states, state_gate, way.own_at)
+        known = (self.carried or 0, self.initial + skipped if self.carried else 0)
+        arguments = (self.utterances, self.places, *sizes, *known, *memory, self.last + skipped)
+        name = "mj_rnn_carried_kernel"
+        matrix(self.on, name, self.utterances, self.hidden, arguments, layers=directions)
+
+    def persistent(self, columns: int, groups: int, at_once: int) -> None:
+        """Run all steps in a launch for ``at_once`` directions at a time."""
+        state_gate = ceil_div(self.hidden, 4) * 4
+        memory = self.memory(at_once, 2, state_gate)
+        for start in range(0, self.directions, at_once):
+            self.carry(start, at_once, state_gate, memory)
+            arrived = self.on.upload(np.zeros(at_once * groups, dtype=np.uint32))
+            self.on.launch(
+                f"mj_{self.way.name}_persistent_kernel",
+                (ceil_div(self.hidden, columns), groups, at_once),
+                (PERSISTENT_THREADS,),
+                (
+                    *(self.first, self.directions, start, self.utterances, self.offsets),
+                    *(self.places, self.hidden, self.parts, _chunks(self.hidden, self.parts)),
+                    *(columns, self.carried or 0, self.inputs[0], self.weight, *self.inputs[1:]),
+                    *(*memory, arrived, *self.outputs, self.last),
+                ),
+                shared=_persistent_bytes(self.hidden, self.parts, columns, self.way.gates),
+                together=True,
+            )
+
+    def step_by_step(self) -> None:
+        """Run a product for each direction, and a launch for all, a step."""
+        hidden, parts = self.hidden, self.parts
+        memory = self.memory(self.directions, 1, hidden)
+        self.carry(0, self.directions, hidden, memory)
+        width = self.way.gates * hidden
+        depth = tree.depth(parts, 0, parts)
+        sums = self.on.scratch(4 * depth * self.directions * self.utterances * width)
+        bounds = [start for start, _ in tree.parts(hidden, parts)]
+        terms = self.on.upload(np.array([*bounds, hidden], dtype=np.int64))
+        merges = self.on.upload(np.array(tree.merges(parts, 0, parts), dtype=np.int32))
+        for step in range(int(self.lengths.max())):
+            live = int((self.lengths > step).sum())
+            for d in range(self.directions if step or self.carried else 0):
+                to = (sums.pointer + 4 * d * live * width, width, self.directions * live * width)
+                self._sums(d, live, (terms, merges), memory[0], to)
+            sizes = (self.hidden, self.carried or 0, step, live, self.utterances)
+            matrix(
+                self.on,
+                f"mj_{self.way.name}_step_kernel",
+                live,
+                hidden,
+                (
+                    *(self.first, self.directions, self.utterances, self.offsets, self.places),
+                    *(*sizes, sums, *memory, self.last, *self.inputs, *self.outputs),
+                ),
+                layers=self.directions,
+            )
+
+    def _sums(
+        self,
+        direction: int,
+        live: int,
+        program: tuple[Buffer, Buffer],
+        state: Buffer,
+        to: tuple[int, int, int],
+    ) -> None:
+        """Recurrent sums of a direction: forward of all gates at once, backward of each."""
+        hidden, way = self.hidden, self.way
+        row = way.states * hidden
+        left = state.pointer + 4 * direction * self.utterances * row
+        right = self.weight + 4 * direction * way.gates * hidden * hidden
+        sizes = (self.on, *program, self.parts, live)
+        if not way.backward:
+            product(*sizes, way.gates * hidden, (left, row, 1), (right, hidden, 1), to, 0)
+            return
+        for gate in range(way.gates):
+            at = 4 * gate * hidden
+            product(
+                *(*sizes, hidden, (left + at, row, 1), (right + at * hidden, 1, hidden)),
+                *((to[0] + at, *to[1:]), 0),
+            )
+
+
+def _recurrent(
+    on: Launcher,
+    way: _Way,
+    sizes: tuple[int, ...],
+    weight: int,
+    carried: int | None,
+    initial: int | None,
+    last: int,
+    inputs: tuple[int, ...],
+    outputs: tuple[int, ...],
+) -> None:
+    """Run all steps."""
+    first, directions, utterances, offsets, hidden, parts = sizes
+    if utterances == 0 or hidden == 0 or directions == 0:
+        return
+    rows = host(offsets, utterances + 1, np.int64)
+    lengths = np.diff(rows)
+    order = np.argsort(-lengths, kind="stable").astype(np.int64)
+    goes_on = on.upload(host(carried, utterances, np.int64)) if carried else None
+    layer = _Layer(
+        *(on, way, first, directions, utterances, lengths, on.upload(rows), on.upload(order)),
+        *(hidden, parts, weight, goes_on, initial or 0, last, inputs, outputs),
+    )
+    shape = persistent_shape(
+        *(on.multiprocessors, on.shared_bytes, directions, utterances, hidden, parts, way.gates)
+    )
+    if shape is not None:
+        layer.persistent(*shape)
+    else:
+        layer.step_by_step()
+
+
+def mj_rnn_forward_rows(
+    on: Launcher,
+    cell: int,
+    first: int,
+    directions: int,
+    utterances: int,
+    offsets: int,
+    hidden: int,
+    parts: int,
+    x: int,
+    weight: int,
+    carried: int | None,
+    initial: int | None,
+    h: int,
+    kept: int | None,
+    last: int,
+) -> None:
+    sizes = (first, directions, utterances, offsets, hidden, parts)
+    going = (weight, carried, initial, last)
+    _recurrent(on, FORWARD[cell], sizes, *going, (x,), (h, kept or 0))
+
+
+def mj_rnn_backward_rows(
+    on: Launcher,
+    cell: int,
+    first: int,
+    directions: int,
+    utterances: int,
+    offsets: int,
+    hidden: int,
+    parts: int,
+    dy: int,
+    weight: int,
+    kept: int,
+    carried: int | None,
+    initial: int | None,
+    dx: int,
+    ds: int | None,
+    last: int,
+) -> None:
+    sizes = (first, directions, utterances, offsets, hidden, parts)
+    going = (weight, carried, initial, last)
+    _recurrent(on, BACKWARD[cell], sizes, *going, (dy, kept), (dx, ds or 0))
+
+
+def _one_step(
+    on: Launcher,
+    way: _Way,
+    sizes: tuple[int, ...],
+    memory: tuple[int, int, int],
+    operands: tuple[int, ...],
+) -> None:
+    directions, utterances, offsets, order, hidden, step, live = sizes
+    where = on.upload(host(offsets, utterances + 1, np.int64))
+    places = on.upload(host(order, utterances, np.int64))
+    known = (0, directions, utterances, where, places, hidden, 0, step, live, live)
+    name = f"mj_{way.name}_step_kernel"
+    matrix(on, name, live, hidden, (*known, *memory, 0, *operands), layers=directions)
+
+
+def mj_rnn_forward_step(
+    on: Launcher,
+    cell: int,
+    directions: int,
+    utterances: int,
+    offsets: int,
+    order: int,
+    hidden: int,
+    step: int,
+    live: int,
+    x: int,
+    sums: int | None,
+    own: int | None,
+    state: int,
+    h: int,
+    kept: int | None,
+) -> None:
+    sizes = (directions, utterances, offsets, order, hidden, step, live)
+    _one_step(on, FORWARD[cell], sizes, (sums or 0, state, own or 0), (x, h, kept or 0))
+
+
+def mj_rnn_backward_step(
+    on: Launcher,
+    cell: int,
+    directions: int,
+    utterances: int,
+    offsets: int,
+    order: int,
+    hidden: int,
+    step: int,
+    live: int,
+    dy: int,
+    kept: int,
+    sums: int | None,
+    own: int | None,
+    state: int,
+    dx: int,
+    ds: int | None,
+) -> None:
+    sizes = (directions, utterances, offsets, order, hidden, step, live)
+    _one_step(on, BACKWARD[cell], sizes, (sums or 0, state, own or 0), (dy, kept, dx, ds or 0))
+
+
+def mj_rnn_previous_rows(
+    on: Launcher,
+    first: int,
+    directions: int,
+    utterances: int,
+    offsets: int,
+    hidden: int,
+    h: int,
+    carried: int | None,
+    initial: int | None,
+    initial_row: int,
+    out: int,
+) -> None:
+    rows = host(offsets, utterances + 1, np.int64)
+    goes_on = on.upload(host(carried, utterances, np.int64)) if carried else None
+    states = (h, goes_on or 0, initial or 0, initial_row)
+    arguments = (first, directions, utterances, on.upload(rows), hidden, *states, out)
+    utterance_rows(on, "mj_rnn_previous_rows_kernel", rows, directions * hidden, arguments)
