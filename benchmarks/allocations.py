@@ -78,6 +78,7 @@ def record(steps: int) -> list[tuple[int, int]]:
         run = Run(
             load("digits", changes), Launch(prefetch=False), World.start(), f"{folder}/run"
         )  # fmt: skip
+        run.open()
         recorder = Recorder()
         before = pool()
         with patch.object(places, "Pool", lambda *_, **__: recorder):

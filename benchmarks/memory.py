@@ -103,7 +103,7 @@ def measure(corpus: Path, task: dict[str, Any]) -> None:
     assert not stats.fallbacks, "the pool is too small"
     mine = {
         "parameters": 4 * trainer.parameters.size,
-        "velocities": 4 * trainer.velocities.size,
+        "velocities": 4 * trainer.optimizer.states["velocities"].size,
         "gradients": trainer.gradient_bytes,
         "activations": stats.peak - before,
         "step_ms": round(1e3 * statistics.median(seconds), 1),

@@ -13,6 +13,8 @@ extern "C" {
 
 /* Number of threads that kernels use; 1 at the start. */
 void mj_set_threads(int64_t threads);
+/* Whether the calling thread does without them, so that others need not wait for it. */
+void mj_set_alone(int64_t alone);
 
 /* elementwise.h */
 void mj_add_arrays(int64_t count, const float *a, const float *b, float *out);
@@ -131,9 +133,26 @@ void mj_ctc_align(int64_t count, const int64_t *starts, const int64_t *stops, in
 /* Spectrogram: frame t covers samples t*hop..t*hop+window; features = window/2 + 1. */
 void mj_spectrogram(int64_t frames, int64_t window, int64_t hop, const float *samples, float *out);
 
-/* Optimizer; parameters and velocities are changed in place. */
+/* Samples of sound (augment.h), for loaders, which run on CPUs: no GPU has these. Speed is the ratio
+ * over / under: output i is the input at i * over / under, +0 beyond its ends. Levels lie between `low`
+ * and `high` decibels by the 32 bits: of a gain, or of the sound by the noise that is added, which goes on
+ * from `start` and begins again at its end. */
+void mj_samples_of(int64_t count, const int16_t *pcm, float *out);
+void mj_pcm_of(int64_t count, const float *samples, int16_t *out);
+void mj_change_speed(int64_t count, const float *samples, int64_t over, int64_t under, int64_t outputs, float *out);
+void mj_change_level(int64_t count, const float *samples, float low, float high, int64_t bits, float *out);
+void mj_add_noise(int64_t count, const float *samples, int64_t length, const float *noise, int64_t start, float low, float high, int64_t bits, float *out);
+
+/* Optimizers; parameters and states are changed in place. mj_average_shares: of Adam's two averages
+ * after `step` steps, for mj_adam_array. */
 void mj_norm_and_factor(const float *square_sum, float limit, float *norm, float *factor);
 void mj_nesterov_array(int64_t count, float *parameters, float *velocities, const float *gradients, const float *factor, const float *rate, float momentum, float decay);
+void mj_average_shares(int64_t step, float beta1, float beta2, float *shares);
+void mj_adam_array(int64_t count, float *parameters, float *first_moments, float *second_moments, const float *gradients, const float *factor, const float *rate, const float *shares, float beta1, float beta2, float epsilon, float decay);
+void mj_adagrad_array(int64_t count, float *parameters, float *squares, const float *gradients, const float *factor, const float *rate, float epsilon, float decay);
+/* Weights with a step's normal noise: they are the numbers from `first` on of the parameter with that
+ * stream, of fewer than 2^34. */
+void mj_noise_array(int64_t count, int64_t first, int64_t key, int64_t stream, int64_t step, float deviation, const float *weights, float *out);
 void mj_learning_rate_at(float rate, float anneal, int64_t epoch, int64_t hold, int64_t step, int64_t warmup, float *out);
 
 /* Index of the first largest value of each row. */

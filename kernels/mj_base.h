@@ -107,6 +107,16 @@ MJ_BODY float mj_fma(float a, float b, float c) {
 MJ_BODY float mj_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 #endif
 MJ_BODY float mj_sqrt(float x) { return __builtin_sqrtf(x); }
+#if defined(__AVX512F__)
+MJ_BODY mj_vf mj_sqrt(mj_vf x) { return (mj_vf)_mm512_maskz_sqrt_ps(0xFFFF, (__m512)x); }
+#elif defined(__AVX__)
+MJ_BODY mj_vf mj_sqrt(mj_vf x) { return (mj_vf)_mm256_sqrt_ps((__m256)x); }
+#else
+MJ_BODY mj_vf mj_sqrt(mj_vf x) {
+  for (int i = 0; i < MJ_LANES; i++) x[i] = mj_sqrt(x[i]);
+  return x;
+}
+#endif
 
 #endif /* MJ_GPU */
 

@@ -4,7 +4,7 @@
  * stream, the counter says which number. No state, no rank.
  */
 #pragma once
-#include "mj_base.h"
+#include "mj_math.h"
 
 struct mj_philox_block { mj_u32 v[4]; };
 
@@ -35,3 +35,23 @@ MJ_BODY float mj_dropout(float x, mj_u32 byte, mj_u32 drop, float scale) { retur
 
 /* Bound of uniform numbers in [-bound, bound) whose variance is gain / fan_in. */
 MJ_BODY float mj_uniform_bound(float gain, float fan_in) { return mj_sqrt(3.0f * gain / fan_in); }
+
+/* Four standard normal numbers of a block, by Box and Muller (1958): of two words, one gives the
+ * radius sqrt(-2 log u), u a multiple of 2^-24 in (0, 1], and one the angle in steps of pi / 2^23. */
+struct mj_normals { float v[4]; };
+MJ_BODY mj_normals mj_normal(mj_philox_block block) {
+  mj_normals out;
+  for (int w = 0; w < 4; w += 2) {
+    const float u = mj_convert((mj_i32)(block.v[w] >> 8) + 1) * 5.9604645e-8f; /* exact */
+    const float radius = mj_sqrt(-2.0f * mj_log(u));
+    const mj_i32 angle = (mj_i32)(block.v[w + 1] >> 8);
+    out.v[w] = radius * mj_cospi(angle, 1 << 23);
+    out.v[w + 1] = radius * mj_sinpi(angle, 1 << 23);
+  }
+  return out;
+}
+
+/* Block of the normal numbers of a step: four of a parameter's, from number 4 * index on. */
+MJ_BODY mj_normals mj_noise(mj_u64 key, mj_u64 stream, mj_u64 step, mj_u64 index) {
+  return mj_normal(mj_philox(key, step << 32 | index, stream));
+}

@@ -157,6 +157,11 @@ def set_threads(count: int) -> None:
     _threads = count
 
 
+def compute_alone() -> None:
+    """Let kernels that the calling thread starts use no other thread."""
+    library().mj_set_alone(1)
+
+
 def threads() -> int:
     """Number of threads that kernels use."""
     return _threads

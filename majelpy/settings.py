@@ -27,12 +27,16 @@ def setting(
     most: float | None = None,
     choices: tuple[str, ...] = (),
     read: Callable[[Any, str, str], Any] | None = None,
+    only: tuple[str, ...] = (),
 ) -> Any:
     """Declare a setting: its default, a line of help, its bounds (inclusive) or choices.
 
     ``read`` makes a setting of another form from its value in TOML, its place and the file's name.
+    With ``only`` it counts where the table's ``kind`` is one of these, and stays at its default
+    elsewhere.
     """
-    meta = {"help": help, "least": least, "most": most, "choices": choices, "read": read}
+    meta: dict[str, Any] = {"help": help, "least": least, "most": most, "choices": choices}
+    meta |= {"read": read, "only": only}
     if isinstance(default, list):
         raise TypeError("a default must not be mutable; use a tuple")
     return field(metadata=meta) if default is MISSING else field(default=default, metadata=meta)
@@ -93,7 +97,15 @@ def parse(kind: type[Any], table: Mapping[str, Any], source: str, path: str = ""
             values[name] = parse(types_of[name], {}, source, f"{path}{name}.")
         elif f.default is MISSING:
             raise RecipeError(f"{source}: '{path}{name}' is missing: {f.metadata['help']}")
-    return kind(**values)
+    made = kind(**values)
+    for name, f in known.items():
+        only = f.metadata.get("only")
+        if only and made.kind not in only and getattr(made, name) != f.default:
+            raise RecipeError(
+                f"{source}: {path}{name} is {getattr(made, name)!r}; {path}kind is {made.kind!r}, "
+                f"and only {' and '.join(only)} {'has' if len(only) == 1 else 'have'} it"
+            )
+    return made
 
 
 def _hint(key: str, known: Mapping[str, Any], path: str) -> str:

@@ -227,6 +227,8 @@ TREES = {
             "AlGore_2009 1 A 0.5 0.5 <o> a": "start 0.5 and end 0.5; needs seconds, 0 <= start",
             "AlGore_2009 1 A x 0.5 <o> a": "start x and end 0.5; needs seconds",
             "AlGore_2009 1 A 0 nan <o> a": "start 0 and end nan; needs seconds",
+            "AlGore_2009 1 A 0 1e999999 <o> a": "start 0 and end 1e999999; needs seconds",
+            "AlGore_2009 1 A 0 1_0 <o> a": "start 0 and end 1_0; needs seconds",
             "AlGore_2009 1 A 1 1.3 <o> a": "AlGore_2009.sph: the utterance ends at 1.3 s; "
             "the recording has 19200 samples at 16000 Hz",
         },

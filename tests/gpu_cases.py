@@ -60,6 +60,17 @@ def elementwise() -> Iterator[Case]:
                 *(0.99, 0.0005),
             ),
         )
+        numbers = level_data(1, 1), abs(level_data(1, 2))
+        states = Out((n,), a), Out((n,), b), Out((n,), abs(a))
+        arguments = (n, *states, c, *numbers, np.array([0.1, 0.001], np.float32))
+        yield Case(f"adam {n}", "mj_adam_array", (*arguments, 0.9, 0.999, 1e-8, 0.01))
+        arguments = (n, Out((n,), a), Out((n,), abs(b)), c, *numbers, 1e-8, 0.0005)
+        yield Case(f"adagrad {n}", "mj_adagrad_array", arguments)
+        for first in (0, 6, (1 << 33) + 3):
+            arguments = (n, first, -3, (1 << 55) + 1, 7, 0.075, a, Out((n,)))
+            yield Case(f"noise {n} from {first}", "mj_noise_array", arguments)
+    for step in (1, 2, 1000, (1 << 31) - 1):
+        yield Case(f"shares {step}", "mj_average_shares", (step, 0.9, 0.999, Out((2,))))
     for rows, columns in ((1, 1), (7, 33), (40, 256), (3, 1000), (0, 5)):
         x = touchy_data((rows, columns), 1)
         bias, scale = touchy_data(columns, 2), touchy_data(columns, 3)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,42 @@ def nesterov() -> list[Any]:
     return found
 
 
+def adam() -> list[Any]:
+    found = []
+    for numbers in zip(*(touchy(MANY, seed=s) for s in (70, 71, 72, 73)), strict=True):
+        p, m, v, g = (asarray(x.copy()) for x in (*numbers[:2], abs(numbers[2]), numbers[3]))
+        one = {"factor": asarray(np.float32([0.3])), "rate": asarray(np.float32([0.01]))}
+        shares = ops.average_shares(5, beta1=0.9, beta2=0.99)
+        ops.adam(p, m, v, g, **one, shares=shares, beta1=0.9, beta2=0.99, epsilon=1e-8, decay=1e-3)
+        found += [p, m, v]
+    return found
+
+
+def adagrad() -> list[Any]:
+    found = []
+    for numbers in zip(*(touchy(MANY, seed=s) for s in (74, 75, 76)), strict=True):
+        p, s, g = (asarray(x.copy()) for x in (numbers[0], abs(numbers[1]), numbers[2]))
+        one = {"factor": asarray(np.float32([0.3])), "rate": asarray(np.float32([0.01]))}
+        ops.adagrad(p, s, g, **one, epsilon=1e-8, decay=1e-4)
+        found += [p, s]
+    return found
+
+
+def shares() -> list[Any]:
+    steps = (1, 2, 3, 10, 1000, 123_456, (1 << 31) - 1)
+    betas = {"beta1": 0.9, "beta2": 0.999}, {"beta1": 0.0, "beta2": 0.25}
+    return [ops.average_shares(step, **both) for step in steps for both in betas]
+
+
+def noise() -> list[Any]:
+    wanted = {"seed": -3, "stream": (1 << 55) + 9}
+    return [
+        ops.noisy(asarray(x), 0.075, **wanted, step=step, first=first)
+        for x in touchy(MANY, seed=77)
+        for step, first in ((1, 0), (70_000, 5), (2, (1 << 33) + 2))
+    ]
+
+
 def dropout() -> list[Any]:
     masks = ops.Dropout(0.3, 5, 2, OFFSETS, np.arange(UTTERANCES) * 3)
     return [masks.apply(touchy_data((FRAMES, 45), 23), layer) for layer in (0, 3)]
@@ -211,6 +248,11 @@ def rates() -> list[Any]:
 def sigmoid_and_tanh() -> list[Any]:
     x = np.concatenate([level_data(MANY, 26, 32.0), touchy_data(MANY, 27)])
     return [ops.math_function(name, x) for name in ("sigmoid", "tanh")]
+
+
+def pcm() -> np.ndarray:
+    """Return 16-bit samples, all of them."""
+    return np.arange(-(1 << 15), 1 << 15).astype(np.int16)
 
 
 def exp_and_log() -> list[Any]:
@@ -572,11 +614,28 @@ CASES: dict[str, Callable[[], list[Any]]] = {
         ops.spectrogram(level_data(9000, window, 1.0), window, window // 2)
         for window in (160, 320, 220, 77)
     ],
+    "mj_samples_of": lambda: [ops.samples(pcm())],
+    "mj_pcm_of": lambda: [ops.pcm(level_data(SOME, 70, 2.0)), ops.pcm(touchy_data(SOME, 71))],
+    "mj_change_speed": lambda: [
+        ops.change_speed(level_data(1003, 72, 2.0), Fraction(speed))
+        for speed in ("9/10", "11/10", "1", "2", "1/2", "37/31")
+    ],
+    "mj_change_level": lambda: [
+        ops.change_level(level_data(SOME, 73, 2.0), -20.0, 10.0, int(bits)) for bits in words(5, 74)
+    ],
+    "mj_add_noise": lambda: [
+        ops.add_noise(level_data(SOME, 75, 2.0), level_data(length, 76), 7, 0.0, 30.0, int(bits))
+        for length, bits in zip((8, 777, SOME + 50), words(3, 77), strict=True)
+    ],
     "mj_norm_and_factor": lambda: [
         part for x in touchy(5000, seed=35) for part in ops.norm_and_factor(x, 1e-20)
     ],
     "mj_nesterov_array": nesterov,
     "mj_learning_rate_at": rates,
+    "mj_average_shares": shares,
+    "mj_adam_array": adam,
+    "mj_adagrad_array": adagrad,
+    "mj_noise_array": noise,
     "mj_argmax_rows": lambda: [ops.argmax(touchy_data((700, 29), 36))],
     "mj_math_array": exp_and_log,
     "mj_math_array of gates": sigmoid_and_tanh,

@@ -102,7 +102,8 @@ RECIPES = [
     (b"[data\n", r"r\.toml: not TOML: .*"),
     (b"\xff", r"r\.toml: not UTF-8 text"),
     (b"", r"r\.toml: 'data\.train' is missing: path of the corpus to train on.*"),
-    (b"[data]\ntrain = 3\n", r"r\.toml: data\.train is 3; needs a text in quotes"),
+    (b"[data]\ntrain = 3\n",
+     r"r\.toml: data\.train is 3; needs a text in quotes, or a list of them"),
     (b"[data]\ntrain = 't'\n[optimizer]\nmomentun = 1\n",
      r"r\.toml: unknown key 'optimizer\.momentun'; did you mean 'momentum'\?"),
 ]  # fmt: skip
@@ -324,8 +325,9 @@ def test_features_that_are_not_numbers(ground: Ground, tmp_path: Path, inside: I
     assert (said.code, said.out) == (2, "")
     (line,) = own_lines(said.err)
     found = re.fullmatch(
-        r"majel train: step (\d+) has loss \S+ and gradient norm \S+; needs finite values "
-        r"\(lower optimizer\.rate, or look at the utterances of this minibatch: .*\)",
+        r"majel train: step (\d+): loss nan and gradient norm nan; 1 of 7 utterances have no "
+        r"finite loss: 'utterance-\d+' \(lower optimizer\.rate, look at these utterances, or set "
+        r"optimizer\.non_finite to 'skip'; failed/step-\1\.json has more\)",
         line,
     )
     assert found, line
@@ -347,7 +349,7 @@ def test_features_that_are_not_numbers_on_3_ranks(ground: Ground, tmp_path: Path
     ended = majel("train", recipe, "--out", tmp_path / "run", ranks=3)
     assert ended.returncode == 2
     (line,) = own_lines(ended.stderr)
-    assert re.match(r"majel: rank \d on \S+: train: step \d has loss \S+ and gradient norm", line)
+    assert re.match(r"majel: rank \d on \S+: train: step \d: loss nan and gradient norm", line)
     assert "Traceback" not in ended.stderr
 
 
@@ -357,7 +359,7 @@ def test_a_rate_that_diverges(ground: Ground, tmp_path: Path, inside: Inside) ->
     )  # fmt: skip
     assert said.code == 2
     (line,) = own_lines(said.err)
-    assert "needs finite values (lower optimizer.rate, or" in line
+    assert "(lower optimizer.rate, look at these utterances, or" in line
 
 
 # Run folders.
@@ -423,22 +425,22 @@ def fill(folder: Path, free: int) -> Path:
 @pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.mpi)])
 def test_a_disk_that_runs_full(ranks: int, ground: Ground, small_disk: Path) -> None:
     run = small_disk / "run"
-    first = majel("train", ground.recipe, "--out", run, "--steps", "4")
+    first = majel("train", ground.recipe, "--out", run, "--steps", "3")
     assert first.returncode == 0, first.stderr
     stone = fill(small_disk, free=16384)
     ended = majel("train", ground.recipe, "--out", run, "--checkpoint-seconds", "0", ranks=ranks)
     assert ended.returncode == 2, ended.stderr
     (line,) = own_lines(ended.stderr)
-    message = f"checkpoint: cannot write {run}/checkpoints/step-5.h5 (No space left on device)"
+    message = f"checkpoint: cannot write {run}/checkpoints/step-4.h5 (No space left on device)"
     assert line.endswith(f"train: {message}")
     assert "Traceback" not in ended.stderr
     nothing_aside(run)
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-4.h5"]
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-3.h5"]
 
     stone.unlink()
     again = majel("train", ground.recipe, "--out", run)
     assert again.returncode == 0, again.stderr
-    assert "resuming after step 4" in again.stderr
+    assert "resuming after step 3" in again.stderr
     assert_same(done(run, again.stdout), ground.undisturbed)
 
 

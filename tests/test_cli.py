@@ -37,6 +37,10 @@ ARGUMENTS = {
     "eval": ["RUN", "CORPUS.h5", "--json", "--lm FILE", "--alpha A", "--nbest K"],
     "tune": ["RUN", "DEV.h5", "--lm FILE", "--alphas LIST", "--betas LIST", "--json"],
     "transcribe": ["RUN", "AUDIO", "--lm FILE", "--beam N"],
+    "replay": [
+        "RUN", "--step N", "--set KEY=VALUE", "--place", "--threads N", "--no-shared-memory",
+        "--mesh", "Exit code", "mpirun",
+    ],
     "compare": ["RUN_A", "RUN_B", "Exit code"],
     "info": [],
 }  # fmt: skip
@@ -141,8 +145,9 @@ def test_train_prints_the_fingerprint_alone(ground: Ground, tmp_path: Path, insi
         f"training from step 0 of 30: 32 utterances, {parameters(ground)} parameters, "
         "1 rank on 1 host"
     )
-    assert len(lines) == 1 + 6  # a line an epoch, as standard error is no terminal
-    for epoch, said_of_it in enumerate(lines[1:], 1):
+    assert lines[1].startswith("rehearsed step ")
+    assert len(lines) == 2 + 6  # a line an epoch, as standard error is no terminal
+    for epoch, said_of_it in enumerate(lines[2:], 1):
         assert re.fullmatch(
             rf"epoch +{epoch}  step +{5 * epoch}  loss \d+\.\d{{3}}  dev loss \d+\.\d{{3}}  "
             r"CER \d+\.\d%  WER \d+\.\d%  \d+ utterances/s  \d+:\d\d left",

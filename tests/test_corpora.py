@@ -191,6 +191,10 @@ def test_a_recording_without_samples(tmp_path: Path, inside: Inside) -> None:
     path = folder / "recordings/0_george_5.wav"
     record(path, seconds=0)
     check(run(inside, "fsdd", folder, out), out, f"{path}: the recording has no samples\n")
+    record(path.with_name("7_x_1\n.wav"))
+    message = f"{path.parent}/7_x_1\\n.wav: a name such as 7_jackson_32.wav is needed\n"
+    check(run(inside, "fsdd", folder, out), out, message)
+    path.with_name("7_x_1\n.wav").unlink()
     record(path.with_name("zero_george_7.wav"))
     message = f"{path.with_name('zero_george_7.wav')}: a name such as 7_jackson_32.wav is needed\n"
     check(run(inside, "fsdd", folder, out), out, message)
@@ -219,6 +223,39 @@ def test_a_byte_order_mark_and_crlf_do_no_harm(tmp_path: Path, inside: Inside, n
     assert [entry.transcript for entry in read_manifest(out)] == [row[1] for row in tree.rows]
 
 
+@with_transcripts
+def test_a_transcript_file_cut_anywhere(tmp_path: Path, inside: Inside, name: str) -> None:
+    """It is one line, or all utterances before the cut; only the line that was cut may differ."""
+    tree, folder, out = made(tmp_path, name)
+    whole = (folder / tree.file).read_bytes()
+    there = [row[:2] for row in tree.rows]
+    for cut in range(0, len(whole), 5):
+        (folder / tree.file).write_bytes(whole[:cut])
+        said = run(inside, name, folder, out)
+        if said.code:
+            check(said, out, f"{folder}")
+            continue
+        entries = read_manifest(out)
+        found = [(os.path.relpath(entry.path, folder), entry.transcript) for entry in entries]
+        assert len(set(found) - set(there)) <= 1, cut
+        out.unlink()
+
+
+@with_transcripts
+def test_a_name_that_no_file_can_have(tmp_path: Path, inside: Inside, name: str) -> None:
+    tree, folder, out = made(tmp_path, name)
+    if name in ("librispeech", "aishell1"):
+        pytest.skip("its names are checked")
+    path = folder / {"an4": "an4/etc/an4_train.fileids", "speechocean762": "train/wav.scp"}.get(
+        name, tree.file
+    )
+    stem = Path(tree.rows[0][0]).stem
+    path.write_text(path.read_text().replace(stem, "x" * 300), "utf-8")
+    said = run(inside, name, folder, out)
+    check(said, out, f"{folder}")
+    assert run(inside, name, folder, out, "--skip-bad").code in (0, 2)
+
+
 def test_a_transcript_file_that_must_not_be_read(tmp_path: Path, inside: Inside) -> None:
     _, folder, out = made(tmp_path, "speechocean762")
     (folder / "train/text").unlink()
@@ -239,6 +276,8 @@ def test_tables_that_do_not_fit(tmp_path: Path, inside: Inside) -> None:
     _, folder, out = made(tmp_path, "common-voice")
     write(folder / "clip_durations.tsv", "clip\tduration[ms]", "a.mp3\t0.5")
     message = f"{folder}/clip_durations.tsv:2: a clip and its whole milliseconds are needed"
+    check(run(inside, "common-voice", folder, out), out, message)
+    write(folder / "clip_durations.tsv", "clip\tduration[ms]", "a.mp3\t" + "9" * 5000)
     check(run(inside, "common-voice", folder, out), out, message)
     write(folder / "train.tsv", "path\tsentence", "a.mp3\tone")
     (folder / "clip_durations.tsv").unlink()

@@ -49,6 +49,20 @@ def running(statistic: Any, sums: Any) -> Any:
     return moved
 
 
+def adam(p: Any, m: Any, v: Any, g: Any, one: Any) -> list[Any]:
+    p, m, v = p.copy(), m.copy(), v.copy()
+    betas = {"beta1": 0.5, "beta2": 0.75}
+    shares = ops.average_shares(3, **betas, device=p.place)
+    ops.adam(p, m, v, g, factor=one, rate=one, shares=shares, **betas, epsilon=0.5, decay=0.25)
+    return [p, m, v]
+
+
+def adagrad(p: Any, s: Any, g: Any, one: Any) -> list[Any]:
+    p, s = p.copy(), s.copy()
+    ops.adagrad(p, s, g, factor=one, rate=one, epsilon=0.5, decay=0.25)
+    return [p, s]
+
+
 # Name: the operation, and its array operands.
 CASES: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "add": (ops.add, (X, Y)),
@@ -74,6 +88,9 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "square_sum": (ops.square_sum, (ROW,)),
     "norm_and_factor": (lambda g: list(ops.norm_and_factor(g, 2.0)), (ROW,)),
     "nesterov": (nesterov, (ROW, OTHER, POSITIVE, touchy_data(1, 7))),
+    "adam": (adam, (ROW, OTHER, POSITIVE, OTHER, touchy_data(1, 7))),
+    "adagrad": (adagrad, (ROW, POSITIVE, OTHER, touchy_data(1, 7))),
+    "noisy": (lambda w: ops.noisy(w, 0.5, seed=1, stream=2, step=3, first=5), (ROW,)),
     "dropout": (lambda x: DROPOUT.apply(x, 1), (X,)),
     "rnn_forward": (lambda x, w: ops.rnn_forward(x, OFFSETS, w).h, (X, SQUARE)),
     "rnn_backward": (lambda d, w, h: ops.rnn_backward(d, OFFSETS, w, h).dx, (X, SQUARE, Y)),

@@ -20,7 +20,7 @@ from training import MAJEL, Ground, Inside, majel, utterances
 
 from majelpy.array import CPU
 from majelpy.array import Place as Where
-from majelpy.array.memory import DEFAULT_POOL_BYTES, pool, set_pool
+from majelpy.array.memory import pool, set_pool
 from majelpy.comm import device_memory
 from majelpy.comm.staging import Staging
 from majelpy.comm.world import World
@@ -274,11 +274,13 @@ def test_ranks_on_one_gpu_divide_its_memory(others: list[Any], share: float) -> 
     assert taken == [int(share * EmulatedDevice.free_bytes), 4096]
 
 
-def test_a_cpu_takes_its_default() -> None:
-    world: Any = SimpleNamespace(host="here", all_gather=lambda mine: [mine, ("here gpu", 5)])
+def test_ranks_on_the_cpus_of_a_host_divide_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [("here", 80 << 20), ("here gpu", 5), ("there", 6)]
+    world: Any = SimpleNamespace(host="here", all_gather=lambda mine: [mine, *others])
+    monkeypatch.setattr(places, "free_bytes", lambda: 100 << 20)
     before = pool()
     try:
-        assert places.take_pool(CPU, world).capacity == DEFAULT_POOL_BYTES
+        assert places.take_pool(CPU, world).capacity == 36 << 20
     finally:
         set_pool(before)
 

@@ -127,6 +127,20 @@ def test_bad_input_is_one_line(
     assert not (tmp_path / "lm.arpa").exists()
 
 
+def test_a_byte_order_mark_is_no_part_of_a_word(inside: Inside, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("a b\n", "utf-8-sig")
+    assert inside("lm", tmp_path / "text.txt", "-o", tmp_path / "lm.arpa").code == 0
+    assert set(read_arpa(tmp_path / "lm.arpa").tokens) == {"<s>", "</s>", "<unk>", "a", "b"}
+
+
+def test_text_in_another_encoding_is_one_line(inside: Inside, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("a b\n", "utf-16")
+    said = inside("lm", tmp_path / "text.txt", "-o", tmp_path / "lm.arpa")
+    assert (said.code, said.out) == (2, "")
+    assert "text.txt:1: no UTF-8" in said.err and said.err.count("\n") == 1
+    assert not (tmp_path / "lm.arpa").exists()
+
+
 def test_characters_of_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("A b\n", "utf-8")
     assert list(sentences([str(tmp_path / "t")], True)) == [["a", "<space>", "b"]]

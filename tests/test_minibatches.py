@@ -65,6 +65,21 @@ def test_bins_make_minibatches_of_like_lengths() -> None:
     assert spread(13) < spread(1) / 4
 
 
+def test_the_first_epoch_in_order_of_length() -> None:
+    def order(epoch: int, sort_first: bool) -> list[list[int]]:
+        settings = {"seed": 3, "epoch": epoch, "sort_first": sort_first}
+        return lists(minibatches(LENGTHS, 8, 4, **settings))
+
+    first = order(0, True)
+    along = LENGTHS[[i for members in first for i in members]]
+    assert along.tolist() == sorted(LENGTHS.tolist())
+    assert [len(members) for members in first] == [8] * 12 + [5]
+    assert first != order(0, False)
+    for epoch in (1, 2):
+        assert order(epoch, True) == order(epoch, False)
+    assert first != lists(minibatches(LENGTHS, 8, 4, seed=4, epoch=0, sort_first=True))  # ties
+
+
 def test_equal_lengths_are_shuffled_all_the_same() -> None:
     lengths = np.full(40, 10)
     batches = lists(minibatches(lengths, 4, 5, seed=3, epoch=0))

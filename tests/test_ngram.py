@@ -47,6 +47,19 @@ def test_gzipped_is_the_same(tmp_path: Path) -> None:
     assert all(np.array_equal(getattr(a, name), getattr(b, name)) for name in vars(a))
 
 
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    a = read_arpa(write(tmp_path)).trie
+    (tmp_path / "lm.arpa").write_text(ARPA, "utf-8-sig")
+    b = read_arpa(tmp_path / "lm.arpa").trie
+    assert all(np.array_equal(getattr(a, name), getattr(b, name)) for name in vars(a))
+
+
+def test_text_in_another_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "lm.arpa").write_text(ARPA, "utf-16")
+    with pytest.raises(LanguageModelError, match=r"lm\.arpa: damaged after line 0: 'utf-8' codec"):
+        read_arpa(tmp_path / "lm.arpa")
+
+
 def test_unknown_tokens_have_a_probability_where_the_file_says_none(tmp_path: Path) -> None:
     text = ARPA.replace("-1.5\t<unk>\n", "").replace("ngram 1=6", "ngram 1=5")
     model = read_arpa(write(tmp_path, text))
@@ -58,6 +71,17 @@ BAD = {
     "nothing": ("", r"lm.arpa: ends after line 0; needs \\data\\"),
     "no counts": ("\\data\\\n\\1-grams:\n", "lm.arpa:2: no counts"),
     "count out of turn": (ARPA.replace("ngram 2=5", "ngram 3=5"), "lm.arpa:4: .*'ngram 2=COUNT'"),
+    "absurd count": (
+        ARPA.replace("1=6", "1=" + "9" * 5000), "lm.arpa:3: found 'ngram 1=9*'; needs 'ngram 1=C"
+    ),
+    "count of no digits": (ARPA.replace("1=6", "1=\u0666"), "lm.arpa:3: .*needs 'ngram 1=COUNT'"),
+    "no such order": (
+        ARPA.replace("\\end\\", "\\4-grams:\n\\end\\"), r"after 3 3-grams; needs \\end"
+    ),
+    "a probability of 0": (ARPA.replace("-0.6\ta b", "-inf\ta b"), "'-inf' is not finite"),
+    "beyond float32": (ARPA.replace("-0.6\ta b", "-1e400\ta b"), "'-1e400' is not finite"),
+    "a back-off of NaN": (ARPA.replace("a b\t-0.15", "a b\tnan"), "lm.arpa:17: 'nan' is not fin"),
+    "Python's number": (ARPA.replace("-0.6\ta b", "-1_0\ta b"), "lm.arpa:17: '-1_0' is no number"),
     "count too large": (ARPA.replace("1=6", "1=7"), r"lm.arpa:15: 6 1-grams; \\data\\ says 7"),
     "count too small": (ARPA.replace("2=5", "2=4"), r"lm.arpa:20: .*needs \\3-grams:"),
     "no number": (ARPA.replace("-0.6\ta b", "x\ta b"), "lm.arpa:17: 'x' is no number"),
@@ -72,7 +96,10 @@ BAD = {
     "no context": (ARPA.replace("-0.1\tab a a", "-0.1\tab b a"), "lm.arpa:25: 'ab b' is no 2-gram"),
     "no end": (ARPA.replace("\\end\\", ""), r"lm.arpa: ends after line 27; needs \\end\\"),
     "no end of text": (ARPA.replace("</s>", "<e>"), "lm.arpa: has no </s>"),
-    "KenLM binary": ("mmap lm http://kheafield.com/code format version 5\n", "KenLM binary"),
+    "KenLM binary": (
+        "mmap lm http://kheafield.com/code format version 5\n",
+        "lm.arpa: a KenLM binary, which cannot .* estimate one with 'majel lm'",
+    ),
 }  # fmt: skip
 
 

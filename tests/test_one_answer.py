@@ -70,7 +70,12 @@ VARIATIONS: dict[str, list[tuple[int, list[str]]]] = {
         (4, ["--model-parallel", "hidden", "--mesh", "data=2,model=2"]),
     ],
     "pool_bytes": [(1, ["--pool-bytes", "0"]), (1, ["--pool-bytes", "65536"])],
-    "prefetch": [(1, ["--no-prefetch"])],
+    "prefetch": [
+        (1, ["--no-prefetch"]),
+        (1, ["--prefetch", "1"]),
+        (1, ["--prefetch", "9"]),
+        (3, ["--prefetch", "4"]),
+    ],
     "cache_bytes": [
         (1, ["--cache-bytes", "0"]),
         (1, ["--cache-bytes", "10000"]),

@@ -1,4 +1,4 @@
-"""Norm clipping, Nesterov momentum and the learning rate."""
+"""Norm clipping, the optimizers' steps and the learning rate."""
 
 from __future__ import annotations
 
@@ -61,10 +61,149 @@ def test_nesterov_is_right() -> None:
     assert np.abs(new_p.numpy() - wanted).max() < 4 * 2.0**-24 * 16
 
 
+def doubled_share(beta: np.float32, step: int) -> np.float32:
+    """1 - beta^step as the body's text has it, in fused float32 steps."""
+    share, rest = np.float32(0), np.float32(1) - beta
+    for bit in reversed(range(31)):
+        share = fma(-share, share, np.float32(2) * share)[()]
+        if step >> bit & 1:
+            share = fma(beta, share, rest)[()]
+    return share
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 0.5, 0.9, 0.99, 0.999, 0.999999])
+def test_shares_of_the_averages(each_isa: str, beta: float) -> None:
+    b = np.float32(beta)
+    for step in (1, 2, 3, 4, 7, 100, 12_345, 1 << 20, (1 << 31) - 1):
+        found = ops.average_shares(step, beta1=beta, beta2=0.5).numpy()
+        assert same_bits(
+            found, np.array([doubled_share(b, step), doubled_share(one(0.5)[0], step)])
+        )
+        # -expm1(t log b) in float64, b the float32 number: at most 62 operations of 2^-24.
+        exact = -np.expm1(step * np.log1p(float(b) - 1)) if b else 1.0
+        assert abs(float(found[0]) - exact) <= 62 * 2.0**-24 * exact
+
+
+def adam(count: int, *, step: int, decay: float, tiny: bool = False) -> list[np.ndarray]:
+    """Run a step; return parameters and moments and what the definition gives for them."""
+    p, m, v, g = (touchy_data(count, seed, tiny=tiny) for seed in (1, 2, 3, 4))
+    v = np.abs(v)
+    numbers = {"beta1": 0.9, "beta2": 0.99, "epsilon": 1e-6, "decay": decay}
+    b1, b2, eps, d = (np.full(count, x, np.float32) for x in numbers.values())
+    factor, rate = one(0.37), one(0.01)
+    shares = ops.average_shares(step, beta1=0.9, beta2=0.99)
+    s1, s2 = shares.numpy()
+    new = [asarray(x.copy()) for x in (p, m, v)]
+    ops.adam(*new, g, factor=asarray(factor), rate=asarray(rate), shares=shares, **numbers)
+    clipped = g * factor
+    first = fma(b1, m, (np.float32(1) - b1) * clipped)
+    second = fma(b2, v, (np.float32(1) - b2) * (clipped * clipped))
+    adapted = fma(d, p, first / s1 / (np.sqrt(second / s2) + eps))
+    parameter = fma(-np.full(count, rate[0]), adapted, p)
+    return [*(x.numpy() for x in new), parameter, first, second]
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 1003])
+def test_adam_by_the_definition(each_isa: str, count: int) -> None:
+    for step, decay, tiny in ((1, 0.0, False), (9, 0.25, False), (1000, 1e-3, True)):
+        found = adam(count, step=step, decay=decay, tiny=tiny)
+        for a, b in zip(found[:3], found[3:], strict=True):
+            assert same_bits(a, b)
+
+
+def adagrad(count: int, *, decay: float) -> list[np.ndarray]:
+    p, s, g = (touchy_data(count, seed) for seed in (1, 2, 3))
+    s, eps, d = np.abs(s), np.full(count, 1e-6, np.float32), np.full(count, decay, np.float32)
+    factor, rate = one(0.37), one(0.01)
+    new = [asarray(x.copy()) for x in (p, s)]
+    numbers = {"factor": asarray(factor), "rate": asarray(rate)}
+    ops.adagrad(*new, g, **numbers, epsilon=1e-6, decay=decay)
+    clipped = fma(d, p, g * factor)
+    squares = fma(clipped, clipped, s)
+    step = clipped / (np.sqrt(squares) + eps)
+    return [*(x.numpy() for x in new), fma(-np.full(count, rate[0]), step, p), squares]
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 1003])
+def test_adagrad_by_the_definition(each_isa: str, count: int) -> None:
+    for decay in (0.0, 0.125):
+        p, s, parameter, squares = adagrad(count, decay=decay)
+        assert same_bits(p, parameter) and same_bits(s, squares)
+
+
+def test_gaps_between_parameters_stay_zero() -> None:
+    for update in (ops.adam, ops.adagrad):
+        states = [asarray(np.zeros(20, np.float32)) for _ in range(3 if update is ops.adam else 2)]
+        rest = {"shares": ops.average_shares(1, beta1=0.9, beta2=0.999), "beta1": 0.9, "beta2": 0.9}
+        update(
+            *(*states, np.zeros(20, np.float32)),
+            factor=asarray(one(1)),
+            rate=asarray(one(0.1)),
+            epsilon=1e-20,
+            decay=0.1,
+            **(rest if update is ops.adam else {}),
+        )
+        assert all(same_bits(x.numpy(), np.zeros(20, np.float32)) for x in states)
+
+
+STEPS, RATE = 200, 2.0**-7
+
+
+def beside_torch(kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Parameters after some steps of noisy gradients, ours and PyTorch's in float64."""
+    torch = pytest.importorskip("torch")
+    start = level_data(300, 1)
+    gradients = [level_data(300, 100 + i, 1.0) + 0.1 * start for i in range(STEPS)]
+    theirs = torch.nn.Parameter(torch.tensor(start, dtype=torch.float64))
+    made = {
+        "nesterov": lambda: torch.optim.SGD(
+            [theirs], lr=RATE, momentum=0.5, nesterov=True, weight_decay=0.125
+        ),
+        "adam": lambda: torch.optim.AdamW(
+            [theirs], lr=RATE, betas=(0.5, 0.75), eps=2.0**-20, weight_decay=0.125
+        ),
+        "adagrad": lambda: torch.optim.Adagrad([theirs], lr=RATE, eps=2.0**-20, weight_decay=0.125),
+    }[kind]()
+    parameters, *states = (asarray(x.copy()) for x in [start, *[np.zeros_like(start)] * 2])
+    numbers = {"factor": asarray(one(1)), "rate": asarray(one(RATE)), "decay": 0.125}
+    for i, gradient in enumerate(gradients):
+        theirs.grad = torch.tensor(gradient, dtype=torch.float64)
+        made.step()
+        if kind == "nesterov":
+            ops.nesterov(parameters, states[0], gradient, **numbers, momentum=0.5)
+        elif kind == "adagrad":
+            ops.adagrad(parameters, states[0], gradient, **numbers, epsilon=2.0**-20)
+        else:
+            shares = ops.average_shares(i + 1, beta1=0.5, beta2=0.75)
+            betas = {"beta1": 0.5, "beta2": 0.75, "epsilon": 2.0**-20}
+            ops.adam(parameters, *states, gradient, **numbers, **betas, shares=shares)
+    return parameters.numpy(), theirs.detach().numpy()
+
+
+@pytest.mark.parametrize("kind", ["nesterov", "adam", "adagrad"])
+def test_many_steps_beside_torch(kind: str) -> None:
+    """All settings are exact in float32, so only roundings differ.
+
+    Parameters stay below 8, so a step's last rounding is at most 2^-22, and the step itself, below
+    12 RATE (Adam's below 2 RATE each with these betas, Adagrad's below RATE; Nesterov's gradient
+    is below 1.4 + 1, times 1 / (1 - 0.5) and 1.5), has a relative error of some ten roundings of
+    2^-24, a share that the averages raise by their length of 4 and the shares' by 62.
+    """
+    found, wanted = beside_torch(kind)
+    assert np.abs(wanted).max() < 8
+    bound = STEPS * (2.0**-22 + 12 * RATE * (40 + 62) * 2.0**-24)
+    assert np.abs(found - wanted).max() < bound
+    assert np.abs(wanted - level_data(300, 1)).max() > 1000 * bound
+
+
 def test_threads_change_no_bit(threads: None) -> None:
     native.set_threads(3)
     p, v, parameter, velocity = nesterov(50_000, momentum=0.9, decay=1e-3)
     assert same_bits(p, parameter) and same_bits(v, velocity)
+    found = adam(50_000, step=3, decay=1e-3)
+    assert all(same_bits(a, b) for a, b in zip(found[:3], found[3:], strict=True))
+    p, s, parameter, squares = adagrad(50_000, decay=1e-3)
+    assert same_bits(p, parameter) and same_bits(s, squares)
 
 
 def test_norm_and_factor_by_the_definition() -> None:
@@ -122,5 +261,13 @@ def test_errors_of_the_optimizer() -> None:
         ops.nesterov(ok, wide, ok, **rest)
     with pytest.raises(DTypeError, match=r"^nesterov: gradient is float64; needs float32$"):
         ops.nesterov(ok, ok, wide, **rest)
+    shares = ops.average_shares(1, beta1=0.9, beta2=0.9)
+    betas = {"factor": ok, "rate": ok, "beta1": 0.9, "beta2": 0.9, "epsilon": 1.0, "decay": 0.0}
+    with pytest.raises(ShapeError, match=r"^adam: shapes \(4,\) and \(3,\) differ$"):
+        ops.adam(ok, ok, short, ok, shares=shares, **betas)
+    with pytest.raises(ShapeError, match=r"^adam: shares has 4 columns; needs 2$"):
+        ops.adam(ok, ok, ok, ok, shares=ok, **betas)
+    with pytest.raises(DTypeError, match=r"^adagrad: squares is float64; needs float32$"):
+        ops.adagrad(ok, wide, ok, factor=ok, rate=ok, epsilon=1.0, decay=0.0)
     with pytest.raises(ShapeError, match=r"^square_sum: x has shape \(2, 2\); needs 1 axes$"):
         ops.norm_and_factor(np.zeros((2, 2), np.float32), 1.0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from makers import same_bits
+from makers import level_data, same_bits
 
 from majelpy import native, ops
+from majelpy.array import asarray
 from majelpy.errors import ShapeError
 
 
@@ -145,3 +146,62 @@ def test_errors_of_dropout() -> None:
         ShapeError, match=r"^dropout: offsets \[0, 40, 40, 45\] must rise from 0 to"
     ):
         dropout().apply(x[:44], 0)
+
+
+def normal_numbers(seed: int, stream: int, step: int, count: int) -> np.ndarray:
+    """Return a step's normal numbers in float64, from the definition of Box and Muller."""
+    blocks = [philox(seed, step << 32 | i, stream) for i in range(-(-count // 4))]
+    pairs = np.array(blocks, dtype=np.float64).reshape(-1, 2) // 256
+    radius = np.sqrt(-2 * np.log((pairs[:, 0] + 1) * 2.0**-24))
+    angle = 2 * np.pi * pairs[:, 1] * 2.0**-24
+    both = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return both.reshape(-1)[:count]
+
+
+def test_noise_is_right(each_isa: str) -> None:
+    # A radius is below 6. Errors: log 1 ulp of itself, halved by the root, which rounds; cos 1.5
+    # ulp of at most 1; the product and the sum round once each. Together below 6 ulp of 6.
+    zeros = np.zeros(3001, np.float32)
+    found = ops.noisy(asarray(zeros), 1.0, seed=5, stream=77, step=9).numpy()
+    wanted = normal_numbers(5, 77, 9, 3001)
+    assert np.abs(found - wanted).max() < 6 * 6 * 2.0**-23
+
+
+def test_noise_is_normal() -> None:
+    x = ops.noisy(asarray(np.zeros(200_000, np.float32)), 1.0, seed=1, stream=2, step=3).numpy()
+    x = x.astype(np.float64)
+    # Standard errors: of the mean 200000^-0.5 = 2.2e-3, of the variance 3.2e-3, of the fourth
+    # moment sqrt(96 / 200000) = 0.022, of the share within 1 (68.27 %) 1.04e-3.
+    assert abs(x.mean()) < 5 * 2.3e-3 and abs(x.var() - 1) < 5 * 3.2e-3
+    assert abs((x**4).mean() - 3) < 5 * 0.022
+    assert abs((np.abs(x) < 1).mean() - 0.682689) < 5 * 1.1e-3
+    assert abs(np.mean(x[:-1] * x[1:])) < 5 * 2.3e-3  # neighbours do not go together
+
+
+@pytest.mark.parametrize("first", [0, 1, 2, 3, 4, 97, 998])
+def test_noise_is_of_the_place_in_the_whole(each_isa: str, first: int) -> None:
+    weights = level_data(1003, 1)
+    whole = ops.noisy(asarray(weights), 0.075, seed=-1, stream=3, step=4).numpy()
+    part = asarray(weights[first:].copy())
+    found = ops.noisy(part, 0.075, seed=-1, stream=3, step=4, first=first, out=part).numpy()
+    assert same_bits(found, whole[first:])
+
+
+def test_noise_depends_on_seed_stream_and_step(threads: None) -> None:
+    zeros = asarray(np.zeros(40_000, np.float32))
+    base = {"seed": 1, "stream": 2, "step": 3}
+    found = [
+        ops.noisy(zeros, 1.0, **(base | change)).numpy()
+        for change in ({}, {"seed": 2}, {"stream": 1}, {"step": 2}, {"step": 4})
+    ]
+    assert len({x.tobytes() for x in found}) == len(found)
+    native.set_threads(3)
+    assert same_bits(ops.noisy(zeros, 1.0, **base).numpy(), found[0])
+    weights = asarray(level_data(50, 1))
+    assert same_bits(ops.noisy(weights, 0.0, **base).numpy(), weights.numpy())
+
+
+def test_noise_of_another_shape_is_named() -> None:
+    weights, out = asarray(np.zeros(3, np.float32)), asarray(np.zeros(4, np.float32))
+    with pytest.raises(ShapeError, match=r"^noisy: shapes \(3,\) and \(4,\) differ$"):
+        ops.noisy(weights, 1.0, seed=1, stream=2, step=3, out=out)

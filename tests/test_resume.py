@@ -40,7 +40,7 @@ def stopped(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ("--checkpoint-seconds", "0", "--steps", "12")
     ended = majel("train", ground.recipe, "--out", folder, *options)
     assert ended.returncode == 0, ended.stderr
-    assert checkpoint_names(folder) == ["step-10.h5", "step-11.h5", "step-12.h5"]
+    assert checkpoint_names(folder) == ["best.h5", "step-10.h5", "step-11.h5", "step-12.h5"]
     return folder
 
 
@@ -154,7 +154,7 @@ def test_damaged_checkpoints_do_not_push_out_new_ones(
         truncate(path, 0.5)
     resume(inside, ground, copied, "--steps", "4", "--checkpoint-seconds", "0")
     assert [name for name in checkpoint_names(copied) if name.endswith(".h5")] == [
-        "step-2.h5", "step-3.h5", "step-4.h5",
+        "best.h5", "step-2.h5", "step-3.h5", "step-4.h5",
     ]  # fmt: skip
     found, said = resume(inside, ground, copied)
     assert f"resuming after step 4 of {STEPS}" in said

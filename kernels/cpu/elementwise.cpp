@@ -182,6 +182,53 @@ void mj_nesterov_array(int64_t count, float *parameters, float *velocities, cons
   });
 }
 
+void mj_average_shares(int64_t step, float beta1, float beta2, float *shares) {
+  shares[0] = mj_average_share(beta1, (mj_i32)step);
+  shares[1] = mj_average_share(beta2, (mj_i32)step);
+}
+
+void mj_adam_array(int64_t count, float *parameters, float *first_moments, float *second_moments, const float *gradients,
+                   const float *factor, const float *rate, const float *shares, float beta1, float beta2, float epsilon,
+                   float decay) {
+  const float by = *factor, at = *rate, share1 = shares[0], share2 = shares[1];
+  elements(count, [=](int64_t i, auto as) {
+    using F = decltype(as);
+    const mj_adam_state<F> s = mj_adam(
+        load_as<F>(parameters + i), load_as<F>(first_moments + i), load_as<F>(second_moments + i), load_as<F>(gradients + i),
+        mj_splat<F>(by), mj_splat<F>(at), mj_splat<F>(share1), mj_splat<F>(share2), mj_splat<F>(beta1), mj_splat<F>(beta2),
+        mj_splat<F>(epsilon), mj_splat<F>(decay));
+    store_as(parameters + i, s.parameter);
+    store_as(first_moments + i, s.first);
+    store_as(second_moments + i, s.second);
+  });
+}
+
+void mj_adagrad_array(int64_t count, float *parameters, float *squares, const float *gradients, const float *factor,
+                      const float *rate, float epsilon, float decay) {
+  const float by = *factor, at = *rate;
+  elements(count, [=](int64_t i, auto as) {
+    using F = decltype(as);
+    const mj_adagrad_state<F> s =
+        mj_adagrad(load_as<F>(parameters + i), load_as<F>(squares + i), load_as<F>(gradients + i), mj_splat<F>(by),
+                   mj_splat<F>(at), mj_splat<F>(epsilon), mj_splat<F>(decay));
+    store_as(parameters + i, s.parameter);
+    store_as(squares + i, s.squares);
+  });
+}
+
+void mj_noise_array(int64_t count, int64_t first, int64_t key, int64_t stream, int64_t step, float deviation,
+                    const float *weights, float *out) {
+  const int64_t low = first / 4, blocks = (first + count + 3) / 4 - low;
+  mj::parallel_blocks(blocks, GRAIN / 16, [&](int64_t start, int64_t stop) {
+    for (int64_t b = low + start; b < low + stop; b++) {
+      const mj_normals normals = mj_noise((mj_u64)key, (mj_u64)stream, (mj_u64)step, (mj_u64)b);
+      for (int64_t i = std::max(4 * b, first); i < std::min(4 * b + 4, first + count); i++) {
+        out[i - first] = mj_noisy(weights[i - first], deviation, normals.v[i - 4 * b]);
+      }
+    }
+  });
+}
+
 void mj_learning_rate_at(float rate, float anneal, int64_t epoch, int64_t hold, int64_t step, int64_t warmup, float *out) {
   *out = mj_learning_rate(rate, anneal, (mj_i32)epoch, (mj_i32)hold, (mj_i32)step, (mj_i32)warmup);
 }

@@ -101,6 +101,8 @@ Team &team() {
   return *the_team;
 }
 
+thread_local bool alone = false;
+
 struct Buffer {
   void *memory = nullptr;
   size_t bytes = 0;
@@ -113,7 +115,7 @@ int64_t threads() { return team().size(); }
 void set_threads(int64_t count) { team().resize(count); }
 
 void run_tasks(int64_t tasks, void (*call)(void *, int64_t), void *context) {
-  if (tasks <= 1 || team().size() == 1) {
+  if (tasks <= 1 || alone || team().size() == 1) {
     for (int64_t task = 0; task < tasks; task++) call(context, task);
   } else {
     team().run(tasks, call, context);
@@ -136,3 +138,4 @@ void *workspace(Workspace which, size_t bytes) {
 }  // namespace mj
 
 void mj_set_threads(int64_t threads) { mj::set_threads(threads); }
+void mj_set_alone(int64_t alone) { mj::alone = alone != 0; }

@@ -115,6 +115,42 @@ MJ_KERNEL mj_nesterov_array_kernel(mj_i64 count, float *parameters, float *veloc
   });
 }
 
+MJ_KERNEL mj_average_shares_kernel(mj_i64 step, float beta1, float beta2, float *shares) {
+  shares[0] = mj_average_share(beta1, (mj_i32)step);
+  shares[1] = mj_average_share(beta2, (mj_i32)step);
+}
+
+MJ_KERNEL mj_adam_array_kernel(mj_i64 count, float *parameters, float *first_moments, float *second_moments, const float *gradients, const float *factor, const float *rate, const float *shares, float beta1, float beta2, float epsilon, float decay) {
+  const float by = *factor, at = *rate, share1 = shares[0], share2 = shares[1];
+  mj_elements(count, [=](mj_i64 i) {
+    const mj_adam_state<float> s = mj_adam(parameters[i], first_moments[i], second_moments[i], gradients[i], by, at, share1,
+                                           share2, beta1, beta2, epsilon, decay);
+    parameters[i] = s.parameter;
+    first_moments[i] = s.first;
+    second_moments[i] = s.second;
+  });
+}
+
+MJ_KERNEL mj_adagrad_array_kernel(mj_i64 count, float *parameters, float *squares, const float *gradients, const float *factor, const float *rate, float epsilon, float decay) {
+  const float by = *factor, at = *rate;
+  mj_elements(count, [=](mj_i64 i) {
+    const mj_adagrad_state<float> s = mj_adagrad(parameters[i], squares[i], gradients[i], by, at, epsilon, decay);
+    parameters[i] = s.parameter;
+    squares[i] = s.squares;
+  });
+}
+
+MJ_KERNEL mj_noise_array_kernel(mj_i64 count, mj_i64 first, mj_i64 key, mj_i64 stream, mj_i64 step, float deviation, const float *weights, float *out) {
+  const mj_i64 low = first / 4;
+  mj_elements((first + count + 3) / 4 - low, [=](mj_i64 b) {
+    const mj_i64 at = 4 * (low + b) - first;
+    const mj_normals normals = mj_noise((mj_u64)key, (mj_u64)stream, (mj_u64)step, (mj_u64)(low + b));
+    for (int w = 0; w < 4; w++) {
+      if (at + w >= 0 && at + w < count) out[at + w] = mj_noisy(weights[at + w], deviation, normals.v[w]);
+    }
+  });
+}
+
 MJ_KERNEL mj_learning_rate_at_kernel(float rate, float anneal, mj_i64 epoch, mj_i64 hold, mj_i64 step, mj_i64 warmup, float *out) {
   *out = mj_learning_rate(rate, anneal, (mj_i32)epoch, (mj_i32)hold, (mj_i32)step, (mj_i32)warmup);
 }

@@ -2,7 +2,8 @@
 
 Policy. Knuth, TAOCP 1, 2.5: sizes are powers of two, a larger block is halved where none of the
 size is free, and a block that comes back joins its buddy where that is free too. Of the free
-blocks of a size the one at the lowest offset is taken.
+blocks of a size the one at the lowest offset is taken. A region of another size is cut in powers
+of two, the largest first; the last of each size has no buddy and joins nothing.
 """
 
 from __future__ import annotations
@@ -42,15 +43,20 @@ class Buddies:
     Parameters
     ----------
     capacity, smallest : int
-        Bytes of the region and of the smallest block; powers of two, the capacity also 0.
+        Bytes of the region and of the smallest block, a power of two; the first is a multiple of
+        the second.
     """
 
     def __init__(self, capacity: int, smallest: int):
         self.capacity, self.smallest = capacity, smallest
         levels = range((capacity // smallest).bit_length())
         self._free = {smallest << level: _FreeBlocks() for level in levels}
-        if capacity:
-            self._free[capacity].add(0)
+        self._largest = max(self._free, default=0)
+        offset = 0
+        for size in sorted(self._free, reverse=True):
+            if capacity & size:
+                self._free[size].add(offset)
+                offset += size
 
     @property
     def largest_free(self) -> int:
@@ -64,9 +70,9 @@ class Buddies:
     def take(self, size: int) -> int | None:
         """Return the offset of a block of that size, which is then not free, or None."""
         free, larger = self._free, size
-        while larger <= self.capacity and not free[larger].offsets:
+        while larger <= self._largest and not free[larger].offsets:
             larger <<= 1
-        if larger > self.capacity:
+        if larger > self._largest:
             return None
         offset = free[larger].take_lowest()
         while larger > size:
@@ -76,8 +82,8 @@ class Buddies:
 
     def put_back(self, size: int, offset: int) -> None:
         """Let a block be free."""
-        free, capacity = self._free, self.capacity
-        while size < capacity:
+        free = self._free
+        while size < self._largest:
             others, buddy = free[size].offsets, offset ^ size
             if buddy not in others:
                 break

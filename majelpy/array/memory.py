@@ -46,6 +46,8 @@ class Statistics:
         Bytes of the region in blocks given out, now and at most.
     fallback_in_use, fallback_peak : int
         Bytes of the fallback given out, now and at most.
+    asked, asked_peak : int
+        Bytes asked for, of both, now and at most; blocks are larger.
     allocations, fallbacks : int
         How many, and how many of these the fallback served.
     regions : int
@@ -56,6 +58,8 @@ class Statistics:
     peak: int = 0
     fallback_in_use: int = 0
     fallback_peak: int = 0
+    asked: int = 0
+    asked_peak: int = 0
     allocations: int = 0
     fallbacks: int = 0
     regions: int = 0
@@ -107,7 +111,7 @@ Returned = tuple[Block | None, Piece, int, tuple[Any, ...]]
 
 
 class Pool:
-    """Buddy allocator over ``nbytes`` bytes (rounded down to a power of two).
+    """Buddy allocator over ``nbytes`` bytes (rounded down to a multiple of 256).
 
     Parameters
     ----------
@@ -137,7 +141,7 @@ class Pool:
     ):
         if nbytes < 0:
             raise PoolError(f"pool: {nbytes} bytes asked; needs 0 or more")
-        self.capacity = 1 << (nbytes.bit_length() - 1) if nbytes >= SMALLEST else 0
+        self.capacity = nbytes // SMALLEST * SMALLEST
         self.place, self.limit, self.poison = place, limit, poison
         self.statistics = Statistics()
         self._system = system or system_of(place)
@@ -201,8 +205,11 @@ class Pool:
         try:
             with self._lock:
                 block, piece = self._give(nbytes)
-                self.statistics.allocations += 1
                 self._live += 1
+                stats = self.statistics
+                stats.allocations += 1
+                stats.asked += nbytes
+                stats.asked_peak = max(stats.asked_peak, stats.asked)
                 held = Allocation(self, block, piece, nbytes, streams)
                 if self.poison:
                     self._system.fill(piece, nbytes, POISON)
@@ -275,6 +282,7 @@ class Pool:
         self, block: Block | None, piece: Piece, nbytes: int, streams: tuple[Any, ...]
     ) -> None:
         self._live -= 1
+        self.statistics.asked -= nbytes
         if block is None:
             self.statistics.fallback_in_use -= nbytes
             self._system.finish()  # the piece goes back to the system now

@@ -17,7 +17,7 @@ from majelpy.errors import MajelError
 
 COMMANDS = (
     *("corpus", "prepare", "synth", "lm", "plan", "train", "eval", "tune"),
-    *("transcribe", "compare", "info"),
+    *("transcribe", "compare", "replay", "info"),
 )
 
 

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from majelpy.cli import language
+from majelpy.cli.recognising import add_checkpoint, over_corpus
 from majelpy.cli.train import PLACE_HELP
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
     parser.add_argument("corpus", metavar="CORPUS.h5", help="corpus of 'majel prepare'")
+    add_checkpoint(parser)
     parser.add_argument("--place", metavar="PLACE", default="cpu", help=PLACE_HELP)
     parser.add_argument(
         "--json", action="store_true", help="print the object on one line (for programs)"
@@ -38,7 +40,6 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate and print."""
-    from majelpy.cli.recognising import over_corpus
     from majelpy.train.evaluate import Evaluation, evaluate
     from majelpy.train.ledger import number
 

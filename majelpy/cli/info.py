@@ -23,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
     import numpy
 
     from majelpy import ARITHMETIC, __version__, native
+    from majelpy.array.free_memory import free_bytes
     from majelpy.array.memory import pool
     from majelpy.comm.world import library_version
     from majelpy.gpu.device import gpus
@@ -43,7 +44,8 @@ def run(options: argparse.Namespace) -> int:
         "cores": f"{cores} usable; a rank uses {default_threads(1)} threads alone on a host, "
         f"else cores / ranks of the host",
         "pool": f"{memory.capacity} bytes by default, {limit}; taken at the first use, and only "
-        "what is touched costs memory; majel train --pool-bytes N changes it",
+        "what is touched costs memory; commands take their share of 90% of what is free, now "
+        f"{free_bytes()} bytes; majel train --pool-bytes N changes it",
         "pool statistics": f"in use {stats.in_use} bytes, peak {stats.peak}, largest free block "
         f"{memory.largest_free}, fragmentation {memory.fragmentation:.2f}, fallback "
         f"{stats.fallback_in_use} bytes, {stats.allocations} allocations (of a training: a line "

@@ -19,6 +19,8 @@ example:
   majel prepare demo/train.tsv demo/train.h5
   majel prepare demo/dev.tsv demo/dev.h5 --rate 16000
   majel prepare recorded.tsv demo/train.tsv mixed.h5
+  majel prepare big.tsv big.h5 --samples --shards 100    (data.train = "big-*.h5")
+  majel prepare noise.tsv noise.h5 --noise --rate 16000
 """
 
 
@@ -29,8 +31,8 @@ def add(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         help="turn recordings and their transcripts into a corpus to train on",
         description="Read the recordings that manifests list (WAV, FLAC, Ogg, MP3, NIST SPHERE, "
         "any sample rate), turn each into a spectrogram, and store them with their transcripts in "
-        "one file. Several manifests, one after the other, make one corpus. Equal input gives a "
-        "corpus with an equal digest.",
+        "one file or in shards. Several manifests, one after the other, make one corpus. Equal "
+        "input gives a corpus with an equal digest.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,6 +47,30 @@ def add(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         help="sample rate that all recordings are brought to; corpora used together need the "
         "same one (default: the lowest among the recordings, at most 16000)",
     )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--samples",
+        dest="kind",
+        action="store_const",
+        const="samples",
+        default="features",
+        help="store the samples, rounded to 16 bits, and calculate features in training: half "
+        "the size, and needed for augmentation of the sound",
+    )
+    kind.add_argument(
+        "--noise",
+        dest="kind",
+        action="store_const",
+        const="noise",
+        help="make a corpus of noise for augmentation; its manifest needs no transcripts",
+    )
+    parser.add_argument(
+        "--shards",
+        type=int,
+        default=1,
+        metavar="N",
+        help="write N files OUT-00000.h5, ..., that are one corpus together",
+    )
     parser.add_argument(
         "--skip-bad",
         action="store_true",
@@ -57,7 +83,14 @@ def run(args: argparse.Namespace) -> int:
     """Make the corpus; its digest is the last line on standard output."""
     from majelpy.speech.prepare import prepare
 
-    report = prepare(args.manifest, args.out, rate=args.rate, skip_bad=args.skip_bad)
+    report = prepare(
+        args.manifest,
+        args.out,
+        rate=args.rate,
+        skip_bad=args.skip_bad,
+        kind=args.kind,
+        shards=args.shards,
+    )
     duration = f"{report.seconds / 60:.1f} minutes, " if report.rate else ""
     skipped = f", {report.skipped} skipped" if report.skipped else ""
     print(

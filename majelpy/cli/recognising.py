@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says which checkpoint of a run to take."""
+    parser.add_argument(
+        "--checkpoint",
+        metavar="WHICH",
+        default="",
+        help="last, best, average or a step (default: what the recipe's schedule.result says, and "
+        "that is last unless set)",
+    )
+
+
 def over_corpus(
     command: str,
     options: argparse.Namespace,
@@ -24,7 +35,8 @@ def over_corpus(
 ) -> int:
     """Open run, corpus and decoder, do the work on all ranks, and show its result on the first.
 
-    ``options`` has ``run_folder``, ``corpus``, ``place`` and those of majelpy.cli.language.
+    ``options`` has ``run_folder``, ``corpus``, ``checkpoint``, ``place`` and those of
+    majelpy.cli.language.
     """
     import numpy as np
 
@@ -33,7 +45,7 @@ def over_corpus(
     from majelpy.comm.world import RankFailed, World
     from majelpy.errors import MajelError
     from majelpy.native import set_threads
-    from majelpy.speech.corpus import Corpus
+    from majelpy.speech.joined import open_corpora
     from majelpy.train.data import Utterances
     from majelpy.train.launch import default_threads
     from majelpy.train.places import choose, take_pool
@@ -46,9 +58,9 @@ def over_corpus(
     try:
         set_threads(default_threads(world.local_size))
         place = choose(options.place, world.local_rank)
-        trained = load_trained(options.run_folder, quiet=world.rank != 0)
+        trained = load_trained(options.run_folder, options.checkpoint, quiet=world.rank != 0)
         decoder = decoder_of(options, trained.alphabet)
-        corpus = Corpus.open(options.corpus)
+        corpus = open_corpora(options.corpus)
         check_features(corpus, trained.rate, trained.features, options.run_folder)
         data = Utterances(
             corpus,

@@ -38,6 +38,17 @@ def add(commands: Any) -> None:
         help="change a setting of the recipe, such as optimizer.rate=0.01; may be repeated",
     )
     parser.add_argument("--steps", type=int, metavar="N", help="stop after step N (resumable)")
+    add_launch(parser)
+    parser.add_argument(
+        "--checkpoint-seconds",
+        type=float,
+        metavar="S",
+        help="least time between checkpoints (default 60; 0: after each step)",
+    )
+
+
+def add_launch(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how to execute."""
     place = parser.add_argument_group("launch (how to execute; never changes the result)")
     place.add_argument("--place", metavar="PLACE", help=PLACE_HELP)
     place.add_argument(
@@ -70,19 +81,22 @@ def add(commands: Any) -> None:
         help="sum only when the backward pass is done",
     )
     place.add_argument("--pool-bytes", type=int, metavar="N", help="size of the memory pool")
-    place.add_argument("--cache-bytes", type=int, metavar="N", help="features kept in memory")
     place.add_argument(
+        "--cache-bytes", type=int, metavar="N", help="features or samples kept in memory"
+    )
+    ahead = place.add_mutually_exclusive_group()
+    ahead.add_argument(
+        "--prefetch",
+        type=int,
+        metavar="N",
+        help="minibatches read ahead, each by a thread of its own (default 2)",
+    )
+    ahead.add_argument(
         "--no-prefetch",
         dest="prefetch",
-        action="store_false",
-        default=None,
+        action="store_const",
+        const=0,
         help="read each minibatch when it is needed",
-    )
-    place.add_argument(
-        "--checkpoint-seconds",
-        type=float,
-        metavar="S",
-        help="least time between checkpoints (default 60; 0: after each step)",
     )
 
 
@@ -91,7 +105,7 @@ def launch_of(options: argparse.Namespace) -> Launch:
     # Imported here and below, so that 'majel --help' loads neither NumPy nor h5py.
     from majelpy.train.launch import Launch
 
-    given = {f.name: getattr(options, f.name) for f in fields(Launch)}
+    given = {f.name: getattr(options, f.name, None) for f in fields(Launch)}
     return Launch(**{name: value for name, value in given.items() if value is not None})
 
 
@@ -107,6 +121,7 @@ def run(options: argparse.Namespace) -> int:
         if options.steps is not None and options.steps < 1:
             raise RecipeError(f"--steps is {options.steps}; needs at least 1")
         training = Run(load(options.recipe, options.set), launch_of(options), world, options.out)
+        training.open()
     except (MajelError, OSError) as found:
         error = found
     # All ranks learn whether all are ready; the lowest that is not says why.

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from majelpy.cli import language
+from majelpy.cli.recognising import add_checkpoint
 from majelpy.cli.train import PLACE_HELP
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def add(commands: Any) -> None:
         epilog="Example: majel transcribe run hello.wav",
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
+    add_checkpoint(parser)
     parser.add_argument("--place", metavar="PLACE", default="cpu", help=PLACE_HELP)
     parser.add_argument("audio", metavar="AUDIO", nargs="+", help="recordings")
     parser.add_argument(
@@ -55,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
     set_threads(default_threads(1))
     place = choose(options.place)
-    trained = load_trained(options.run_folder)
+    trained = load_trained(options.run_folder, options.checkpoint)
     if options.stream and trained.rate == 0:
         raise RecipeError(f"{options.run_folder}: trained on .npy features; --stream needs sound")
     decoder = language.decoder_of(options, trained.alphabet)

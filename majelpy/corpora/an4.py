@@ -6,6 +6,7 @@ headerless .raw files are refused: nothing in them says what their bytes mean.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def read(folder: Path, split: str, faults: Faults) -> Found:
         if name in paths:
             faults(where, f"{name} stands there twice")
         paths[name] = top / "wav" / f"{line.strip()}{ending}"
-    found = Found(recordings=[path for path in paths.values() if path.is_file()])
+    found = Found(recordings=[path for path in paths.values() if os.path.isfile(path)])
     for where, line in lines(top / inside[0], faults):
         match = _LINE.fullmatch(line.strip())
         if match is None:

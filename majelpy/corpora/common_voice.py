@@ -6,6 +6,7 @@ Policy: the folder is that of one language. Fields are never quoted. Durations c
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from majelpy.corpora.source import Faults, Found, Source, Utterance, lines, root
@@ -51,7 +52,7 @@ def _durations(path: Path, faults: Faults) -> dict[str, int]:
         next(rows, None)
         for where, line in rows:
             clip, _, milliseconds = line.partition("\t")
-            if milliseconds.isascii() and milliseconds.isdigit():
+            if re.fullmatch("[0-9]{1,12}", milliseconds):
                 durations[clip] = int(milliseconds)
             else:
                 faults(where, f"a clip and its whole milliseconds are needed, found {line!r}")

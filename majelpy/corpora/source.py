@@ -75,6 +75,7 @@ class Faults:
 
     def __call__(self, where: str | Path, reason: str) -> None:
         message = f"{where}: {reason}" if where else reason
+        message = "\\n".join(message.splitlines())  # a file name may hold anything
         if not self.skip:
             raise CorpusError(message)
         self.count += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from majelpy.corpora.source import Faults, Found, Source, Utterance, pairs, root, table
@@ -12,7 +13,7 @@ def read(folder: Path, split: str, faults: Faults) -> Found:
     inside = [f"{split}/text", f"{split}/wav.scp", f"{split}/utt2spk", "WAVE"]
     top = root(folder, "speechocean762", inside, "speechocean762")
     paths, speakers = (table(top / split / name, faults) for name in ("wav.scp", "utt2spk"))
-    recordings = [path for name in paths.values() if (path := top / name).is_file()]
+    recordings = [path for name in paths.values() if os.path.isfile(path := top / name)]
     found = Found(recordings=recordings)
     for where, name, text in pairs(top / split / "text", faults):
         if name not in paths or name not in speakers:

@@ -9,12 +9,13 @@ words, or has an `<unk>` (a word that nobody wrote down) is left out and counted
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
 from majelpy.corpora.source import Faults, Found, Source, Utterance, lines, root
 
 _LINE = re.compile(r"(\S+)\s+\S+\s+(\S+)\s+(\S+)\s+(\S+)\s+<[^>]*>\s*(.*)")
+_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}")
 _IGNORED = "ignore_time_segment_in_scoring"
 # <sil>, {NOISE}, the (2) of a pronunciation, and the name of an utterance at the end of its line.
 _MARKS = re.compile(r"<sil>|\{[^}]*\}|\(\d+\)|\([^ ]*\)$")
@@ -55,10 +56,8 @@ def read(folder: Path, split: str, faults: Faults) -> Found:
 
 
 def _seconds(start: str, end: str) -> bool:
-    try:
-        return 0 <= Decimal(start) < Decimal(end) < Decimal("Infinity")
-    except InvalidOperation:  # no number, or not a number
-        return False
+    numbers = _SECONDS.fullmatch(start) and _SECONDS.fullmatch(end)
+    return bool(numbers) and Decimal(start) < Decimal(end)
 
 
 TEDLIUM3 = Source("TED-LIUM 3", ("train", "dev", "test"), read)

@@ -132,6 +132,62 @@ def mj_nesterov_array(
     elements(on, "mj_nesterov_array_kernel", count, arguments)
 
 
+def mj_average_shares(on: Launcher, step: int, beta1: float, beta2: float, shares: int) -> None:
+    on.launch("mj_average_shares_kernel", (1,), (1,), (step, _f(beta1), _f(beta2), shares))
+
+
+def mj_adam_array(
+    on: Launcher,
+    count: int,
+    parameters: int,
+    first_moments: int,
+    second_moments: int,
+    gradients: int,
+    factor: int,
+    rate: int,
+    shares: int,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    decay: float,
+) -> None:
+    states = (parameters, first_moments, second_moments)
+    numbers = (_f(beta1), _f(beta2), _f(epsilon), _f(decay))
+    arguments = (count, *states, gradients, factor, rate, shares, *numbers)
+    elements(on, "mj_adam_array_kernel", count, arguments)
+
+
+def mj_adagrad_array(
+    on: Launcher,
+    count: int,
+    parameters: int,
+    squares: int,
+    gradients: int,
+    factor: int,
+    rate: int,
+    epsilon: float,
+    decay: float,
+) -> None:
+    arguments = (count, parameters, squares, gradients, factor, rate, _f(epsilon), _f(decay))
+    elements(on, "mj_adagrad_array_kernel", count, arguments)
+
+
+def mj_noise_array(
+    on: Launcher,
+    count: int,
+    first: int,
+    key: int,
+    stream: int,
+    step: int,
+    deviation: float,
+    weights: int,
+    out: int,
+) -> None:
+    blocks = ceil_div(first + count, 4) - first // 4
+    arguments = (count, first, key, stream, step, _f(deviation), weights, out)
+    elements(on, "mj_noise_array_kernel", blocks, arguments)
+
+
 def mj_learning_rate_at(
     on: Launcher,
     rate: float,

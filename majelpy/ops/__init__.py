@@ -39,8 +39,16 @@ from majelpy.ops.norm import (
     rstd,
     running,
 )
-from majelpy.ops.optim import factor_of, learning_rate, nesterov, norm_and_factor
-from majelpy.ops.random import Dropout, permutation, uniform, words
+from majelpy.ops.optim import (
+    adagrad,
+    adam,
+    average_shares,
+    factor_of,
+    learning_rate,
+    nesterov,
+    norm_and_factor,
+)
+from majelpy.ops.random import Dropout, noisy, permutation, uniform, words
 from majelpy.ops.rnn import (
     CELLS,
     GRU,
@@ -58,6 +66,14 @@ from majelpy.ops.rnn import (
     rnn_forward_step,
     rnn_previous,
     sum_directions,
+)
+from majelpy.ops.samples import (
+    add_noise,
+    after_speed,
+    change_level,
+    change_speed,
+    pcm,
+    samples,
 )
 from majelpy.ops.spectrogram import spectrogram
 from majelpy.ops.statistics import mean_of, scale_of, square_sum, sum_deviations, sum_rows
@@ -77,13 +93,20 @@ __all__ = [
     "Reach",
     "Run",
     "Steps",
+    "adagrad",
+    "adam",
     "add",
+    "add_noise",
+    "after_speed",
     "align",
     "argmax",
+    "average_shares",
     "batch_norm",
     "batch_norm_backward",
     "beam_search",
     "bias",
+    "change_level",
+    "change_speed",
     "clip",
     "clip_backward",
     "context",
@@ -112,8 +135,10 @@ __all__ = [
     "merge_items",
     "multiply",
     "nesterov",
+    "noisy",
     "norm_and_factor",
     "normalise",
+    "pcm",
     "permutation",
     "repeat_directions",
     "rnn_backward",
@@ -127,6 +152,7 @@ __all__ = [
     "row_conv_weight_gradient",
     "rstd",
     "running",
+    "samples",
     "scale_of",
     "spectrogram",
     "square_sum",

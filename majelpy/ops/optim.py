@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from majelpy.array import Array, empty
+from majelpy.array import CPU, Array, Place, empty, launch
 from majelpy.native import library
 from majelpy.ops import check
 from majelpy.ops.statistics import square_sum
@@ -71,20 +71,112 @@ def nesterov(
     ----------
     Sutskever et al. 2013, On the importance of initialization and momentum in deep learning.
     """
-    g = check.vector("nesterov", "gradient", gradient)
-    check.vector("nesterov", "parameters", parameters)
-    check.vector("nesterov", "velocities", velocities)
-    check.same_shape("nesterov", parameters, g)
-    check.same_shape("nesterov", parameters, velocities)
-    on, _ = check.kernels(
-        "nesterov",
-        parameters=parameters,
-        velocities=velocities,
-        gradient=g,
-        factor=factor,
-        rate=rate,
-    )
+    states = {"parameters": parameters, "velocities": velocities}
+    on, g = _checked("nesterov", gradient, states, factor=factor, rate=rate)
     on.mj_nesterov_array(
         *(g.size, parameters.pointer, velocities.pointer, g.pointer),
         *(factor.pointer, rate.pointer, momentum, decay),
     )
+
+
+def average_shares(step: int, *, beta1: float, beta2: float, device: Place = CPU) -> Array:
+    """Return the shares of the first ``step`` gradients in Adam's two averages, (2,).
+
+    They are 1 - beta^step, with a relative error below 62 * 2^-24.
+    """
+    out = empty(2, device=device)
+    launch.library(device).mj_average_shares(step, beta1, beta2, out.pointer)
+    return out
+
+
+def adam(
+    parameters: Array,
+    first_moments: Array,
+    second_moments: Array,
+    gradient: Any,
+    *,
+    factor: Array,
+    rate: Array,
+    shares: Array,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    decay: float,
+) -> None:
+    """Step of Adam with decoupled decay; changes parameters and moments in place.
+
+    Parameters
+    ----------
+    parameters, first_moments, second_moments, gradient : (size,) float32
+    factor, rate : (1,) float32
+        Multiplies the gradient; learning rate.
+    shares : (2,) float32
+        Of `average_shares`, for this step, counted from 1.
+    beta1, beta2 : float
+        What stays of the first and of the second moments.
+    epsilon : float
+        Added to the root of the second moment; above 0, or a gradient of zeros gives NaN.
+    decay : float
+        Takes ``rate * decay * parameter`` off the parameter, beside Adam's own step.
+
+    References
+    ----------
+    Kingma and Ba 2015, Adam: a method for stochastic optimization; Loshchilov and Hutter 2019,
+    Decoupled weight decay regularization, with decay times the rate as PyTorch has it.
+    """
+    states = {
+        "parameters": parameters,
+        "first_moments": first_moments,
+        "second_moments": second_moments,
+    }
+    on, g = _checked("adam", gradient, states, factor=factor, rate=rate, shares=shares)
+    check.columns("adam", "shares", shares, 2)
+    on.mj_adam_array(
+        *(g.size, parameters.pointer, first_moments.pointer, second_moments.pointer, g.pointer),
+        *(factor.pointer, rate.pointer, shares.pointer, beta1, beta2, epsilon, decay),
+    )
+
+
+def adagrad(
+    parameters: Array,
+    squares: Array,
+    gradient: Any,
+    *,
+    factor: Array,
+    rate: Array,
+    epsilon: float,
+    decay: float,
+) -> None:
+    """Step of Adagrad; changes parameters and sums of squares in place.
+
+    Parameters
+    ----------
+    parameters, squares, gradient : (size,) float32
+    factor, rate : (1,) float32
+        Multiplies the gradient; learning rate.
+    epsilon, decay : float
+        Added to the root of the sum of squares, above 0; decay adds ``decay * parameter`` to the
+        gradient.
+
+    References
+    ----------
+    Duchi et al. 2011, Adaptive subgradient methods for online learning.
+    """
+    states = {"parameters": parameters, "squares": squares}
+    on, g = _checked("adagrad", gradient, states, factor=factor, rate=rate)
+    on.mj_adagrad_array(
+        *(g.size, parameters.pointer, squares.pointer, g.pointer),
+        *(factor.pointer, rate.pointer, epsilon, decay),
+    )
+
+
+def _checked(
+    operation: str, gradient: Any, states: dict[str, Array], **numbers: Array
+) -> tuple[Any, Array]:
+    """The entry points of the place where all lies, and the gradient; vectors have one size."""
+    g = check.vector(operation, "gradient", gradient)
+    for name, state in states.items():
+        check.vector(operation, name, state)
+    for state in [g, *states.values()]:
+        check.same_shape(operation, states["parameters"], state)
+    return check.kernels(operation, **states, gradient=g, **numbers)[0], g

@@ -102,3 +102,39 @@ class Dropout:
             *(layer, self.epoch, int(self.share * 256), a.pointer, out.pointer),
         )
         return out
+
+
+def noisy(
+    weights: Array,
+    deviation: float,
+    *,
+    seed: int,
+    stream: int,
+    step: int,
+    first: int = 0,
+    out: Array | None = None,
+) -> Array:
+    """Return weights with normal noise of a standard deviation; they may stay in place.
+
+    Parameters
+    ----------
+    weights : (count,) float32
+        The numbers of a parameter from ``first`` on; below 2^34.
+    step : int
+        From 1, below 2^31; every step has numbers of its own.
+    out : (count,) float32, optional
+        Written instead of a new array.
+
+    Notes
+    -----
+    Philox counts (stream, step, place / 4); each block of it gives four numbers by Box and Muller
+    1958. The largest possible magnitude is 5.77 deviations.
+    """
+    w = check.vector("noisy", "weights", weights)
+    result = empty(w.shape, device=w.place) if out is None else out
+    check.same_shape("noisy", w, check.vector("noisy", "out", result))
+    on, _ = check.kernels("noisy", weights=w, out=result)
+    on.mj_noise_array(
+        *(w.size, first, _key(seed), stream, step, deviation, w.pointer, result.pointer)
+    )
+    return result

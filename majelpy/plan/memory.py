@@ -21,6 +21,7 @@ from majelpy.plan.layers import learning, works
 from majelpy.plan.layout import Layout
 from majelpy.plan.work import Recurrence
 from majelpy.plan.workload import Leaf, Workload
+from majelpy.train.launch import Launch
 
 _PANEL = 32  # columns of a packed panel, with the widest vectors
 _PACKED = 64 * _PANEL * 256  # floats that a product packs at most (kernels/cpu/gemm.cpp)
@@ -33,7 +34,7 @@ class Memory:
     Attributes
     ----------
     pool : int
-        Peak of the pool: parameters, velocities and activations.
+        Peak of the pool: parameters, the optimizer's states and activations.
     slots : int
         Gradient vectors: the stack of leaves, and the host's result.
     workspace : int
@@ -71,7 +72,7 @@ def memory(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> Memory:
     """Return the memory of a rank that computes these leaves, and sums for its host."""
     vector = parameters(work, layout)
     rows = most_slots(work.leaves, work.parts, layout.data, layout.way) + (layout.ranks > 1)
-    pool = 2 * block(vector) + _activations(work, layout, leaves)
+    pool = (1 + work.states) * block(vector) + _activations(work, layout, leaves)
     return Memory(pool, FLOAT_BYTES * rows * vector, _workspace(work, layout, leaves))
 
 
@@ -85,8 +86,9 @@ def _activations(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:
 
     layers = works(work.model, layout)
     features = layers[0][0].inputs
-    # This minibatch and the next one, which is read meanwhile.
-    kept = rows(features, features.units, features.units)
+    # This minibatch and those that are read meanwhile, an utterance at a time.
+    kept = (1 + Launch().prefetch) * rows(features, features.units)
+    kept += block(max((u.frames for u in utterances), default=0) * features.units)
     signal = peak = 0  # signal: of the layer's input, unless it is kept below
     after = []
     for layer, found in layers:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from majelpy.nn.model import Architecture, Model
 from majelpy.speech import leaves
+from majelpy.speech.joined import exist
 from majelpy.train.launch import Launch
-from majelpy.train.recipe import Recipe
+from majelpy.train.optimizer import STATES
+from majelpy.train.recipe import Augment, Recipe
 from majelpy.train.setup import prepare_run
 
 SAMPLE = 32
@@ -63,6 +64,8 @@ class Workload:
         The leaves of each.
     source : str
         Where the minibatches come from, for people.
+    states : int
+        Vectors of a rank beside its parameters: the optimizer's, and weights with noise.
     """
 
     architecture: Architecture
@@ -71,6 +74,7 @@ class Workload:
     transport_bytes: int
     minibatches: tuple[tuple[Leaf, ...], ...]
     source: str
+    states: int = 1
 
     @cached_property
     def model(self) -> Model:
@@ -94,7 +98,7 @@ def workload(recipe: Recipe, frames: int | None = None, features: int | None = N
         If the corpus does not fit the recipe.
     """
     settings = recipe.data
-    if frames is None and Path(settings.train).exists():
+    if frames is None and exist(settings.train):
         return _of_corpus(recipe)
     frames = FRAMES if frames is None else frames
     architecture = Architecture(
@@ -113,13 +117,17 @@ def workload(recipe: Recipe, frames: int | None = None, features: int | None = N
 
 
 def _of_corpus(recipe: Recipe) -> Workload:
+    recipe = replace(recipe, augment=Augment())  # minibatches are cut by unchanged lengths
     if recipe.data.dev:  # it may be elsewhere, and does not change what is trained on
         recipe = replace(recipe, data=replace(recipe.data, dev="", holdout=0))
     settings = recipe.data
     prepared = prepare_run(recipe, Launch())
     data = prepared.train
     epoch = leaves.minibatches(
-        data.lengths, settings.batch, settings.bin, seed=recipe.seed, epoch=0
+        *(data.lengths, settings.batch, settings.bin),
+        seed=recipe.seed,
+        epoch=0,
+        sort_first=settings.sort_first,
     )
     count = min(SAMPLE, len(epoch))
     minibatches = tuple(
@@ -141,4 +149,8 @@ def _workload(
 ) -> Workload:
     parts = recipe.model.parts
     transport = 2 if recipe.data.transport == "bfloat16" else 4
-    return Workload(architecture, recipe.data.leaves, parts, transport, minibatches, source)
+    optimizer = recipe.optimizer
+    states = len(STATES[optimizer.kind]) + (optimizer.weight_noise > 0)
+    return Workload(
+        *(architecture, recipe.data.leaves, parts, transport, minibatches, source), states
+    )

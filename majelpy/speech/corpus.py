@@ -1,4 +1,4 @@
-"""The corpus: features and transcripts of all utterances in one HDF5 file, with digests.
+"""The corpus: features or samples of all utterances in one HDF5 file, transcripts, digests.
 
 Policy: a corpus is read in pieces, so it may be larger than memory, and every piece is
 held against its digest before it is used. The digest of the corpus covers everything that
@@ -21,9 +21,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from majelpy import ops
 from majelpy.errors import CorpusError, OutputError
 from majelpy.sink import Sink
-from majelpy.speech.corpus_format import FORMAT, corpus_digest, metadata, utterance_digest
+from majelpy.speech.corpus_format import FORMATS, corpus_digest, metadata, utterance_digest
 
 _REMEDY = "prepare the corpus again"
 
@@ -32,9 +33,10 @@ _REMEDY = "prepare the corpus again"
 # stored as the bytes of a JSON list, and short ones as strings of fixed length.
 _LIBRARY_VERSION = ("v110", "v110")
 
-# Rows of a stored block of frames: some 100 KiB for a spectrogram, so that reading one
-# utterance reads little else.
+# Rows of a stored block of frames, or samples of one: some 100 KiB for a spectrogram, 1 s of
+# sound, so that reading one utterance reads little else.
 _CHUNK_FRAMES = 128
+_CHUNK_SAMPLES = 1 << 14
 
 # What h5py raises for damaged files, depending on which of its layers notices.
 _H5PY_ERRORS = (
@@ -52,6 +54,10 @@ class Corpus:
         The file.
     digest : str
         Hex SHA-256 of the whole corpus.
+    kind : {'features', 'samples', 'noise'}
+        What is stored; noise is samples with empty transcripts.
+    shard, shards : int
+        Number of this file, from 0, of those that make one corpus; 0 of 1 for a whole one.
     features, rate, window, hop, arithmetic : int
         Features per frame F; sample rate in Hz, window and hop in samples (all 0 if the
         features came from `.npy` files); version of the arithmetic that made it.
@@ -59,6 +65,10 @@ class Corpus:
         One of each per utterance; transcripts are normalised.
     lengths : ndarray, int64, (N,)
         Frames of each utterance.
+    sizes : ndarray, int64, (N,)
+        What is stored of each: frames or samples.
+    digests : ndarray, uint8, (N, 32)
+        SHA-256 of each.
     mean, scale : ndarray, float32, (F,)
         Statistics over all frames.
     """
@@ -69,31 +79,37 @@ class Corpus:
         self._file = file
         with _reading(path):
             found = _text(file.attrs["format"]) if "format" in file.attrs else None
-            if found != FORMAT:
+            kinds = {name: kind for kind, name in FORMATS.items()}
+            if found not in kinds:
                 raise CorpusError(
                     f"{path}: not a corpus of this version of majelpy (its format is "
-                    f"{str(found)[:40]!r}, needed is {FORMAT!r}); {_REMEDY}"
+                    f"{str(found)[:40]!r}, needed is {FORMATS['features']!r}); {_REMEDY}"
                 )
+            self.kind = kinds[found]
+            self.shards = int(file.attrs.get("shards", 1))
+            self.shard = int(file.attrs.get("shard", 0))
             self.rate = int(file.attrs["rate"])
             self.window = int(file.attrs["window"])
             self.hop = int(file.attrs["hop"])
             self.features = int(file.attrs["features"])
             self.arithmetic = int(file.attrs["arithmetic"])
             self.digest = _text(file.attrs["digest"])
-            self._frames = file["frames"]
+            self._content = file["frames" if self.kind == "features" else "samples"]
             self._offsets = _array(file["offsets"], np.int64, 1)
-            self._digests = _array(file["digests"], np.uint8, 2)
+            self.digests = _array(file["digests"], np.uint8, 2)
             self.mean = _array(file["mean"], np.float32, 1)
             self.scale = _array(file["scale"], np.float32, 1)
             self.transcripts = _texts(file["transcripts"])
             self.names = _texts(file["names"])
-            shape, dtype = self._frames.shape, self._frames.dtype
+            shape, dtype = self._content.shape, self._content.dtype
         self._check_structure(shape, dtype)
-        self.lengths: NDArray[np.int64] = np.diff(self._offsets)
-        described = metadata(self.rate, self.window, self.hop, self.features, self.arithmetic)
+        self.sizes: NDArray[np.int64] = np.diff(self._offsets)
+        self.lengths = self.sizes
+        if self.kind != "features":
+            self.lengths = self._frames_of_samples()
         digest = corpus_digest(
-            described, self.mean, self.scale, self.lengths.tolist(),
-            self.transcripts, self.names, self._digests,
+            self.metadata(whole=False), self.mean, self.scale, self.sizes.tolist(),
+            self.transcripts, self.names, self.digests,
         )  # fmt: skip
         if digest != self.digest:
             raise CorpusError(
@@ -122,19 +138,43 @@ class Corpus:
             file.close()
             raise
 
+    def metadata(self, *, whole: bool) -> dict[str, int | str]:
+        """Return what the corpus says about itself, or about the whole that it is a shard of."""
+        shard, shards = (0, 1) if whole else (self.shard, self.shards)
+        return metadata(
+            self.rate, self.window, self.hop, self.features, self.arithmetic,
+            kind=self.kind, shard=shard, shards=shards,
+        )  # fmt: skip
+
+    def _frames_of_samples(self) -> NDArray[np.int64]:
+        if self.window < 2 or self.hop < 1 or self.features != self.window // 2 + 1:
+            raise self._damaged(
+                f"window {self.window}, hop {self.hop} and {self.features} features do not agree"
+            )
+        if (self.sizes < self.window).any():
+            raise self._damaged(f"{self.sizes.min()} samples for a window of {self.window}")
+        frames: NDArray[np.int64] = 1 + (self.sizes - self.window) // self.hop
+        return frames
+
     def _check_structure(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         n = len(self.transcripts)
-        if dtype != np.float32 or len(shape) != 2 or shape[1] != self.features:
+        if self.kind != "features":
+            if dtype != np.int16 or len(shape) != 1:
+                raise self._damaged(f"samples are {dtype} {shape}, needed int16 (M,)")
+        elif dtype != np.float32 or len(shape) != 2 or shape[1] != self.features:
             raise self._damaged(f"frames are {dtype} {shape}, needed float32 (M, {self.features})")
-        if n < 1 or len(self.names) != n or self._digests.shape != (n, 32):
+        if n < 1 or len(self.names) != n or self.digests.shape != (n, 32):
             raise self._damaged(
-                f"{n} transcripts, {len(self.names)} names, digests {self._digests.shape}"
+                f"{n} transcripts, {len(self.names)} names, digests {self.digests.shape}"
             )
+        if not 0 <= self.shard < max(self.shards, 1):
+            raise self._damaged(f"it is shard {self.shard} of {self.shards}")
         if self.mean.shape != (self.features,) or self.scale.shape != (self.features,):
             raise self._damaged(f"statistics are {self.mean.shape} and {self.scale.shape}")
         offsets = self._offsets
         if len(offsets) != n + 1 or offsets[0] != 0 or offsets[-1] != shape[0]:
-            raise self._damaged(f"{len(offsets)} offsets for {n} utterances and {shape[0]} frames")
+            unit = "frames" if self.kind == "features" else "samples"
+            raise self._damaged(f"{len(offsets)} offsets for {n} utterances and {shape[0]} {unit}")
         if not (offsets[1:] > offsets[:-1]).all():
             raise self._damaged("the offsets do not ascend")
 
@@ -151,19 +191,41 @@ class Corpus:
         Raises
         ------
         CorpusError
-            If the frames do not have the digest that was stored with them, or there is no
-            such utterance, or the corpus is closed.
+            If the frames (or the samples that they are calculated from) do not have the digest
+            that was stored with them, or there is no such utterance, or the corpus is closed.
         """
+        if self.kind == "features":
+            frames: NDArray[np.float32] = self._read(i)
+            return frames
+        return ops.spectrogram(ops.samples(self._read(i)), self.window, self.hop).numpy()
+
+    def samples(self, i: int) -> NDArray[np.int16]:
+        """Return the samples of utterance i, verified: int16, (S,).
+
+        Raises
+        ------
+        CorpusError
+            As `frames`; and if the corpus has features only.
+        """
+        if self.kind == "features":
+            raise CorpusError(
+                f"{self.path}: it has features, not samples; prepare it with --samples"
+            )
+        samples: NDArray[np.int16] = self._read(i)
+        return samples
+
+    def _read(self, i: int) -> NDArray[Any]:
         if not 0 <= i < len(self):
             raise CorpusError(f"{self.path}: no utterance {i}; there are {len(self)}, from 0")
         if not self._file:
             raise CorpusError(f"{self.path}: the corpus is closed")
         with _reading(self.path):
-            frames: NDArray[np.float32] = self._frames[self._offsets[i] : self._offsets[i + 1]]
-        digest = utterance_digest(frames, self.transcripts[i], self.names[i])
-        if digest != self._digests[i].tobytes():
-            raise self._damaged(f"the frames of utterance {i} ({self.names[i]!r}) have changed")
-        return frames
+            content: NDArray[Any] = self._content[self._offsets[i] : self._offsets[i + 1]]
+        digest = utterance_digest(content, self.transcripts[i], self.names[i])
+        if digest != self.digests[i].tobytes():
+            unit = "frames" if self.kind == "features" else "samples"
+            raise self._damaged(f"the {unit} of utterance {i} ({self.names[i]!r}) have changed")
+        return content
 
     def close(self) -> None:
         """Close the file; closing twice is harmless."""
@@ -195,6 +257,10 @@ class CorpusWriter:
         Features per frame F.
     rate, window, hop : int
         Sample rate in Hz, window and hop in samples; all 0 for features from `.npy` files.
+    kind : {'features', 'samples', 'noise'}
+        What is stored.
+    shard, shards : int
+        Number of this file, from 0, of those that make one corpus.
 
     Raises
     ------
@@ -210,6 +276,9 @@ class CorpusWriter:
         rate: int = 0,
         window: int = 0,
         hop: int = 0,
+        kind: str = "features",
+        shard: int = 0,
+        shards: int = 1,
     ) -> None:
         self.path = Path(path)
         if self.path.is_dir():
@@ -217,7 +286,11 @@ class CorpusWriter:
         if self.path.exists() and not _is_hdf5(self.path):
             raise OutputError(f"{path}: exists and is no corpus; give the corpus another name")
         self.features = features
-        self._metadata = metadata(rate, window, hop, features)
+        self._metadata = metadata(
+            rate, window, hop, features, kind=kind, shard=shard, shards=shards
+        )
+        rows: tuple[int, ...] = () if kind != "features" else (features,)
+        self._dtype = np.dtype("<f4") if rows else np.dtype("<i2")
         self._offsets = [0]
         self._transcripts: list[str] = []
         self._names: list[str] = []
@@ -230,12 +303,12 @@ class CorpusWriter:
         try:
             with self._writing():
                 self._file = h5py.File(self._sink, "w", libver=_LIBRARY_VERSION)
-                self._frames = self._file.create_dataset(
-                    "frames",
-                    shape=(0, features),
-                    maxshape=(None, features),
-                    chunks=(_CHUNK_FRAMES, features),
-                    dtype="<f4",
+                self._content = self._file.create_dataset(
+                    "frames" if rows else "samples",
+                    shape=(0, *rows),
+                    maxshape=(None, *rows),
+                    chunks=(_CHUNK_FRAMES if rows else _CHUNK_SAMPLES, *rows),
+                    dtype=self._dtype,
                 )
         except BaseException:
             self._discard()
@@ -245,25 +318,28 @@ class CorpusWriter:
         """Return the number of utterances so far."""
         return len(self._names)
 
-    def append(self, frames: NDArray[np.float32], transcript: str, name: str) -> None:
-        """Add an utterance: frames float32 (T, F), T >= 1, and its texts."""
-        if frames.dtype != np.float32 or frames.ndim != 2 or not len(frames):
+    def append(
+        self, content: NDArray[np.float32] | NDArray[np.int16], transcript: str, name: str
+    ) -> None:
+        """Add an utterance: frames float32 (T, F), T >= 1, or samples int16 (S,), and its texts."""
+        of_samples = self._content.ndim == 1
+        if content.dtype != self._dtype or content.ndim != self._content.ndim or not len(content):
+            needed = f"frames must be float32 (T, {self.features}) with T >= 1"
+            if of_samples:
+                needed = "samples must be int16 (S,) with S >= 1"
+            raise CorpusError(f"{name}: {needed}, found {content.dtype} {content.shape}")
+        if not of_samples and content.shape[1] != self.features:
             raise CorpusError(
-                f"{name}: frames must be float32 (T, {self.features}) with T >= 1, "
-                f"found {frames.dtype} {frames.shape}"
+                f"{name}: {content.shape[1]} features, the utterances before have {self.features}"
             )
-        if frames.shape[1] != self.features:
-            raise CorpusError(
-                f"{name}: {frames.shape[1]} features, the utterances before have {self.features}"
-            )
-        start, stop = self._offsets[-1], self._offsets[-1] + len(frames)
+        start, stop = self._offsets[-1], self._offsets[-1] + len(content)
         with self._writing():
-            self._frames.resize(stop, axis=0)
-            self._frames[start:stop] = frames
+            self._content.resize(stop, axis=0)
+            self._content[start:stop] = content
         self._offsets.append(stop)
         self._transcripts.append(transcript)
         self._names.append(name)
-        self._digests.append(utterance_digest(frames, transcript, name))
+        self._digests.append(utterance_digest(content, transcript, name))
 
     def finish(self, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> str:
         """Store the statistics (F,), put the file in its place and return its digest."""

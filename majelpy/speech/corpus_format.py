@@ -1,8 +1,9 @@
 """What a corpus is, apart from how it is stored: its metadata and its digests.
 
-Policy: every field is hashed with its length in front, in an order that is fixed here, as
-little-endian bytes; so two corpora with one digest hold the same utterances, whatever
-wrote them.
+Policy: a corpus holds features, or samples of 16 bits from which features are calculated when they
+are needed; noise is samples without transcripts. Every field is hashed with its length in front, in
+an order that is fixed here, as little-endian bytes; so two corpora with one digest hold the same
+utterances, whatever wrote them.
 """
 
 from __future__ import annotations
@@ -14,27 +15,45 @@ from numpy.typing import NDArray
 
 from majelpy import ARITHMETIC
 
-FORMAT = "majelpy corpus 1"
-"""Name of the layout; a change of layout or of the digest's definition changes it."""
+FORMATS = {
+    "features": "majelpy corpus 1",
+    "samples": "majelpy samples 1",
+    "noise": "majelpy noise 1",
+}
+"""Name of the layout of each kind; a change of layout or of the digest's definition changes it."""
 
 
 def metadata(
-    rate: int, window: int, hop: int, features: int, arithmetic: int = ARITHMETIC
+    rate: int,
+    window: int,
+    hop: int,
+    features: int,
+    arithmetic: int = ARITHMETIC,
+    *,
+    kind: str = "features",
+    shard: int = 0,
+    shards: int = 1,
 ) -> dict[str, int | str]:
-    """Return what a corpus says about itself, all of it part of its digest."""
+    """Return what a corpus says about itself, all of it part of its digest.
+
+    The file number ``shard`` (from 0) of several that make one corpus says so.
+    """
     return {
-        "format": FORMAT,
+        "format": FORMATS[kind],
         "rate": rate,
         "window": window,
         "hop": hop,
         "features": features,
         "arithmetic": arithmetic,
+        **({"shard": shard, "shards": shards} if shards > 1 else {}),
     }
 
 
-def utterance_digest(frames: NDArray[np.float32], transcript: str, name: str) -> bytes:
-    """Return the SHA-256 of an utterance: its frames (T, F), their number, and its texts."""
-    data = np.ascontiguousarray(frames, dtype="<f4")
+def utterance_digest(
+    content: NDArray[np.float32] | NDArray[np.int16], transcript: str, name: str
+) -> bytes:
+    """Return the SHA-256 of an utterance: frames (T, F) or samples (S,), number of these, texts."""
+    data = np.ascontiguousarray(content, dtype=content.dtype.newbyteorder("<"))
     digest = hashlib.sha256()
     digest.update(data.nbytes.to_bytes(8, "little"))
     digest.update(data.data)
@@ -53,7 +72,7 @@ def corpus_digest(
     names: list[str],
     digests: NDArray[np.uint8],
 ) -> str:
-    """Return the hex SHA-256 of a corpus.
+    """Return the hex SHA-256 of a corpus; ``lengths`` are in frames, or in samples if it has these.
 
     The texts and lengths are already in the digests of the utterances; they are hashed
     here once more so that opening a corpus verifies them without reading any frames.

@@ -60,8 +60,9 @@ def sentences(paths: Sequence[str], characters: bool) -> Iterator[list[str]]:
     for path in paths:
         with open(path, "rb") as file:
             for number, raw in enumerate(file, 1):
+                encoding = "utf-8-sig" if number == 1 else "utf-8"
                 try:
-                    text = normalise(raw.decode("utf-8"))
+                    text = normalise(raw.decode(encoding))
                 except UnicodeDecodeError as error:
                     raise LanguageModelError(f"{path}:{number}: no UTF-8: {error}") from None
                 tokens = [SPACE if c == " " else c for c in text] if characters else text.split()

@@ -21,7 +21,7 @@ def hold_out(utterances: int, count: int, *, seed: int) -> tuple[np.ndarray, np.
 
 
 def minibatches(
-    lengths: np.ndarray, batch: int, bin: int, *, seed: int, epoch: int
+    lengths: np.ndarray, batch: int, bin: int, *, seed: int, epoch: int, sort_first: bool = False
 ) -> list[np.ndarray]:
     """Return the minibatches of an epoch, as arrays of indices into ``lengths``.
 
@@ -35,13 +35,20 @@ def minibatches(
         Utterances are shuffled, taken ``bin * batch`` at a time, sorted by length among
         themselves and cut into minibatches; the minibatches are shuffled.
     seed, epoch : int
+    sort_first : bool
+        Epoch 0 is one bin whose minibatches stay in order of length (SortaGrad: Amodei et al. 2015,
+        section 3.3; those of one length stay shuffled).
     """
     order = ops.permutation(len(lengths), seed=seed, stream=ORDER_STREAM + epoch)
+    ascending = sort_first and epoch == 0
+    span = len(order) if ascending else bin * batch
     batches = []
-    for start in range(0, len(order), bin * batch):
-        members = order[start : start + bin * batch]
+    for start in range(0, len(order), span):
+        members = order[start : start + span]
         members = members[np.argsort(lengths[members], kind="stable")]
         batches += [members[i : i + batch] for i in range(0, len(members), batch)]
+    if ascending:
+        return batches
     shuffle = ops.permutation(len(batches), seed=seed, stream=BATCH_STREAM + epoch)
     return [batches[i] for i in shuffle]
 

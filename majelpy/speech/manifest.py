@@ -61,7 +61,7 @@ class _Row:
     end: str
 
 
-def read_manifest(path: str | os.PathLike[str]) -> list[Entry]:
+def read_manifest(path: str | os.PathLike[str], *, transcripts: bool = True) -> list[Entry]:
     """Return the utterances of a manifest in the order of its lines.
 
     Parameters
@@ -73,6 +73,8 @@ def read_manifest(path: str | os.PathLike[str]) -> list[Entry]:
         are the seconds of a long recording between which the utterance lies; both empty or
         absent mean all of it. Other columns and keys are allowed and ignored; fields of a
         `.tsv` are never quoted.
+    transcripts : bool
+        Whether it has transcripts; without them they are not looked for, and empty.
 
     Returns
     -------
@@ -92,7 +94,7 @@ def read_manifest(path: str | os.PathLike[str]) -> list[Entry]:
         raise ManifestError(
             f"{path}: a manifest ends in .tsv or .jsonl, this one in {manifest.suffix!r}"
         )
-    rows = reader(str(path), _read_text(path))
+    rows = reader(str(path), _read_text(path), transcripts)
     entries = [_entry(manifest, f"{path}:{row.line}", row) for row in rows]
     if not entries:
         raise ManifestError(f"{path}: the manifest has no utterances; at least 1 is needed")
@@ -115,13 +117,14 @@ def _read_text(path: str | os.PathLike[str]) -> str:
         ) from None
 
 
-def _tsv_rows(path: str, text: str) -> Iterator[_Row]:
+def _tsv_rows(path: str, text: str, transcripts: bool) -> Iterator[_Row]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
     try:
         header = next(reader, None)
         if header is None:
             raise ManifestError(f"{path}: the manifest is empty; its first line is a header")
-        missing = [column for column in ("path", "transcript") if column not in header]
+        needed = ("path", "transcript") if transcripts else ("path",)
+        missing = [column for column in needed if column not in header]
         if missing:
             raise ManifestError(
                 f"{path}:1: no column {' and '.join(map(repr, missing))} in the header; "
@@ -130,7 +133,8 @@ def _tsv_rows(path: str, text: str) -> Iterator[_Row]:
         twice = sorted({column for column in header if header.count(column) > 1})
         if twice:
             raise ManifestError(f"{path}:1: the column {twice[0]!r} stands twice in the header")
-        where, transcript = header.index("path"), header.index("transcript")
+        where = header.index("path")
+        transcript = header.index("transcript") if transcripts else None
         limits = [header.index(name) if name in header else None for name in ("start", "end")]
         for row in reader:
             if not row:
@@ -143,12 +147,13 @@ def _tsv_rows(path: str, text: str) -> Iterator[_Row]:
             if not row[where]:
                 raise ManifestError(f"{path}:{reader.line_num}: the field 'path' is empty")
             start, end = ("" if column is None else row[column] for column in limits)
-            yield _Row(reader.line_num, row[where], row[transcript], start, end)
+            said = "" if transcript is None else row[transcript]
+            yield _Row(reader.line_num, row[where], said, start, end)
     except csv.Error as error:
         raise ManifestError(f"{path}:{reader.line_num}: not a .tsv row: {error}") from None
 
 
-def _jsonl_rows(path: str, text: str) -> Iterator[_Row]:
+def _jsonl_rows(path: str, text: str, transcripts: bool) -> Iterator[_Row]:
     # Not splitlines(): that also cuts at characters that JSON strings may hold.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -163,7 +168,7 @@ def _jsonl_rows(path: str, text: str) -> Iterator[_Row]:
             raise ManifestError(
                 f"{path}:{number}: a JSON object is needed, found {type(row).__name__}"
             )
-        for key in ("audio_filepath", "text"):
+        for key in ("audio_filepath", "text") if transcripts else ("audio_filepath",):
             if key not in row:
                 found = ", ".join(map(repr, row)) or "none"
                 raise ManifestError(f"{path}:{number}: no key {key!r}; found {found}")
@@ -174,7 +179,8 @@ def _jsonl_rows(path: str, text: str) -> Iterator[_Row]:
         if not row["audio_filepath"]:
             raise ManifestError(f"{path}:{number}: 'audio_filepath' is empty")
         start, end = ("" if row.get(key) is None else str(row[key]) for key in ("start", "end"))
-        yield _Row(number, row["audio_filepath"], row["text"], start, end)
+        said = row["text"] if transcripts else ""
+        yield _Row(number, row["audio_filepath"], said, start, end)
 
 
 def _entry(manifest: Path, line: str, row: _Row) -> Entry:

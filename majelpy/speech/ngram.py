@@ -27,7 +27,7 @@ MISSING = -100.0
 """Decimal logarithm of the probability of unknown tokens where a file does not say (as KenLM)."""
 
 _KENLM = b"mmap lm http://kheafield.com/code"
-_COUNT = re.compile(r"ngram (\d+)\s*=\s*(\d+)")
+_COUNT = re.compile(r"ngram ([0-9]{1,3})\s*=\s*([0-9]{1,15})")
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,12 @@ class _Lines:
             head = file.read(len(_KENLM))
         if head == _KENLM:
             raise LanguageModelError(
-                f"{self.path}: a KenLM binary; needs the ARPA text that it was built from"
+                f"{self.path}: a KenLM binary, which cannot be turned back into n-grams; give the "
+                "ARPA text that build_binary made it from, or estimate one with 'majel lm'"
             )
         opened = gzip.open if head[:2] == b"\x1f\x8b" else open
         try:
-            with opened(self.path, "rt", encoding="utf-8", newline="\n") as file:
+            with opened(self.path, "rt", encoding="utf-8-sig", newline="\n") as file:
                 for self.number, text in enumerate(file, 1):
                     if text.strip(" \t\r\n"):
                         yield text.strip(" \t\r\n")
@@ -173,6 +174,8 @@ def _section(lines: _Lines, n: int, count: int, order: int, tokens: dict[str, in
 
 def _number(lines: _Lines, text: str) -> float:
     try:
+        if "_" in text or not text.isascii():
+            raise ValueError  # Python would read them
         value = float(text)
     except ValueError:
         raise lines.error(f"{text[:40]!r} is no number") from None

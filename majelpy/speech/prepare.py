@@ -2,8 +2,8 @@
 
 Policy: one utterance at a time, so memory does not grow with the corpus. A recording that
 cannot be trained on is an error that names its line in the manifest; it is left out only if
-the caller asked for that, and then it is counted and told. The corpus appears under its
-name only when it is whole.
+the caller asked for that, and then it is counted and told. A corpus (or each of its shards)
+appears under its name only when it is whole. Statistics are those of all utterances.
 """
 
 from __future__ import annotations
@@ -14,19 +14,24 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from majelpy import ops
 from majelpy.errors import AudioError, ManifestError, RecipeError
 from majelpy.speech import features
 from majelpy.speech.audio import audio_rate, read_audio, read_features
 from majelpy.speech.corpus import CorpusWriter
+from majelpy.speech.joined import open_corpora, shard_path
 from majelpy.speech.manifest import Entry, read_manifest
 from majelpy.speech.text import normalise
 
 HIGHEST_DEFAULT_RATE = 16000
+MOST_SHARDS = 512
+"""Files that are open at a time."""
 _RATES = (1000, 192000)
 
 
@@ -66,6 +71,8 @@ def prepare(
     *,
     rate: int | None = None,
     skip_bad: bool = False,
+    kind: str = "features",
+    shards: int = 1,
 ) -> Report:
     """Make a corpus from the recordings of manifests and return what it holds.
 
@@ -75,13 +82,19 @@ def prepare(
         See `majelpy.speech.manifest.read_manifest`. They name either recordings or `.npy`
         files with features of one width. Several are taken one after the other.
     out : str or path
-        The corpus; an existing file is replaced once the new one is whole.
+        The corpus; an existing file is replaced once the new one is whole. Of several shards
+        each has a number in its name (`majelpy.speech.joined.shard_path`).
     rate : int, optional
         Sample rate in Hz that all recordings are brought to; by default the lowest among
         them, but at most 16000.
     skip_bad : bool
         Leave recordings out that cannot be used, with a line each on standard error,
         instead of stopping at the first one.
+    kind : {'features', 'samples', 'noise'}
+        What to store: features; the samples, rounded to 16 bits, that features are calculated from
+        when they are needed; or such samples of noise, whose manifests need no transcripts.
+    shards : int
+        Files to write, each with equally many lines of the manifests, to within one.
 
     Raises
     ------
@@ -92,7 +105,7 @@ def prepare(
         If a recording cannot be read, is shorter than a window or has too few frames for
         its transcript.
     RecipeError
-        If the rate is out of range, or `out` has the name of a manifest.
+        If the rate or the number of shards is out of range, or `out` has the name of a manifest.
     OutputError
         If the corpus cannot be written.
     """
@@ -101,10 +114,13 @@ def prepare(
         raise ManifestError("prepare: no manifest; at least 1 is needed")
     if os.fspath(out).endswith((".tsv", ".jsonl")):
         raise RecipeError(f"prepare: {out}: a corpus cannot be written over a manifest")
-    entries = [entry for each in manifests for entry in read_manifest(each)]
+    spoken = kind != "noise"
+    entries = [e for each in manifests for e in read_manifest(each, transcripts=spoken)]
     bad = _Bad(", ".join(map(str, manifests)), skip_bad)
     from_features = _are_features(entries)
     if from_features:
+        if kind != "features":
+            raise RecipeError(f"prepare: there are no {kind} in .npy files, only features")
         if rate is not None:
             raise RecipeError(f"prepare: rate {rate} Hz has no use for features in .npy files")
         rate = window = hop = 0
@@ -114,45 +130,94 @@ def prepare(
         elif not _RATES[0] <= rate <= _RATES[1]:
             raise RecipeError(f"prepare: rate {rate} Hz; needs {_RATES[0]} to {_RATES[1]}")
         window, hop = features.window_length(rate), features.hop_length(rate)
+    if not 1 <= shards <= min(MOST_SHARDS, len(entries)):
+        raise RecipeError(
+            f"prepare: {shards} shards; needs 1 to {min(MOST_SHARDS, len(entries))}, of which each "
+            f"has at least one of the {len(entries)} utterances"
+        )
     statistics = features.Statistics()
-    writer: CorpusWriter | None = None
     frames_in_all = 0
+    described = {"rate": rate, "window": window, "hop": hop, "kind": kind}
     with ExitStack() as stack:
+        files = _Files(out, shards, described, stack)
         bar = stack.enter_context(
             tqdm(entries, desc="prepare", unit="utterance", disable=not sys.stderr.isatty())
         )
-        for entry in bar:
+        for number, entry in enumerate(bar):
             try:
-                transcript = _transcript(entry)
-                frames = _frames(entry, rate)
+                transcript = _transcript(entry) if spoken else ""
+                content, frames = _content(entry, rate, kind)
                 _require_enough_frames(entry, frames, transcript)
-                if writer is not None and frames.shape[1] != writer.features:
+                if files.width not in (0, frames.shape[1]):
                     raise AudioError(
                         f"{entry.path}: {frames.shape[1]} features, "
-                        f"the files before have {writer.features}"
+                        f"the files before have {files.width}"
                     )
             except (AudioError, ManifestError) as error:
                 bad(entry, error)
                 continue
-            if writer is None:
-                width = frames.shape[1]
-                writer = stack.enter_context(
-                    CorpusWriter(out, features=width, rate=rate, window=window, hop=hop)
-                )
-            writer.append(frames, transcript, entry.name)
+            writer = files.at(number * shards // len(entries), frames.shape[1])
+            writer.append(content, transcript, entry.name)
             statistics.add(frames)
             frames_in_all += len(frames)
-        if writer is None:
+        if not files.writers:
             raise _nothing_left(bad)
-        digest = writer.finish(*statistics.finish())
+        digest = files.finish(*statistics.finish())
         return Report(
             digest=digest,
-            utterances=len(writer),
+            utterances=sum(len(writer) for writer in files.writers),
             frames=frames_in_all,
-            features=writer.features,
+            features=files.width,
             rate=rate,
             hop=hop,
             skipped=bad.count,
+        )
+
+
+class _Files:
+    """The corpus that is written: one file, or shards that wait for the statistics of all."""
+
+    def __init__(
+        self,
+        out: str | os.PathLike[str],
+        shards: int,
+        described: dict[str, Any],
+        stack: ExitStack,
+    ):
+        self._out, self._shards, self._described, self._stack = out, shards, described, stack
+        self.writers: list[CorpusWriter] = []
+        self._at = -1
+        self.width = 0
+
+    def at(self, shard: int, width: int) -> CorpusWriter:
+        """Return the writer of a shard, whose number never falls."""
+        if self._at != shard:
+            if shard > len(self.writers):
+                raise self._empty(len(self.writers))
+            path = shard_path(self._out, shard) if self._shards > 1 else self._out
+            writer = CorpusWriter(
+                path, features=width, shard=shard, shards=self._shards, **self._described
+            )
+            self.writers.append(self._stack.enter_context(writer))
+            self._at, self.width = shard, width
+        return self.writers[-1]
+
+    def finish(self, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> str:
+        """Put the files in their places and return the digest of the whole."""
+        if len(self.writers) < self._shards:
+            raise self._empty(len(self.writers))
+        for writer in self.writers:
+            digest = writer.finish(mean, scale)
+        if self._shards == 1:
+            return digest
+        names = [os.fspath(writer.path) for writer in self.writers]
+        with open_corpora(names, noise=self._described["kind"] == "noise") as corpus:
+            return corpus.digest
+
+    def _empty(self, shard: int) -> ManifestError:
+        return ManifestError(
+            f"{self._out}: none of the recordings for shard {shard} of {self._shards} (from 0) can "
+            "be used; make fewer shards"
         )
 
 
@@ -217,15 +282,25 @@ def _transcript(entry: Entry) -> str:
     return transcript
 
 
-def _frames(entry: Entry, rate: int) -> NDArray[np.float32]:
-    """Return the features (T, F) of an utterance; rate 0 means that they are stored ones."""
+def _content(
+    entry: Entry, rate: int, kind: str
+) -> tuple[NDArray[np.float32] | NDArray[np.int16], NDArray[np.float32]]:
+    """Return what is stored of an utterance, and its features (T, F).
+
+    Rate 0 means that features are what is read.
+    """
     if not rate:
         if entry.start is not None:
             raise ManifestError(f"{entry.path}: start and end have no use for features")
-        return read_features(entry.path)
+        frames = read_features(entry.path)
+        return frames, frames
     samples = read_audio(entry.path, rate, entry.start, entry.end)
     try:
-        return features.spectrogram(samples, rate)
+        if kind == "features":
+            frames = features.spectrogram(samples, rate)
+            return frames, frames
+        pcm = ops.pcm(samples)
+        return pcm, features.spectrogram(ops.samples(pcm).numpy(), rate)
     except AudioError as error:
         # The spectrogram does not know which file the samples are from.
         raise AudioError(f"{entry.path}: {error}") from None

@@ -2,9 +2,10 @@
 
 Policy. Written aside, synced, renamed, so a file under its final name is whole; the digest inside
 covers every tensor and the description, so a damaged one is found before it is used. The newest
-`KEEP` are kept. No pickle. As in a corpus, HDF5 keeps checksums of its own structure, there are no
-strings of variable length (a flipped bit in one sends the library into an endless loop), and a
-failed write never reaches the library (it would crash at exit).
+`KEEP` are kept, those that an average is of too, and the best one as ``best.h5``. No pickle. As in
+a corpus, HDF5 keeps checksums of its own structure, there are no strings of variable length (a
+flipped bit in one sends the library into an endless loop), and a failed write never reaches the
+library (it would crash at exit).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +39,11 @@ class Checkpoint:
     ----------
     step : int
     description : dict
-        JSON values: the recipe's digest, alphabet, sizes, features.
+        JSON values: the recipe's digest, alphabet, layers, features, the schedule's state, steps
+        just skipped in a row.
     tensors : dict of str to float32 array
-        Parameters as ``parameters/NAME``, velocities as ``velocities/NAME``, ``mean``, ``scale``.
+        Parameters as ``parameters/NAME``, the optimizer's states likewise (``velocities/NAME``; see
+        majelpy/train/optimizer.py), ``mean``, ``scale``.
     """
 
     step: int
@@ -63,8 +66,15 @@ def path_of(folder: Path, step: int) -> Path:
     return folder / f"step-{step}.h5"
 
 
-def write(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint and remove those older than the newest `KEEP`.
+def best_path(folder: Path) -> Path:
+    """Name of the checkpoint with the fewest wrong dev characters."""
+    return folder / "best.h5"
+
+
+def write(folder: Path, checkpoint: Checkpoint, kept: Sequence[int] = ()) -> Path:
+    """Write the checkpoint of a step and remove older ones.
+
+    The newest `KEEP` stay, and those of the steps ``kept``.
 
     Raises
     ------
@@ -72,6 +82,23 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
         If it cannot be written; earlier checkpoints stay.
     """
     path = path_of(folder, checkpoint.step)
+    write_as(path, checkpoint)
+    for step in list(steps(folder))[KEEP:]:
+        if step not in kept:
+            with suppress(OSError):
+                path_of(folder, step).unlink()
+    return path
+
+
+def write_as(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint to a file, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; what was there stays.
+    """
+    folder = path.parent
     aside = folder / f".{path.name}.{os.getpid()}.tmp"
     try:
         aside.unlink(missing_ok=True)
@@ -82,15 +109,11 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
         raise OutputError(f"checkpoint: cannot write {path} ({error.strerror})") from None
-    for step in list(steps(folder))[KEEP:]:
-        with suppress(OSError):
-            path_of(folder, step).unlink()
-    return path
 
 
-def check_room(folder: Path, checkpoint: Checkpoint) -> None:
-    """Raise OutputError if the disk has no room for `KEEP` more checkpoints like this one."""
-    need = KEEP * sum(tensor.nbytes for tensor in checkpoint.tensors.values())
+def check_room(folder: Path, checkpoint: Checkpoint, more: int = 0) -> None:
+    """Raise OutputError if the disk has no room for `KEEP` and more checkpoints like this one."""
+    need = (KEEP + more) * sum(tensor.nbytes for tensor in checkpoint.tensors.values())
     free = shutil.disk_usage(folder).free
     if free < need:
         raise OutputError(f"checkpoint: {folder} has {free} bytes free; needs {need}")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import numpy as np
 
 from majelpy.errors import CheckpointError
@@ -27,7 +24,8 @@ def compare_runs(a: str, b: str) -> tuple[list[str], bool]:
         {entry["step"]: entry for entry in entries(folder.ledger)} for folder in (first, second)
     )
     common = sorted(left.keys() & right.keys())
-    contents = _content(first), _content(second)
+    # Lost contents are no difference of bits.
+    contents = first.content() or {}, second.content() or {}
     recipes = differences(*contents) if all(contents) else []
     lines = [f"compare: the recipes differ: {line}" for line in recipes]
     same = True
@@ -46,12 +44,12 @@ def compare_runs(a: str, b: str) -> tuple[list[str], bool]:
         raise CheckpointError(f"compare: {a} and {b} have no step in common")
     if steps:
         step = max(steps)
-        difference = _tensors(
+        difference = first_difference(
             checkpoints.read(checkpoints.path_of(first.checkpoints, step)),
             checkpoints.read(checkpoints.path_of(second.checkpoints, step)),
         )
         if difference:
-            lines.append(difference)
+            lines.append(f"compare: {difference}")
             same = False
     if same:
         checkpoint = f" and the checkpoint of step {max(steps)}" if steps else ""
@@ -62,29 +60,20 @@ def compare_runs(a: str, b: str) -> tuple[list[str], bool]:
     return lines, same
 
 
-def _content(folder: RunFolder) -> dict[str, Any]:
-    """What the run was trained from; empty where that is lost, which is no difference of bits."""
-    try:
-        content = json.loads((folder.path / "content.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _tensors(a: checkpoints.Checkpoint, b: checkpoints.Checkpoint) -> str | None:
-    """A line for the first tensor that differs, by name; None if all are the same."""
+def first_difference(a: checkpoints.Checkpoint, b: checkpoints.Checkpoint) -> str | None:
+    """Words for the first tensor that differs, by name; None if all are the same."""
     for name in sorted({*a.tensors, *b.tensors}):
         x, y = a.tensors.get(name), b.tensors.get(name)
         shown = name.removeprefix("parameters/")
         if x is None or y is None or x.shape != y.shape:
             shapes = [None if t is None else t.shape for t in (x, y)]
-            return f"compare: {shown} has shapes {shapes[0]} and {shapes[1]} in step {a.step}"
+            return f"{shown} has shapes {shapes[0]} and {shapes[1]} in step {a.step}"
         differ = x.view(np.uint32) != y.view(np.uint32)
         if differ.any():
             at = tuple(int(i) for i in np.argwhere(differ)[0])
             place = f"({', '.join(map(str, at))})"
             return (
-                f"compare: {shown} differs at {place} in step {a.step}: {float(x[at]).hex()} and "
+                f"{shown} differs at {place} in step {a.step}: {float(x[at]).hex()} and "
                 f"{float(y[at]).hex()} ({_ulps(x[at], y[at])}); "
                 f"{int(differ.sum())} of {x.size} values differ"
             )

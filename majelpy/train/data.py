@@ -1,22 +1,27 @@
 """The training and dev utterances of a run, and the batches made of them.
 
 Policy. Features are verified against the corpus's digests at their first use, normalised by the
-training corpus's statistics and then kept in memory within a budget.
+training corpus's statistics and then kept in memory within a budget. Where augmentation changes the
+sound of each epoch anew, samples and noise are kept in their place. Any number of threads may ask
+for batches.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
 from majelpy import ops
-from majelpy.array import asarray, empty
+from majelpy.array import Array, asarray, empty
 from majelpy.errors import CorpusError, TextError
 from majelpy.nn.batch import Batch
 from majelpy.speech.corpus import Corpus
+from majelpy.speech.joined import Joined
 from majelpy.speech.text import Alphabet
+from majelpy.train.augment import Augmentation
 
 
 class Utterances:
@@ -24,7 +29,7 @@ class Utterances:
 
     Parameters
     ----------
-    corpus : Corpus
+    corpus : Corpus or Joined
     members : (N,) int64
         Which of the corpus's utterances.
     alphabet : Alphabet
@@ -33,11 +38,14 @@ class Utterances:
     mean, scale : (F,) float32
         Normalisation.
     cache_bytes : int
-        Features kept in memory.
+        Features or samples kept in memory.
+    augmentation : Augmentation, optional
+        Of that corpus; it applies to the batches of an epoch.
 
     Attributes
     ----------
-    lengths : (N,) int64
+    lengths, shortest : (N,) int64
+        Frames of each, as it is and at the highest speed that augmentation gives it.
     labels : list of N lists of int
     texts, names : list of N str
 
@@ -45,24 +53,23 @@ class Utterances:
     ------
     TextError
         If a transcript has characters outside the alphabet and they are not dropped.
-    CorpusError
-        If an utterance has fewer frames than its labels need.
     """
 
     def __init__(
         self,
-        corpus: Corpus,
+        corpus: Corpus | Joined,
         members: np.ndarray,
         alphabet: Alphabet,
         outside: str,
         mean: np.ndarray,
         scale: np.ndarray,
         cache_bytes: int,
+        augmentation: Augmentation | None = None,
     ):
         self._corpus, self._members = corpus, members
         self._mean, self._scale = mean, scale
-        self._cache: dict[int, np.ndarray] = {}
-        self._cache_room = cache_bytes
+        self._kept = _Kept(cache_bytes)
+        self._augmentation = augmentation
         transcripts = [corpus.transcripts[i] for i in members]
         self.names = [corpus.names[i] for i in members]
         found = alphabet.outside(transcripts)
@@ -83,7 +90,10 @@ class Utterances:
                 "takes that of the corpus)"
             )
         self.labels = [alphabet.encode(text) for text in self.texts]
-        self.lengths = corpus.lengths[members]
+        self.lengths = self.shortest = corpus.lengths[members]
+        if augmentation is not None and augmentation.of_sound:
+            shortest = [augmentation.shortest(int(i)) for i in members]
+            self.shortest = np.array(shortest, dtype=np.int64)
 
     @property
     def features(self) -> int:
@@ -100,13 +110,14 @@ class Utterances:
         frames : (N,) int64
             Frames of log-probabilities of each utterance.
         """
-        found = zip(self.names, self.labels, self.lengths, frames, strict=True)
-        for name, labels, length, given in found:
-            if given < ops.frames_needed(labels):
+        found = zip(self.names, self.labels, self.shortest, frames, strict=True)
+        for i, (name, labels, length, given) in enumerate(found):
+            if given < max(ops.frames_needed(labels), 1):
                 raise CorpusError(
                     f"{self._corpus.path}: utterance {name!r} has {length} frames"
+                    f"{' at its highest speed' if length < self.lengths[i] else ''}"
                     f"{f', of which the model makes {given},' if given < length else ''} for "
-                    f"{len(labels)} labels; needs at least {ops.frames_needed(labels)}"
+                    f"{len(labels)} labels; needs at least {max(ops.frames_needed(labels), 1)}"
                 )
 
     def warn_outside(self) -> None:
@@ -119,25 +130,48 @@ class Utterances:
                 file=sys.stderr,
             )
 
-    def frames(self, index: int) -> np.ndarray:
-        """Normalised features of an utterance, (T, F) float32."""
-        cached = self._cache.get(index)
-        if cached is not None:
-            return cached
-        raw = self._corpus.frames(int(self._members[index]))
-        frames = ops.normalise(raw, self._mean, self._scale).numpy()
-        if frames.nbytes <= self._cache_room:
-            self._cache_room -= frames.nbytes
-            frames = self._cache[index] = frames.copy()  # the pool is for what a step needs
-        return frames
+    def lengths_in(self, epoch: int | None, indices: np.ndarray) -> np.ndarray:
+        """Return the frames of some utterances in an epoch, (n,) int64; None: as they are."""
+        if epoch is None or self._augmentation is None or not self._augmentation.of_sound:
+            return np.asarray(self.lengths[indices])
+        found = [self._augmentation.length(epoch, int(self._members[i])) for i in indices]
+        return np.array(found, dtype=np.int64)
 
-    def batch(self, leaves: Sequence[np.ndarray], merges: np.ndarray) -> Batch:
-        """Return the batch of some leaves (arrays of indices), with their tree program."""
+    def frames(self, index: int) -> np.ndarray:
+        """Normalised features of an utterance as it is, (T, F) float32."""
+        return self._kept.get(index, lambda: self._normalised(self._corpus.frames(self._at(index))))
+
+    def _frames_in(self, epoch: int, index: int) -> np.ndarray:
+        """Normalised features of an utterance in an epoch, before masks."""
+        if self._augmentation is None or not self._augmentation.of_sound:
+            return self.frames(index)
+        at = self._at(index)
+        pcm = self._kept.get(("samples", index), lambda: self._corpus.samples(at))
+        sound = self._augmentation.sound(epoch, at, pcm, self._kept.get)
+        return self._normalised(ops.spectrogram(sound, self._corpus.window, self._corpus.hop))
+
+    def _at(self, index: int) -> int:
+        return int(self._members[index])
+
+    def _normalised(self, frames: np.ndarray | Array) -> np.ndarray:
+        return ops.normalise(frames, self._mean, self._scale).numpy()
+
+    def batch(
+        self, leaves: Sequence[np.ndarray], merges: np.ndarray, epoch: int | None = None
+    ) -> Batch:
+        """Return the batch of some leaves (arrays of indices), with their tree program.
+
+        It is augmented as in that epoch; with None it is not.
+        """
         members = [int(i) for leaf in leaves for i in leaf]
-        offsets = np.cumsum([0, *(int(self.lengths[i]) for i in members)], dtype=np.int64)
+        lengths = self.lengths_in(epoch, np.array(members, dtype=np.int64))
+        offsets = np.cumsum([0, *lengths], dtype=np.int64)
         frames = empty((int(offsets[-1]), self.features))
-        if members:
-            np.concatenate([self.frames(i) for i in members], out=frames.numpy())
+        rows = frames.numpy()
+        for i, start, stop in zip(members, offsets, offsets[1:], strict=False):
+            rows[start:stop] = self.frames(i) if epoch is None else self._frames_in(epoch, i)
+            if epoch is not None and self._augmentation is not None:
+                self._augmentation.mask(epoch, self._at(i), rows[start:stop])
         return Batch(
             frames=asarray(frames),
             offsets=offsets,
@@ -149,6 +183,25 @@ class Utterances:
             starts=np.zeros(len(members), dtype=np.int64),
             lengths=np.diff(offsets),
         )
+
+
+class _Kept:
+    """Arrays that are kept in memory, of so many bytes in all; for any thread."""
+
+    def __init__(self, room: int) -> None:
+        self._room, self._arrays = room, dict[Hashable, np.ndarray]()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return the array of that key, made if it is not kept."""
+        found = self._arrays.get(key)
+        if found is None:
+            found = make()
+            with self._lock:
+                if key not in self._arrays and found.nbytes <= self._room:
+                    self._room -= found.nbytes
+                    self._arrays[key] = found.copy()  # the pool is for what a step needs
+        return found
 
 
 def _listing(counts: list[tuple[str, int]]) -> str:

@@ -44,13 +44,18 @@ class Recognised:
     hypotheses: tuple[Hypothesis, ...]
 
 
+def batches(data: Utterances, members: list[int]) -> list[np.ndarray]:
+    """Return ``members`` in batches of similar length."""
+    ordered = sorted(members, key=lambda i: (int(data.lengths[i]), i))
+    starts = range(0, len(ordered), BATCH)
+    return [np.array(ordered[start : start + BATCH], dtype=np.int64) for start in starts]
+
+
 def heard(
     model: Model, parameters: Array, data: Utterances, members: list[int]
 ) -> Iterator[tuple[np.ndarray, Forward]]:
-    """Yield some of ``members`` of similar length, and the model's forward pass over them."""
-    ordered = sorted(members, key=lambda i: (int(data.lengths[i]), i))
-    for start in range(0, len(ordered), BATCH):
-        chosen = np.array(ordered[start : start + BATCH], dtype=np.int64)
+    """Yield some of ``members`` at a time, and the model's forward pass over them."""
+    for chosen in batches(data, members):
         batch = data.batch([chosen], np.zeros(1, dtype=np.int32)).to_device(parameters.place)
         yield chosen, model.forward(batch, parameters)
 
@@ -108,6 +113,17 @@ def evaluate(
     losses = np.array([loss for _, _, loss, _ in everyone], dtype=np.float32).reshape(-1, 1)
     lists = tuple(hypotheses for _, _, _, hypotheses in everyone)
     return Evaluation(total, mean(ops.sum_rows(losses), len(losses)), len(losses), lists)
+
+
+def rehearse(
+    model: Model, parameters: Array, data: Utterances, alphabet: Alphabet, world: World
+) -> None:
+    """Recognise this rank's largest batch and throw the results away."""
+    mine = batches(data, list(range(world.rank, len(data), world.size)))
+    if mine:
+        largest = max(mine, key=lambda chosen: int(data.lengths[chosen].sum()))
+        for _ in recognise(model, parameters, data, alphabet, largest.tolist()):
+            pass
 
 
 def mean(total: Array, count: int) -> np.float32:

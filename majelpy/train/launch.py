@@ -16,6 +16,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "threads": (0, 1024),
     "bucket_bytes": (64, math.inf),
     "pool_bytes": (0, math.inf),
+    "prefetch": (0, 64),
     "cache_bytes": (0, math.inf),
     "checkpoint_seconds": (0, math.inf),
 }
@@ -45,10 +46,10 @@ class Launch:
         Gradients are summed while the backward pass still computes others.
     pool_bytes : int, optional
         Size of the memory pool on that place; None: see majelpy.train.places.
-    prefetch : bool
-        A thread reads the next minibatch during a step.
+    prefetch : int
+        Minibatches read ahead, each by a thread of its own; 0: each when it is needed.
     cache_bytes : int
-        Features kept in memory after their first use.
+        Features or samples kept in memory after their first use.
     checkpoint_seconds : float
         Least time between checkpoints; 0: one after each step.
 
@@ -66,7 +67,7 @@ class Launch:
     model_parallel: str = "auto"
     overlap: bool = True
     pool_bytes: int | None = None
-    prefetch: bool = True
+    prefetch: int = 2
     cache_bytes: int = 1 << 30
     checkpoint_seconds: float = 60.0
 

@@ -19,9 +19,9 @@ import numpy as np
 from majelpy.errors import CheckpointError, OutputError
 
 
-def number(value: np.float32) -> float:
-    """The shortest decimal that stands for this float32."""
-    return float(str(value))
+def number(value: np.float32) -> float | None:
+    """The shortest decimal that stands for this float32; None, as JSON has it, if not finite."""
+    return float(str(value)) if np.isfinite(value) else None
 
 
 def hexadecimal(value: np.float32) -> str:

@@ -9,6 +9,7 @@ when ranks compare digests anyway.
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import time
@@ -20,12 +21,16 @@ from majelpy.comm.world import World
 from majelpy.errors import CheckpointError
 from majelpy.native import set_threads
 from majelpy.train import checkpoint as checkpoints
+from majelpy.train import evaluate as evaluation
 from majelpy.train import places
-from majelpy.train.evaluate import Evaluation, evaluate
+from majelpy.train.checkpoint import Checkpoint
+from majelpy.train.evaluate import Evaluation
 from majelpy.train.launch import Launch, default_threads
 from majelpy.train.ledger import Ledger, hexadecimal, number
+from majelpy.train.nonfinite import NonFinite
 from majelpy.train.progress import Progress
 from majelpy.train.recipe import Recipe
+from majelpy.train.rehearsal import rehearse
 from majelpy.train.run_folder import RunFolder
 from majelpy.train.setup import Prepared, check_agreement, prepare_run
 from majelpy.train.team import choose_mesh
@@ -35,7 +40,7 @@ from majelpy.train.trainer import DIGEST_STEPS, StepResult, Trainer
 class Run:
     """A run on one rank; all ranks make the same calls.
 
-    Making one is local; `train` is where ranks wait for one another.
+    Making one and `open` are local; `begin` and `train` are where ranks wait for one another.
 
     Parameters
     ----------
@@ -58,17 +63,15 @@ class Run:
         self._place = places.choose(launch.place, world.local_rank)
         set_threads(launch.threads or default_threads(world.local_size))
         self._prepared: Prepared = prepare_run(recipe, launch)
+        self._ledger: Ledger | None = None
+
+    def open(self) -> None:
+        """Make the run folder, or enter an existing one, and lock it."""
         if self._writes:
-            self._folder.open_for_training(recipe, self._prepared.content)
+            self._folder.open_for_training(self._recipe, self._prepared.content)
 
-    def train(self, stop_at: int | None) -> str:
-        """Train to the end, or to step ``stop_at``; return the fingerprint.
-
-        Raises
-        ------
-        MajelError
-            On a rank that fails; the caller ends the world.
-        """
+    def begin(self) -> None:
+        """Hold the ranks against one another, take the pool and make the trainer."""
         world, prepared, launch = self._world, self._prepared, self._launch
         alike = {
             "mesh": self._mesh,
@@ -79,7 +82,7 @@ class Run:
         check_agreement(world, prepared.content, {name: str(x) for name, x in alike.items()})
         self._warnings: list[str] = []
         self._pool = places.take_pool(self._place, world, launch.pool_bytes, self._warnings.append)
-        self._trainer = trainer = Trainer(
+        self._trainer = Trainer(
             self._recipe,
             launch,
             world,
@@ -89,6 +92,17 @@ class Run:
             self._place,
             self._mesh,
         )
+
+    def train(self, stop_at: int | None) -> str:
+        """Train to the end, or to step ``stop_at``; return the fingerprint.
+
+        Raises
+        ------
+        MajelError
+            On a rank that fails; the caller ends the world.
+        """
+        self.begin()
+        trainer = self._trainer
         self._restore()
         last = min(trainer.steps, stop_at if stop_at is not None else trainer.steps)
         last = max(last, trainer.step)
@@ -99,35 +113,43 @@ class Run:
             Progress(shown=self._writes, steps=last, done=trainer.step) as progress,
         ):
             begun = trainer.checkpoint() if trainer.step == 0 else None
-            ledger = timings = None
+            timings = None
             if self._writes:
                 files.callback(self._folder.close)
                 self._prepared.train.warn_outside()
                 if self._prepared.dev is not None:
                     self._prepared.dev.warn_outside()
                 if begun is not None:  # not after a first epoch
-                    checkpoints.check_room(self._folder.checkpoints, begun)
-                ledger = files.enter_context(closing(Ledger(self._folder.ledger, trainer.step)))
+                    more = (self._prepared.dev is not None) + self._recipe.schedule.average
+                    checkpoints.check_room(self._folder.checkpoints, begun, more)
+                self._ledger = files.enter_context(
+                    closing(Ledger(self._folder.ledger, trainer.step))
+                )
                 timings = files.enter_context(closing(Ledger(self._folder.timings, trainer.step)))
                 self._saved_at = time.monotonic()
             del begun  # a whole model, of which a rank may train a share only
             self._greet(progress, last)
+            if trainer.step < last:
+                largest = rehearse(trainer, self._pool, self._world, self._rehearse_watch)
+                progress.say(str(largest))
             warned, first = False, trainer.step + 1
             while trainer.step < last:
                 start = time.perf_counter()
-                result = trainer.advance()
+                result, entry, watched = self._advance(progress)
                 progress.step(result)
-                losses.append(float(result.loss))
-                entry = self._entry(result)
-                evaluation = None
+                if not result.skipped:
+                    losses.append(float(result.loss))
                 if trainer.step % trainer.steps_per_epoch == 0:
-                    evaluation = self._watch(entry)
-                    progress.epoch(result, sum(losses) / len(losses), evaluation)
+                    mean_loss = sum(losses) / len(losses) if losses else math.nan
+                    progress.epoch(result, mean_loss, watched)
                     losses.clear()
-                if ledger is not None and timings is not None:
-                    ledger.append(entry)
+                    if trainer.schedule.ended:
+                        last = trainer.step
+                        progress.say(trainer.schedule.why())
+                if self._ledger is not None and timings is not None:
+                    self._ledger.append(entry)
                     timings.append(self._timing(result, time.perf_counter() - start))
-                self._save_or_end(ledger, last)
+                self._save_or_end(last)
                 if not warned and (trainer.step in (first, last) or compared(result)):
                     warned = self._tell(progress, "".join(self._warnings))
             self._tell(progress, self._pool.fallback_cost())
@@ -166,6 +188,38 @@ class Run:
             f"{f' ({self._why})' if self._why else ''}"
         )
 
+    def _advance(self, progress: Progress) -> tuple[StepResult, dict[str, Any], Evaluation | None]:
+        """Do one step: its result, its line of the ledger, and at an epoch's end its evaluation."""
+        trainer = self._trainer
+        try:
+            result = trainer.advance()
+        except NonFinite as found:
+            self._keep(found, progress)
+            result = trainer.skip(found.result)
+        entry, watched = self._entry(result), None
+        if trainer.step % trainer.steps_per_epoch == 0:
+            watched = self._watch(entry)
+            wrong = watched.errors.wrong_characters if watched else None
+            trainer.schedule.end_epoch(result.epoch + 1, trainer.step, wrong)
+        return result, entry, watched
+
+    def _keep(self, found: NonFinite, progress: Progress) -> None:
+        """Save what a step that is not finite began with and what is known of it; raise or return.
+
+        Raises
+        ------
+        TrainingError
+            If the recipe wants an end, now or after so many skipped steps.
+        """
+        state = self._trainer.checkpoint()
+        if self._ledger is not None:
+            if not checkpoints.path_of(self._folder.checkpoints, state.step).exists():
+                self._save(self._ledger, state)
+            self._folder.write_failed(found.result.step, found.record())
+        error = found.error(self._recipe.optimizer, self._trainer.skipped)
+        self._world.agree(error)
+        progress.say(f"skipped {found}")
+
     def _entry(self, result: StepResult) -> dict[str, Any]:
         """The ledger's line of a step; every `DIGEST_STEPS` steps ranks are compared."""
         entry: dict[str, Any] = {
@@ -176,6 +230,8 @@ class Run:
             "norm_hex": hexadecimal(result.norm),
             "rate": number(result.rate),
         }
+        if result.skipped:
+            entry["skipped"] = True
         if compared(result):
             entry["digest"] = self._trainer.digest()
             self._trainer.check_ranks(entry["digest"])
@@ -186,7 +242,7 @@ class Run:
         dev = self._prepared.dev
         if dev is None:
             return None
-        found = evaluate(
+        found = evaluation.evaluate(
             self._prepared.model,
             self._trainer.whole_parameters(),
             *(dev, self._prepared.alphabet, self._world),
@@ -197,6 +253,14 @@ class Run:
         entry["dev_wrong_words"] = found.errors.wrong_words
         entry["dev_words"] = found.errors.words
         return found
+
+    def _rehearse_watch(self) -> None:
+        if self._prepared.dev is not None:
+            evaluation.rehearse(
+                self._prepared.model,
+                self._trainer.whole_parameters(),
+                *(self._prepared.dev, self._prepared.alphabet, self._world),
+            )
 
     def _tell(self, progress: Progress, text: str) -> bool:
         """Say the text of the lowest rank that has one; return whether any has."""
@@ -214,6 +278,7 @@ class Run:
             "step": result.step,
             "seconds": round(seconds, 6),
             "frames_per_second": round(result.frames / seconds),
+            "waited_seconds": round(self._trainer.waited_seconds, 6),
             "ranks": self._world.size,
             "reduce_seconds": round(whole, 6),
             "reduce_exposed_seconds": round(exposed, 6),
@@ -228,25 +293,37 @@ class Run:
             "system_allocations": stats.system_allocations,
         }
 
-    def _save_or_end(self, ledger: Ledger | None, last: int) -> None:
+    def _save_or_end(self, last: int) -> None:
         """Save if it is time, or a signal wants the end; in that case end the world."""
         step, received, save = self._trainer.step, self._signal, False
+        schedule = self._trainer.schedule.state
+        best = schedule.best_step == step
         if self._writes:
             due = time.monotonic() - self._saved_at >= self._launch.checkpoint_seconds
-            save = due or step == last or received is not None
+            save = due or step == last or step in schedule.ends or received is not None
         if not self._trainer.team.whole_everywhere:
             save = self._world.broadcast(save)  # all bring their share
-        state = self._trainer.checkpoint() if save else None
-        if ledger is None:
+        state = self._trainer.checkpoint() if save or best else None
+        if self._ledger is None:
             return
         if state is not None:
-            ledger.sync()
-            state.tensors.update(self._prepared.statistics)
-            checkpoints.write(self._folder.checkpoints, state)
-            self._saved_at = time.monotonic()
+            self._save(self._ledger, state, best=best, of_step=save)
         if received is not None:
             name = signal.Signals(received).name
             self._world.abort(f"{name}: saved after step {step}; the same command resumes", 130)
+
+    def _save(
+        self, ledger: Ledger, state: Checkpoint, *, best: bool = False, of_step: bool = True
+    ) -> None:
+        """Write a checkpoint, when the ledger that reaches as far is on the disk."""
+        folder = self._folder.checkpoints
+        ledger.sync()
+        state.tensors.update(self._prepared.statistics)
+        if best:  # first, so that no other checkpoint names a best one that is not there
+            checkpoints.write_as(checkpoints.best_path(folder), state)
+        if of_step:
+            checkpoints.write(folder, state, self._trainer.schedule.state.ends)
+        self._saved_at = time.monotonic()
 
     def _catch_signals(self) -> None:
         def note(received: int, frame: FrameType | None) -> None:

@@ -1,7 +1,8 @@
 """Which processor a rank computes on, and how much of its memory it takes.
 
 Policy. `choose` is local and says at once if there is no such GPU; `take_pool` is where the ranks
-that share a GPU divide it: 90% of what was free, unless the launch says how much.
+that share a GPU, or the memory of a host, divide it: 90% of what was free, unless the launch says
+how much. On a CPU that is no more than a range of addresses; only what is used costs memory.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from majelpy.array import CPU, Place, launch, parse_place
-from majelpy.array.memory import DEFAULT_POOL_BYTES, Pool, set_pool
+from majelpy.array.free_memory import free_bytes
+from majelpy.array.memory import Pool, set_pool
 from majelpy.comm.world import World
 from majelpy.gpu import device as gpu
 
@@ -41,18 +43,18 @@ def take_pool(
     Parameters
     ----------
     nbytes : int, optional
-        By default 1 GiB on a CPU, and on a GPU a share of 90% of its free memory.
+        By default a share of 90% of the free memory of the GPU or, on a CPU, of the host.
     report : callable, optional
         As of `Pool`.
     """
-    mine = ("", 0)
+    mine = (world.host, free_bytes())
     if place != CPU:
         on = launch.device(place)
         mine = (f"{world.host} {on.identity}", on.free_bytes)
     # Everyone has looked before anyone takes.
     free = [bytes_ for identity, bytes_ in world.all_gather(mine) if identity == mine[0]]
     if nbytes is None:
-        nbytes = DEFAULT_POOL_BYTES if place == CPU else min(free) * 9 // 10 // len(free)
+        nbytes = min(free) * 9 // 10 // len(free)
     new = Pool(nbytes, place, report=report)
     set_pool(new)
     return new

@@ -35,6 +35,7 @@ class RunFolder:
         self.ledger = self.path / "ledger.jsonl"
         self.timings = self.path / "timings.jsonl"
         self.checkpoints = self.path / "checkpoints"
+        self.failed = self.path / "failed"
         self.fingerprint = self.path / "fingerprint"
         self._content = self.path / "content.json"
         self._lock: TextIO | None = None
@@ -100,11 +101,8 @@ class RunFolder:
                     aside.unlink(missing_ok=True)
 
     def _check(self, content: dict[str, Any]) -> None:
-        try:
-            stored = json.loads(self._content.read_text("utf-8"))
-        except (OSError, ValueError):
-            stored = None
-        if not isinstance(stored, dict):
+        stored = self.content()
+        if stored is None:
             raise CheckpointError(f"{self._content}: damaged; give another --out")
         lines = differences(stored, content)
         if lines:
@@ -117,6 +115,26 @@ class RunFolder:
     def write_fingerprint(self, text: str) -> None:
         """Store the fingerprint of the finished run; raises OutputError."""
         _write(self.fingerprint, text + "\n")
+
+    def failed_step(self, step: int) -> Path:
+        """What is known of a step that was not finite."""
+        return self.failed / f"step-{step}.json"
+
+    def write_failed(self, step: int, record: dict[str, Any]) -> None:
+        """Store what is known of a step that was not finite; raises OutputError."""
+        try:
+            self.failed.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make {self.failed} ({error.strerror})") from None
+        _write(self.failed_step(step), json.dumps(record, indent=1) + "\n")
+
+    def content(self) -> dict[str, Any] | None:
+        """What the run was trained from; None if that is lost or damaged."""
+        try:
+            content = json.loads(self._content.read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
 
     def close(self) -> None:
         """Release the lock."""

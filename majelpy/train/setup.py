@@ -19,11 +19,13 @@ from majelpy.gpu.build import bodies_digest
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.share import Share
 from majelpy.speech import leaves
-from majelpy.speech.corpus import Corpus
+from majelpy.speech.joined import Joined, open_corpora
 from majelpy.speech.text import Alphabet, normalise
+from majelpy.train.augment import Augmentation
 from majelpy.train.data import Utterances
 from majelpy.train.launch import Launch
 from majelpy.train.recipe import Recipe, digest
+from majelpy.train.schedule import check_watched
 from majelpy.train.team import check_parts
 
 
@@ -49,8 +51,11 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
         If a corpus is damaged, does not fit the other, or does not fit the alphabet.
     """
     settings = recipe.data
-    corpus = Corpus.open(settings.train)
-    dev_corpus = Corpus.open(settings.dev) if settings.dev else None
+    corpus = open_corpora(settings.train)
+    dev_corpus = open_corpora(settings.dev) if settings.dev else None
+    named = recipe.augment.noise
+    noise = open_corpora(named, noise=True) if named else None
+    augmentation = Augmentation(recipe.augment, recipe.seed, corpus, noise)
     if corpus.arithmetic != ARITHMETIC:
         raise CorpusError(
             f"{corpus.path}: made with arithmetic {corpus.arithmetic}, this is {ARITHMETIC}; "
@@ -78,22 +83,28 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
         alphabet = Alphabet.from_texts(corpus.transcripts)
     room, outside = launch.cache_bytes, settings.outside
 
-    def select(source: Corpus, members: np.ndarray) -> Utterances:
-        return Utterances(source, members, alphabet, outside, corpus.mean, corpus.scale, room)
+    def select(
+        source: Joined, members: np.ndarray, augmentation: Augmentation | None = None
+    ) -> Utterances:
+        mean, scale = corpus.mean, corpus.scale
+        return Utterances(source, members, alphabet, outside, mean, scale, room, augmentation)
 
     dev: Utterances | None = None
     if dev_corpus is not None:
         dev = select(dev_corpus, np.arange(len(dev_corpus)))
     elif len(held):
         dev = select(corpus, held)
-    train = select(corpus, everything)
+    check_watched(recipe, dev is not None)
+    train = select(corpus, everything, augmentation)
     architecture = Architecture(corpus.features, alphabet.size, recipe.model.layers)
     check_parts(recipe.model.parts)
     model = Model(architecture, Share(recipe.model.parts))
     for utterances in (train, dev):
         if utterances is not None:
-            utterances.require_alignments(model.frames(utterances.lengths))
-    content = recipe.content(corpus.digest, dev_corpus.digest if dev_corpus else "")
+            utterances.require_alignments(model.frames(utterances.shortest))
+    content = recipe.content(
+        corpus.digest, dev_corpus.digest if dev_corpus else "", noise.digest if noise else ""
+    )
     description = {
         "recipe": digest(content),
         "alphabet": alphabet.characters,
@@ -101,6 +112,7 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
         "rate": corpus.rate,
         "layers": list(recipe.model.layers),
         "parts": recipe.model.parts,
+        "result": recipe.schedule.result,
     }
     statistics = {"mean": corpus.mean, "scale": corpus.scale}
     return Prepared(model, alphabet, train, dev, content, description, statistics)
@@ -111,7 +123,7 @@ def normalise_characters(characters: str) -> str:
     return "".join(normalise(character) or character for character in characters)
 
 
-def check_features(corpus: Corpus, rate: int, features: int, needed_by: str) -> None:
+def check_features(corpus: Joined, rate: int, features: int, needed_by: str) -> None:
     """Raise CorpusError unless a corpus has that sample rate (0: made from .npy) and features."""
     if (corpus.rate, corpus.features) != (rate, features):
         remedy = f"; prepare it with --rate {rate}" if rate and corpus.rate else ""

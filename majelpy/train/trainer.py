@@ -2,15 +2,16 @@
 
 Policy. A step is: every rank computes its leaves in one batch, the leaf gradients are summed along
 the tree, every rank makes the same update. What a rank does depends on the launch; what comes out
-does not. Parameters, velocities, slots and activations lie on the rank's place; a step's loss and
-norm, and what is written to disk, come to the host. Ranks compare digests of their parameters every
-`DIGEST_STEPS` steps.
+does not. Parameters, the optimizer's states, slots and activations lie on the rank's place; a
+step's loss and norm, and what is written to disk, come to the host. Ranks compare digests of their
+parameters every `DIGEST_STEPS` steps.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from majelpy.array.manipulation import concat
 from majelpy.comm.direct import place_of_sums, slots_for
 from majelpy.comm.reduce import TreeReducer
 from majelpy.comm.world import World
-from majelpy.errors import CheckpointError, TrainingError, WorldError
+from majelpy.errors import CheckpointError, WorldError
 from majelpy.nn.batch import Batch
 from majelpy.nn.layer import Training
 from majelpy.nn.model import Model
@@ -31,7 +32,11 @@ from majelpy.speech import leaves
 from majelpy.train.checkpoint import Checkpoint
 from majelpy.train.data import Utterances
 from majelpy.train.launch import Launch
+from majelpy.train.loader import ReadAhead
+from majelpy.train.nonfinite import NonFinite
+from majelpy.train.optimizer import Optimizer
 from majelpy.train.recipe import Recipe
+from majelpy.train.schedule import Schedule
 from majelpy.train.team import ALONE, Mesh, Team
 from majelpy.train.upload import Upload
 
@@ -41,7 +46,10 @@ DIGEST_STEPS = 10
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step gives: its number from 1, epoch from 0, mean loss, gradient norm, rate."""
+    """What a step gives: its number from 1, epoch from 0, mean loss, gradient norm, rate.
+
+    A skipped one changed nothing.
+    """
 
     step: int
     epoch: int
@@ -50,6 +58,7 @@ class StepResult:
     rate: np.float32
     utterances: int
     frames: int
+    skipped: bool = False
 
 
 class Trainer:
@@ -84,7 +93,7 @@ class Trainer:
     ):
         self.recipe, self.world, self.whole_model, self.data = recipe, world, model, data
         self.description, self.place = description, place
-        self.step = 0
+        self.step = self.skipped = 0  # steps done, and how many of the last were skipped
         self.team = Team(world, recipe, mesh)
         self.model = Model(model.architecture, self.team.share)
         layout = self.model.layout
@@ -103,11 +112,12 @@ class Trainer:
         )
         self._staging = slots_for(self._reducer, place)
         self.parameters = layout.initial(recipe.seed).to_device(place)
-        self.velocities = zeros(layout.size, device=place)
+        self.optimizer = Optimizer(recipe, layout, place)
+        self.schedule = Schedule(recipe)
         self._zero = zeros(1, device=place)
-        self._epoch_batches: tuple[int, list[np.ndarray]] = (-1, [])
-        self._reader = ThreadPoolExecutor(1) if launch.prefetch else None
-        self._next: tuple[int, Future[Batch]] | None = None
+        self._epoch_batches: dict[int, list[np.ndarray]] = {}
+        self._prefetch = launch.prefetch
+        self._ahead = ReadAhead(self._begin, launch.prefetch)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -115,7 +125,9 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run."""
+        """Steps of the whole run, which its schedule may end early."""
+        if self.schedule.ended:
+            return self.step
         return self.steps_per_epoch * self.recipe.schedule.epochs
 
     @property
@@ -128,103 +140,131 @@ class Trainer:
         """Bytes of this rank's part of shared memory: its slots, and on one rank the result."""
         return self._reducer.touched[0].nbytes
 
-    def _members(self, step: int) -> np.ndarray:
+    def members(self, step: int) -> np.ndarray:
         """Utterances of the minibatch of a step (from 0)."""
         epoch, index = divmod(step, self.steps_per_epoch)
-        if self._epoch_batches[0] != epoch:
-            settings = self.recipe.data
+        if epoch not in self._epoch_batches:
+            settings, now = self.recipe.data, self.step // self.steps_per_epoch
+            for other in [e for e in self._epoch_batches if not now <= e <= now + 1]:
+                del self._epoch_batches[other]
             batches = leaves.minibatches(
-                self.data.lengths, settings.batch, settings.bin, seed=self.recipe.seed, epoch=epoch
+                *(self.data.lengths, settings.batch, settings.bin),
+                seed=self.recipe.seed,
+                epoch=epoch,
+                sort_first=settings.sort_first,
             )
-            self._epoch_batches = (epoch, batches)
-        return self._epoch_batches[1][index]
+            self._epoch_batches[epoch] = batches
+        return self._epoch_batches[epoch][index]
 
     def _mine(self, step: int) -> list[np.ndarray]:
         """This rank's leaves of the minibatch of a step."""
-        cut = leaves.cut(self._members(step), self.data.lengths, self.recipe.data.leaves)
+        cut = leaves.cut(self.members(step), self.data.lengths, self.recipe.data.leaves)
         return cut[slice(*self.team.leaves)]
 
-    def _read(self, mine: list[np.ndarray], upload: Upload) -> Batch:
-        batch = self.data.batch(mine, self._reducer.merges)
+    def _read(self, epoch: int, mine: list[np.ndarray], upload: Upload) -> Batch:
+        batch = self.data.batch(mine, self._reducer.merges, epoch)
         return batch.with_frames(upload.fill(batch.frames))
 
-    def _upload(self, mine: list[np.ndarray]) -> Upload:
-        frames = sum(int(self.data.lengths[leaf].sum()) for leaf in mine)
+    def _upload(self, epoch: int, mine: list[np.ndarray]) -> Upload:
+        frames = sum(int(self.data.lengths_in(epoch, leaf).sum()) for leaf in mine)
         return Upload((frames, self.data.features), self.place)
 
+    def _begin(self, step: int) -> Callable[[], Batch]:
+        """Make room for this rank's share of a minibatch; return what reads and uploads it."""
+        epoch, mine = step // self.steps_per_epoch, self._mine(step)
+        return partial(self._read, epoch, mine, self._upload(epoch, mine))
+
     def _batch(self, step: int) -> Batch:
-        """This rank's share of a minibatch; the next one is read and uploaded meanwhile."""
-        if self._next is not None and self._next[0] == step:
-            batch = self._next[1].result()
-        else:
-            mine = self._mine(step)
-            batch = self._read(mine, self._upload(mine))
-        if self._reader is not None and step + 1 < self.steps:
-            mine = self._mine(step + 1)
-            self._next = (step + 1, self._reader.submit(self._read, mine, self._upload(mine)))
-        return batch
+        """This rank's share of a minibatch; the next ones are read and uploaded meanwhile."""
+        return self._ahead.take(step, self.steps)
+
+    @property
+    def waited_seconds(self) -> float:
+        """What the last step waited for its minibatch."""
+        return self._ahead.waited_seconds
 
     def advance(self) -> StepResult:
         """Do one step.
 
         Raises
         ------
-        TrainingError
-            If the gradient is not finite; the state is that before the step.
+        NonFinite
+            On all ranks alike, if the loss or the gradient is not finite; the state is that before
+            the step.
         """
-        layout, optimizer = self.model.layout, self.recipe.optimizer
-        utterances = len(self._members(self.step))
-        frames = int(self.data.lengths[self._members(self.step)].sum())
+        epoch, members = self.step // self.steps_per_epoch, self.members(self.step)
+        frames = int(self.data.lengths_in(epoch, members).sum())
         batch = self._batch(self.step)
-        epoch = self.step // self.steps_per_epoch
-        training = Training(self.recipe.seed, epoch)
+        total, factor, norm, loss = self._gradient(batch, epoch, len(members))
+        rate = self.schedule.rate(self.step, epoch)
+        result = StepResult(self.step + 1, epoch, loss, norm, rate.numpy()[0], len(members), frames)
+        if not (np.isfinite(norm) and np.isfinite(loss)):  # all ranks have the same sums
+            raise NonFinite(result, self._losses(batch, epoch))
+        self.optimizer.update(
+            *(self.parameters, total[: self.model.layout.trained], result.step),
+            factor=factor,
+            rate=rate.to_device(self.place),
+        )
+        self._follow(total)
+        self.step, self.skipped = result.step, 0
+        return result
+
+    def rehearse(self, step: int) -> None:
+        """Compute the gradient of a step (from 0), with all the memory that a step of as many
+        frames takes, and throw it away. All ranks call it together, each with a step of its own.
+        """
+        batch = self._begin(step)()
+        # As if the next minibatches were as large, and being read.
+        ahead: list[Any] = [self._begin(step)() for _ in range(self._prefetch)]
+        if ahead:
+            ahead.append(empty((int(self.data.lengths.max()), self.data.features)))
+        self._gradient(batch, step // self.steps_per_epoch, len(self.members(step)))
+        del ahead
+
+    def frames(self, step: int) -> int:
+        """Frames of this rank's leaves of the minibatch of a step (from 0)."""
+        return sum(int(self.data.lengths[leaf].sum()) for leaf in self._mine(step))
+
+    def skip(self, result: StepResult) -> StepResult:
+        """Count a step that was not finite, and leave all else as it was."""
+        self.step, self.skipped = result.step, self.skipped + 1
+        return replace(result, skipped=True)
+
+    def _gradient(
+        self, batch: Batch, epoch: int, utterances: int
+    ) -> tuple[Array, Array, np.float32, np.float32]:
+        """The minibatch's sums of all slots, the factor that limits the gradient's norm, the norm,
+        and the mean loss."""
+        layout, training = self.model.layout, Training(self.recipe.seed, epoch)
         one = np.ones(1, dtype=np.float32)
         scale = float(ops.mean_of(zeros(1), one, utterances).numpy()[0])
         slots, pushed = self._staging.slots, self._staging.pushed
-        self.model.train(batch, self.parameters, slots, scale, training, pushed, self._rounded)
+        weights = self.optimizer.weights(self.parameters, self.step + 1)
+        self.model.train(batch, weights, slots, scale, training, pushed, self._rounded)
         total = self._staging.reduce()
-        gradient = total[: layout.trained]
         numbers = empty(3, device=self.place)
-        squares = self._square_sum(gradient)
-        _, factor = ops.factor_of(squares, optimizer.norm_limit, out=numbers[:2])
+        squares = self._square_sum(total[: layout.trained])
+        _, factor = ops.factor_of(squares, self.recipe.optimizer.norm_limit, out=numbers[:2])
         loss_sum = total[layout.loss : layout.loss + 1]
         ops.mean_of(self._zero, loss_sum, utterances, out=numbers[2:])
         norm, _, loss = numbers.to_device(CPU).numpy()  # the one wait for the place
-        if not (np.isfinite(norm) and np.isfinite(loss)):
-            error = TrainingError(
-                f"train: step {self.step + 1} has loss {loss} and gradient norm "
-                f"{norm}; needs finite values (lower optimizer.rate, or look at the "
-                f"utterances of this minibatch: {', '.join(batch.names[:3])}, ...)"
-            )
-            self.world.agree(error)  # all ranks see the same sums; one of them speaks
-        schedule = self.recipe.schedule
-        rate = ops.learning_rate(
-            optimizer.rate,
-            anneal=schedule.anneal,
-            epoch=epoch,
-            hold=schedule.hold,
-            step=self.step,
-            warmup=schedule.warmup,
-        )
-        ops.nesterov(
-            self.parameters[: layout.trained],
-            self.velocities[: layout.trained],
-            gradient,
-            factor=factor,
-            rate=rate.to_device(self.place),
-            momentum=optimizer.momentum,
-            decay=optimizer.decay,
-        )
-        self._follow(total)
-        self.step += 1
-        return StepResult(self.step, epoch, loss, norm, rate.numpy()[0], utterances, frames)
+        return total, factor, norm, loss
+
+    def _losses(self, batch: Batch, epoch: int) -> list[tuple[str, np.float32]]:
+        """Name and loss of each utterance of the minibatch, in the data's order; all together."""
+        weights = self.optimizer.weights(self.parameters, self.step + 1)
+        found = self.model.forward(batch, weights, Training(self.recipe.seed, epoch))
+        losses = self.model.losses(found)[0].to_device(CPU).numpy()
+        mine = zip(batch.ids.tolist(), zip(batch.names, losses, strict=True), strict=True)
+        everywhere = dict(item for found in self.world.all_gather(list(mine)) for item in found)
+        return [everywhere[number] for number in sorted(everywhere)]
 
     def _follow(self, total: Array) -> None:
         """Let the tracked parameters follow the mean of the leaves' statistics."""
         first, last = self.model.layout.trained, self.model.layout.size
         if first == last:
             return
-        leaves_of = leaves.cut(self._members(self.step), self.data.lengths, self.recipe.data.leaves)
+        leaves_of = leaves.cut(self.members(self.step), self.data.lengths, self.recipe.data.leaves)
         filled = sum(bool(len(leaf)) for leaf in leaves_of)
         ops.running(self.parameters[first:last], total[first:last], filled, RUNNING_RATE)
 
@@ -269,12 +309,14 @@ class Trainer:
 
     def checkpoint(self) -> Checkpoint:
         """The state, to be written. All ranks together."""
+        vectors = {"parameters": self.parameters, **self.optimizer.states}
         tensors = {
             f"{kind}/{name}": x
-            for kind, vector in (("parameters", self.parameters), ("velocities", self.velocities))
+            for kind, vector in vectors.items()
             for name, x in self.team.whole(self.model, vector).items()
         }
-        return Checkpoint(self.step, self.description, tensors)
+        description = self.description | {"schedule": self.schedule.content()}
+        return Checkpoint(self.step, description | {"skipped": self.skipped}, tensors)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint.
@@ -289,16 +331,18 @@ class Trainer:
                 f"checkpoint of step {checkpoint.step}: it belongs to another recipe; "
                 "give another --out"
             )
-        self.parameters, self.velocities = (
+        self.parameters, *states = (
             load_tensors(self.model, checkpoint, kind).to_device(self.place)
-            for kind in ("parameters", "velocities")
+            for kind in ("parameters", *self.optimizer.states)
         )
+        self.optimizer.states = dict(zip(self.optimizer.states, states, strict=True))
+        self.schedule.restore(checkpoint.description["schedule"])
         self.step = checkpoint.step
+        self.skipped = int(checkpoint.description.get("skipped", 0))
 
     def close(self) -> None:
         """End the reading thread and give the reduction's memory back; all ranks together."""
-        if self._reader is not None:
-            self._reader.shutdown(cancel_futures=True)
+        self._ahead.close()
         self._staging.close()
         self._reducer.close()
 

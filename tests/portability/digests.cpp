@@ -626,6 +626,31 @@ void spectrograms() {
   }
 }
 
+void sound() {
+  std::vector<int16_t> pcm(1 << 16), back(1 << 16);
+  for (int64_t i = 0; i < 1 << 16; i++) pcm[i] = (int16_t)(i - (1 << 15));
+  Floats exact(1 << 16, 7.0f);
+  CALL(mj_samples_of)(1 << 16, pcm.data(), exact.data());
+  digest("samples", exact);
+  const int64_t count = 1237;
+  const Floats samples = numbers(count, 85, -15, 1), noise = numbers(300, 86, -12, 0);
+  CALL(mj_pcm_of)(count, samples.data(), back.data());
+  digest("pcm", Floats(back.begin(), back.begin() + count));
+  for (int64_t over : {1, 9, 11, 50}) {
+    const int64_t under = over == 50 ? 33 : 10, outputs = count * under / over;
+    Floats out(outputs, 7.0f);
+    CALL(mj_change_speed)(count, samples.data(), over, under, outputs, out.data());
+    digest(with("speed", {over}), out);
+  }
+  for (int64_t bits : {0ll, 0x12345678ll, 0xFFFFFFFFll}) {
+    Floats out(count, 7.0f);
+    CALL(mj_change_level)(count, samples.data(), -10.0f, 10.0f, bits, out.data());
+    digest(with("level", {bits}), out);
+    CALL(mj_add_noise)(count, samples.data(), 300, noise.data(), 299, -5.0f, 25.0f, bits, out.data());
+    digest(with("noise", {bits}), out);
+  }
+}
+
 void optimizer() {
   const int64_t count = 40003;
   Floats parameters = numbers(count, 90, -12, 2), velocities = numbers(count, 91, -20, 0);
@@ -640,6 +665,25 @@ void optimizer() {
     (count, parameters.data(), velocities.data(), gradients.data(), &factor, &rate, 0.99f, 1e-5f);
   }
   digest("learning_rate", rates);
+  Floats weights = numbers(count, 93, -12, 2), first = numbers(count, 94, -20, 0), shares(2), noise(count, 7.0f);
+  Floats second = numbers(count, 95, -20, 0), adapted = weights, squares;
+  for (float &x : second) x = from_bits(bits_of(x) & 0x7FFFFFFFu);
+  squares = second;
+  for (int64_t step : {1, 2, 700}) {
+    CALL(mj_average_shares)(step, 0.9f, 0.999f, shares.data());
+    digest(with("average_shares", {step}), shares);
+    CALL(mj_adam_array)
+    (count, weights.data(), first.data(), second.data(), gradients.data(), &factor, &factor, shares.data(), 0.9f, 0.999f,
+     1e-8f, 1e-3f);
+    CALL(mj_adagrad_array)(count, adapted.data(), squares.data(), gradients.data(), &factor, &factor, 1e-8f, 1e-5f);
+    CALL(mj_noise_array)(count, 5 * step, -3, 1ll << 55, step, 0.075f, weights.data(), noise.data());
+    digest(with("noise", {step}), noise);
+  }
+  digest("adam_parameters", weights);
+  digest("adam_first_moments", first);
+  digest("adam_second_moments", second);
+  digest("adagrad_parameters", adapted);
+  digest("adagrad_squares", squares);
   digest("nesterov_parameters", parameters);
   digest("nesterov_velocities", velocities);
 }
@@ -806,6 +850,7 @@ int main(int argc, char **argv) {
   for (int64_t count : {1, 3}) {
     threads = count;
     CALL(mj_set_threads)(threads);
+    CALL(mj_set_alone)(0);
     matrix_products();
     leaf_sums();
     tree_sums();
@@ -818,6 +863,7 @@ int main(int argc, char **argv) {
     recurrent();
     softmax_and_ctc();
     spectrograms();
+    sound();
     optimizer();
     array_functions<float>(0);
     array_functions<double>(1);

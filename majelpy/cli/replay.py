@@ -1,0 +1,66 @@
+"""`majel replay`: does a step of a run come out the same again?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from majelpy.cli import line
+from majelpy.cli.train import add_launch, launch_of
+from majelpy.comm.world import RankFailed, World
+from majelpy.errors import MajelError
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "replay",
+        help="compute a step of a run again and hold it against the ledger",
+        description="Compute a step again, from the nearest checkpoint before it (or from the "
+        "recipe's seed), and hold loss, gradient norm, rate and, where they were kept, digest and "
+        "checkpoint against what the run wrote. Works on any number of ranks; writes nothing. "
+        "Exit code 0: the same bits; 1: different.",
+        epilog="Example: mpirun -n 2 majel replay run --step 120",
+    )
+    parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
+    parser.add_argument("--step", type=int, metavar="N", required=True, help="step, from 1")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="where a corpus is now, such as data.train=train.h5; may be repeated",
+    )
+    add_launch(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Replay; rank 0 says what it found."""
+    from majelpy.train.replay import Replay
+
+    world = World.start()
+    world.install_excepthook()
+    error: Exception | None = None
+    try:
+        replay = Replay(options.run_folder, options.step, options.set, launch_of(options), world)
+    except (MajelError, OSError) as found:
+        error = found
+    # All ranks learn whether all are ready; the lowest that is not says why.
+    try:
+        world.agree(error)
+    except RankFailed:
+        return 2
+    try:
+        said, same = replay.check()
+    except RankFailed:
+        return 2
+    except (MajelError, OSError) as found:
+        if world.size == 1:
+            raise
+        world.abort(line("replay", found).removeprefix("majel "), 2)
+    if world.rank == 0:
+        print(said)
+        sys.stdout.flush()
+    world.barrier()
+    return 0 if same else 1

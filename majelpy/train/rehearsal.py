@@ -1,0 +1,127 @@
+"""The steps that need most memory, computed once before the first, so that a run that begins ends.
+
+Policy. Memory of a step grows with the frames that a rank computes, and which those are is a
+function of seed and epoch; so the largest step of the whole run is known at the start. A small step
+is rehearsed first: it tells what a frame costs, and whether the largest one can be held at all.
+Then the largest, with room for what is read meanwhile, and the largest batch of an evaluation.
+Afterwards the pool has been as full as it will be. Nothing of it is kept: not a bit of the run
+changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from majelpy.array import CPU
+from majelpy.array.free_memory import free_bytes
+from majelpy.array.memory import Pool
+from majelpy.comm.world import World
+from majelpy.errors import PoolError
+from majelpy.speech.leaves import cut
+from majelpy.train.trainer import Trainer
+
+_REMEDY = (
+    "start more ranks or hosts, lower data.batch or the sizes of [model], or prepare the corpus "
+    "without its longest utterances"
+)
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """What the largest step needs, of the rank whose pool is fullest."""
+
+    peak: int
+    capacity: int
+    rank: int
+    step: int
+    frames: int
+
+    def __str__(self) -> str:
+        return (
+            f"rehearsed step {self.step}, the largest to come with {self.frames} frames on rank "
+            f"{self.rank}: at most {self.peak} of the pool's {self.capacity} bytes are used at a "
+            "time"
+        )
+
+
+def rehearse(trainer: Trainer, pool: Pool, world: World, watch: Callable[[], None]) -> Rehearsed:
+    """Compute the largest steps to come and throw the results away; all ranks call it together.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        With steps left to do.
+    pool : Pool
+        That of the trainer's place.
+    world : World
+    watch : callable
+        Computes the largest batch of an evaluation.
+
+    Raises
+    ------
+    PoolError
+        If the largest step cannot be held; on the rank that cannot.
+    """
+    step, frames = most_frames(trainer)
+    stats = pool.statistics
+    before = stats.asked_peak = stats.asked
+    light = _lightest(trainer)
+    trainer.rehearse(light)
+    needed = (stats.asked_peak - before) * frames // max(1, trainer.frames(light))
+    what = f"train: step {step + 1} computes {frames} frames on rank {world.rank}, which needs "
+    what += f"about {needed} bytes besides {before} in use"
+    _check_room(world, pool, needed, what)
+    try:
+        trainer.rehearse(step)
+        watch()
+    except PoolError as error:
+        raise PoolError(f"{what}; {_REMEDY} ({error})") from None
+    mine = Rehearsed(stats.peak + stats.fallback_peak, pool.capacity, world.rank, step + 1, frames)
+    return max(world.all_gather(mine), key=lambda found: (found.peak, -found.rank))
+
+
+def most_frames(trainer: Trainer) -> tuple[int, int]:
+    """Return the step to come (from 0) in which this rank computes most frames, and how many.
+
+    Notes
+    -----
+    No leaf has more than an equal share of the minibatch and its longest utterance, so that most
+    minibatches need not be cut.
+    """
+    lengths, leaves = trainer.data.lengths, trainer.recipe.data.leaves
+    first, last = trainer.team.leaves
+    best = (trainer.step, -1)
+    for step in range(trainer.step, trainer.steps):
+        members = trainer.members(step)
+        whole, longest = int(lengths[members].sum()), int(lengths[members].max())
+        if min(whole, (last - first) * (whole // leaves + 1 + longest)) <= best[1]:
+            continue
+        found = sum(int(lengths[leaf].sum()) for leaf in cut(members, lengths, leaves)[first:last])
+        if found > best[1]:
+            best = (step, found)
+    return best
+
+
+def _lightest(trainer: Trainer) -> int:
+    """The step of the epoch at hand with fewest frames in all, if it can give each leaf some."""
+    begin = trainer.step // trainer.steps_per_epoch * trainer.steps_per_epoch
+    steps = range(begin, begin + trainer.steps_per_epoch)
+    lengths, leaves = trainer.data.lengths, trainer.recipe.data.leaves
+    sums = {step: int(lengths[trainer.members(step)].sum()) for step in steps}
+    full = [step for step in steps if len(trainer.members(step)) >= leaves]
+    return min(full or steps, key=lambda step: (sums[step], step))
+
+
+def _check_room(world: World, pool: Pool, needed: int, what: str) -> None:
+    """Raise PoolError if a host has not the ordinary memory that its ranks are about to take."""
+    # A CPU's pool takes pages as it uses them; a GPU's only what goes beyond its region.
+    more = needed if pool.place == CPU else max(0, needed - pool.free)
+    everyone = world.all_gather((world.host, more, free_bytes()))
+    here = [(more, free) for host, more, free in everyone if host == world.host]
+    wanted, free = sum(more for more, _ in here), min(free for _, free in here)
+    if more and wanted > free:
+        raise PoolError(
+            f"{what}; the {len(here)} ranks of {world.host} need {wanted} bytes of ordinary memory "
+            f"and {free} are free; {_REMEDY}"
+        )

@@ -1,0 +1,169 @@
+"""The largest steps are computed before the first: memory is known then, and no bit changes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from training import (
+    SYMBOLS,
+    Ground,
+    Inside,
+    assert_same,
+    done,
+    majel,
+    own_lines,
+    utterances,
+    write_corpus,
+    write_recipe,
+)
+
+from majelpy.array.memory import Pool
+from majelpy.comm import tree
+from majelpy.speech import leaves
+from majelpy.train import loop, places, rehearsal
+
+pytest_plugins = ["training"]
+
+SAID = (
+    r"rehearsed step (\d+), the largest to come with (\d+) frames on rank (\d+): at most (\d+) of "
+    r"the pool's (\d+) bytes are used at a time"
+)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe whose corpus has one utterance of 120 frames among some of 8 to 30."""
+    folder = tmp_path_factory.mktemp("rehearsal")
+    made = utterances(41)
+    frames = np.random.default_rng(2).integers(-1, 2, (120, made[0][0].shape[1]))
+    made[20] = (frames.astype(np.float32), SYMBOLS[1], "long")
+    write_corpus(folder / "t.h5", made)
+    return write_recipe(folder / "r.toml", folder / "t.h5", data__bin=100, data__holdout=4, seed=7)
+
+
+def peaks(run: Path) -> list[int]:
+    lines = (run / "timings.jsonl").read_text().splitlines()
+    return [json.loads(line)["pool_peak_bytes"] for line in lines]
+
+
+def rehearsed(stderr: str) -> list[int]:
+    """Step, frames, rank, peak and capacity of the line on it."""
+    (found,) = re.findall(SAID, stderr)
+    return [int(number) for number in found]
+
+
+def test_the_pool_is_as_full_before_the_first_step_as_at_the_end(
+    recipe: Path, tmp_path: Path, inside: Inside
+) -> None:
+    said = inside("train", recipe, "--out", tmp_path / "run", "--no-prefetch")
+    assert said.code == 0, said.err
+    step, frames, rank, peak, _ = rehearsed(said.err)
+    assert step > 2, "a run without the rehearsal begins with short utterances"
+    assert frames > 120 and rank == 0
+    assert set(peaks(tmp_path / "run")) == {peak}
+
+
+@pytest.mark.parametrize("ranks", [1, pytest.param(3, marks=pytest.mark.mpi)])
+def test_reading_ahead_takes_no_more(ranks: int, recipe: Path, tmp_path: Path) -> None:
+    ended = majel("train", recipe, "--out", tmp_path / "run", "--cache-bytes", "0", ranks=ranks)
+    assert ended.returncode == 0, ended.stderr
+    (first, *_, last) = peaks(tmp_path / "run")
+    assert first == last <= rehearsed(ended.stderr)[3]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("way", ["time", "directions", "hidden"])
+def test_on_ranks_that_share_a_model(way: str, recipe: Path, tmp_path: Path) -> None:
+    options = [
+        *("--mesh", "model=2", "--model-parallel", way, "--no-prefetch", "--steps", "6"),
+        *("--set", "model.parts=2", "--set", "model.recurrent=32", "--set", "model.dense=[32]"),
+        *("--set", "model.output_dense=32"),
+    ]
+    ended = majel("train", recipe, "--out", tmp_path / "run", *options, ranks=2)
+    assert ended.returncode == 0, ended.stderr
+    first, *_, last = peaks(tmp_path / "run")
+    assert last <= 1.01 * first, "but for small arrays that count utterances"
+
+
+def test_it_changes_no_bit(
+    ground: Ground, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "rehearse", lambda *_: "no rehearsal")
+    said = inside("train", ground.recipe, "--out", tmp_path)
+    assert "\nno rehearsal\n" in said.err
+    assert_same(done(tmp_path, said.out), ground.undisturbed)
+
+
+@pytest.mark.parametrize("at", [0, 7, 29])
+@pytest.mark.parametrize("ranks", [1, 3, 8])
+def test_the_step_with_most_frames_is_found(at: int, ranks: int) -> None:
+    lengths = np.random.default_rng(at).integers(8, 200, 50)
+    batches = [
+        members
+        for epoch in range(5)
+        for members in leaves.minibatches(lengths, 8, 3, seed=1, epoch=epoch)
+    ]
+    for rank in range(ranks):
+        first, last = tree.leaf_range(8, ranks, rank)
+        trainer: Any = SimpleNamespace(
+            step=at, steps=len(batches), members=batches.__getitem__,
+            data=SimpleNamespace(lengths=lengths), team=SimpleNamespace(leaves=(first, last)),
+            recipe=SimpleNamespace(data=SimpleNamespace(leaves=8)),
+        )  # fmt: skip
+        sums = [
+            sum(int(lengths[leaf].sum()) for leaf in leaves.cut(members, lengths, 8)[first:last])
+            for members in batches
+        ]
+        step, frames = rehearsal.most_frames(trainer)
+        assert frames == sums[step] == max(sums[at:]) and step >= at
+
+
+def test_without_the_memory_it_ends_at_the_start(
+    recipe: Path, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools: list[Pool] = []
+    take = places.take_pool
+
+    def watched(*arguments: Any) -> Pool:
+        pools.append(take(*arguments))
+        return pools[-1]
+
+    monkeypatch.setattr(places, "take_pool", watched)
+    wide = ["--no-prefetch", "--set", "model.recurrent=128", "--set", "model.dense=[256,256]"]
+    said = inside("train", recipe, "--out", tmp_path / "whole", "--steps", "1", *wide)
+    step, frames, *_ = rehearsed(said.err)
+    stats = pools[0].statistics
+    monkeypatch.setattr(rehearsal, "free_bytes", lambda: 1 << 20)
+
+    said = inside("train", recipe, "--out", tmp_path / "run", *wide)
+    assert (said.code, said.out) == (2, "")
+    (line,) = own_lines(said.err)
+    found = re.fullmatch(
+        rf"majel train: step {step} computes {frames} frames on rank 0, which needs about (\d+) "
+        r"bytes besides (\d+) in use; the 1 ranks of \S+ need \1 bytes of ordinary memory and "
+        rf"1048576 are free; {re.escape(rehearsal._REMEDY)}",
+        line,
+    )
+    assert found, line
+    needed, used = (int(number) for number in found.groups())
+    assert 0.9 < (stats.asked_peak - used) / needed < 1.1
+    assert (tmp_path / "run" / "ledger.jsonl").read_text() == ""
+
+
+def test_a_pool_and_fallback_that_cannot_hold_it(
+    recipe: Path, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = lambda *a, **k: Pool(*a, **k, limit=300_000)  # noqa: E731
+    monkeypatch.setattr(places, "Pool", limited)
+    said = inside("train", recipe, "--out", tmp_path / "run", "--no-prefetch")
+    assert (said.code, said.out) == (2, "")
+    (line,) = own_lines(said.err)
+    assert re.match(r"majel train: step \d+ computes \d+ frames on rank 0, which needs about", line)
+    assert rehearsal._REMEDY in line and "would pass the limit" in line
+    assert (tmp_path / "run" / "ledger.jsonl").read_text() == ""
