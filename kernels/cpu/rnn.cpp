@@ -31,8 +31,6 @@ using mj::load_some;
 using mj::store_some;
 using mj::TILE_ROWS;
 
-constexpr int MOST_GATES = 4;
-
 /* body(cell) with the cell of that number. */
 template <class Body> void with_cell(int64_t cell, Body &&body) {
   if (cell == 0) body(mj_rnn{});
