@@ -62,7 +62,9 @@ RECIPES = {
     ),
 }
 TINY = {
-    "Deep Speech 1": replace(RECIPE, model=ModelSettings(deep_speech_1(1, (16,), 16, 8, dropout=0.1))),
+    "Deep Speech 1": replace(
+        RECIPE, model=ModelSettings(deep_speech_1(1, (16,), 16, 8, dropout=0.1))
+    ),
     "Deep Speech 2": replace(
         RECIPE, model=ModelSettings(deep_speech_2(2, (3, 4), ("bigru", "lstm"), 8))
     ),
