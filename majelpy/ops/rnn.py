@@ -39,6 +39,9 @@ class Cell:
         recurrent sums, and, but for vanilla, the gradient that goes on beside them.
     apart : bool
         Whether the gradient by the recurrent sums is not that by x.
+    rounded : bool
+        Whether the states that enter a recurrent sum, h and backward ds, are rounded to bfloat16
+        there; weights are the caller's to round.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Cell:
     forward_columns: int
     backward_columns: int
     apart: bool
+    rounded: bool = False
 
     @property
     def own(self) -> bool:
@@ -96,7 +100,7 @@ class Run:
     kept : (rows, directions * cell.kept * hidden) float32, or None where a cell keeps nothing
     last : (directions, N, cell.forward_columns * hidden) float32
         State after each utterance's last step here; of an utterance without frames the one that
-        it was carried on from, or +0.
+        it was carried on from, or +0. Rounded as it enters the next sum, but for GRU.
     """
 
     h: Array
@@ -181,7 +185,8 @@ def rnn_forward(
     -----
     Order: a gate's recurrent product is a canonical sum over the hidden units (parts by the tree),
     added to x_t, in GRU's n fma(r, sum, x_t). h_t = fma(z, h_{t-1}, (1 - z) * n); c_t = fma(f,
-    c_{t-1}, i * g). At an utterance's first step sums and states of GRU and LSTM are +0.
+    c_{t-1}, i * g). At an utterance's first step sums and states of GRU and LSTM are +0. If
+    ``cell.rounded``, h_{t-1} is rounded to bfloat16 in the product, and nowhere else.
 
     References
     ----------
@@ -198,7 +203,7 @@ def rnn_forward(
     last = empty((directions, len(rows) - 1, cell.forward_columns * hidden), device=place)
     on.mj_rnn_forward_rows(
         *(cell.number, first, directions, len(rows) - 1, rows.ctypes.data, hidden, parts),
-        *(a.pointer, w.pointer, *_addresses(carried, "rnn_forward", last.shape)),
+        *(int(cell.rounded), a.pointer, w.pointer, *_addresses(carried, "rnn_forward", last.shape)),
         *(h.pointer, _pointer(kept), last.pointer),
     )
     return Run(h, kept, last)
@@ -231,7 +236,8 @@ def rnn_backward(
     -----
     Order: dh_t = (dy_t + sum) + direct, in an LSTM fma(dh_t * o, 1 - tanh(c_t)^2, direct) for dc_t.
     The sum is that of the gates, in their order, of canonical sums over the hidden units (parts by
-    the tree). The other products: kernels/rnn.h.
+    the tree); if ``cell.rounded``, the next step's ds is rounded to bfloat16 in it, and nowhere
+    else. The other products: kernels/rnn.h.
     """
     d, y = check.matrix("rnn_backward", "dy", dy), check.matrix("rnn_backward", "h", h)
     w = check.of_rank("rnn_backward", "weight", weight, 3)
@@ -253,7 +259,7 @@ def rnn_backward(
     last = empty((directions, len(rows) - 1, cell.backward_columns * hidden), device=place)
     on.mj_rnn_backward_rows(
         *(cell.number, first, directions, len(rows) - 1, rows.ctypes.data, hidden, parts),
-        *(d.pointer, w.pointer, read.pointer),
+        *(int(cell.rounded), d.pointer, w.pointer, read.pointer),
         *_addresses(carried, "rnn_backward", last.shape),
         *(dx.pointer, ds.pointer, last.pointer),
     )
@@ -305,7 +311,8 @@ def rnn_forward_step(
     own: Array | None = None,
     kept: Array | None = None,
 ) -> Array:
-    """Take one step of `rnn_forward`; return the new states h, (directions, live, hidden).
+    """Take one step of `rnn_forward`; return the new states h, (directions, live, hidden), rounded
+    to bfloat16 if ``cell.rounded``.
 
     Parameters
     ----------
@@ -322,8 +329,8 @@ def rnn_forward_step(
     on, place = check.kernels("rnn_forward_step", x=x, h=h)
     state = empty((directions, steps.live(step), hidden), device=place)
     on.mj_rnn_forward_step(
-        *(cell.number, directions, *steps._arguments(step, hidden), x.pointer),
-        *(_pointer(sums), _pointer(own), state.pointer, h.pointer, _pointer(kept)),
+        *(cell.number, directions, *steps._arguments(step, hidden), int(cell.rounded)),
+        *(x.pointer, _pointer(sums), _pointer(own), state.pointer, h.pointer, _pointer(kept)),
     )
     return state
 
@@ -341,7 +348,8 @@ def rnn_backward_step(
     own: Array | None = None,
     ds: Array | None = None,
 ) -> Array:
-    """Take one step of `rnn_backward`; return ds, (directions, live, cell.gates * hidden).
+    """Take one step of `rnn_backward`; return ds, (directions, live, cell.gates * hidden), rounded
+    to bfloat16 if ``cell.rounded``.
 
     Parameters
     ----------
@@ -358,8 +366,9 @@ def rnn_backward_step(
     on, place = check.kernels("rnn_backward_step", dy=dy, kept=kept, dx=dx)
     state = empty((directions, steps.live(step), cell.gates * hidden), device=place)
     on.mj_rnn_backward_step(
-        *(cell.number, directions, *steps._arguments(step, hidden), dy.pointer, kept.pointer),
-        *(_pointer(sums), _pointer(own), state.pointer, dx.pointer, _pointer(ds)),
+        *(cell.number, directions, *steps._arguments(step, hidden), int(cell.rounded)),
+        *(dy.pointer, kept.pointer, _pointer(sums), _pointer(own), state.pointer),
+        *(dx.pointer, _pointer(ds)),
     )
     return state
 
