@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from majelpy.nn.networks import deep_speech_1
 from majelpy.speech.corpus import CorpusWriter
 
 FEATURES = 81
@@ -73,8 +74,7 @@ def write_case(case: Case, folder: Path) -> Path:
             "alphabet": ALPHABET,
         },
         "model": {
-            "context": 5, "dense": [case.units] * 3, "recurrent": case.units,
-            "output_dense": case.units, "dropout": 0.1,
+            "layers": deep_speech_1(5, [case.units] * 3, case.units, case.units, dropout=0.1),
         },
         "optimizer": {"rate": 1e-4},
         "schedule": {"epochs": EPOCHS},

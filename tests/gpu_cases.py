@@ -242,8 +242,8 @@ def cells() -> Iterator[Case]:
     """All cells, with the states that go on, whole and carried on, in parts."""
     for cell in CELLS.values():
         for first, directions, lengths, hidden, parts, goes_on in (
-            *((0, 1, [1], 1, 1, False), (0, 2, LENGTHS, 7, 1, False)),
-            *((1, 2, LENGTHS[:5], 33, 1, True), (0, 3, [2, 3, 1], 64, 3, True)),
+            *((0, 1, [1], 1, 1, False), (0, 2, [4, 0, 3, 1, 3], 7, 1, False)),
+            *((1, 2, [5, 1, 3, 0, 2], 33, 1, True), (0, 3, [2, 3, 1], 64, 3, True)),
             *((1, 1, [3, 1, 4] * 14, 20, 1, True), (0, 2, [3, 0, 2], 270, 2, True)),
         ):
             offsets, n = offsets_of(lengths), len(lengths)

@@ -186,7 +186,9 @@ def test_transcribe_what_it_cannot(ground: Ground, tmp_path: Path, inside: Insid
     said = inside("transcribe", run, tmp_path / "good.npy", tmp_path / "wide.npy")
     assert said.code == 2
     assert said.out.count("\n") == 1
-    assert said.err == (f"majel transcribe: {tmp_path / 'wide.npy'}: 13 features; {run} needs 12\n")
+    assert said.err == (
+        f"majel transcribe: {tmp_path / 'wide.npy'}: 13 features; the run needs 12\n"
+    )
     (tmp_path / "a.wav").write_text("not sound")
     for name in ("a.wav", "missing.npy"):
         said = inside("transcribe", run, tmp_path / name)

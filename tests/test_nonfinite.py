@@ -15,6 +15,7 @@ from training import (
     assert_same,
     done,
     majel,
+    network,
     own_lines,
     train,
     utterances,
@@ -31,7 +32,7 @@ BAD = f"utterance-{hold_out(40, 8, seed=3)[0][20]}"
 """An utterance that is trained on."""
 
 PARTS = {
-    "model__parts": 2, "model__dense": [32], "model__recurrent": 32, "model__output_dense": 32,
+    "model__parts": 2, "model__layers": network([32], 32, 32),
 }  # fmt: skip
 
 

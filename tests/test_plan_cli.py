@@ -39,6 +39,47 @@ def test_the_table(tmp_path: Path, inside: Inside) -> None:
     )
 
 
+OWN = """
+from dataclasses import dataclass, replace
+
+from majelpy.nn.layer import Layer
+
+
+class Thin(Layer):
+    @dataclass(frozen=True)
+    class Settings:
+        pass
+
+    learns = False
+
+    def __init__(self, settings, name, number, inputs, share):
+        super().__init__(settings, name, number, inputs, share)
+        self.outputs = replace(inputs, stride=2 * inputs.stride)
+
+    def forward(self, x, run):
+        raise NotImplementedError
+
+    backward = forward
+"""
+
+
+def test_a_layer_of_ones_own_is_named_and_halves_the_frames_above(
+    tmp_path: Path, inside: Inside
+) -> None:
+    (tmp_path / "thin.py").write_text(OWN)
+    thin, rnn = {"layer": "thin.py:Thin"}, {"layer": "birnn", "units": 64}
+    found = {}
+    for name, layers in {"all": [rnn, rnn], "half": [thin, rnn, rnn]}.items():
+        recipe = write_recipe(tmp_path / "r.toml", tmp_path / "none.h5", model__layers=layers)
+        said = inside("plan", recipe, "--cluster", EXAMPLE, "--json", "--ranks", "1")
+        assert said.code == 0, said.err
+        found[name] = json.loads(said.out)["layouts"][0]
+        named = f"plan: {recipe}: of thin.py:Thin only parameters and columns are counted"
+        assert said.err.splitlines()[1:] == ([named] if name == "half" else [])
+    assert found["half"]["compute_ms"] < found["all"]["compute_ms"]
+    assert found["half"]["memory_bytes"]["pool"] < found["all"]["memory_bytes"]["pool"]
+
+
 def test_json_adds_up(inside: Inside) -> None:
     said = inside("plan", "digits", "--cluster", EXAMPLE, "--json", "--frames", "50")
     (line,) = said.out.splitlines()

@@ -17,6 +17,7 @@ from training import (
     assert_same,
     done,
     majel,
+    network,
     own_lines,
     utterances,
     write_corpus,
@@ -77,13 +78,17 @@ def test_reading_ahead_takes_no_more(ranks: int, recipe: Path, tmp_path: Path) -
     assert first == last <= rehearsed(ended.stderr)[3]
 
 
+def layers(listed: list[dict[str, Any]]) -> str:
+    """A list of layers as --set takes it."""
+    return f"model.layers={json.dumps(listed)}".replace(": ", " = ")
+
+
 @pytest.mark.mpi
 @pytest.mark.parametrize("way", ["time", "directions", "hidden"])
 def test_on_ranks_that_share_a_model(way: str, recipe: Path, tmp_path: Path) -> None:
     options = [
         *("--mesh", "model=2", "--model-parallel", way, "--no-prefetch", "--steps", "6"),
-        *("--set", "model.parts=2", "--set", "model.recurrent=32", "--set", "model.dense=[32]"),
-        *("--set", "model.output_dense=32"),
+        *("--set", "model.parts=2", "--set", layers(network([32], 32, 32))),
     ]
     ended = majel("train", recipe, "--out", tmp_path / "run", *options, ranks=2)
     assert ended.returncode == 0, ended.stderr
@@ -135,7 +140,7 @@ def test_without_the_memory_it_ends_at_the_start(
         return pools[-1]
 
     monkeypatch.setattr(places, "take_pool", watched)
-    wide = ["--no-prefetch", "--set", "model.recurrent=128", "--set", "model.dense=[256,256]"]
+    wide = ["--no-prefetch", "--set", layers(network([256, 256], 128))]
     said = inside("train", recipe, "--out", tmp_path / "whole", "--steps", "1", *wide)
     step, frames, *_ = rehearsed(said.err)
     stats = pools[0].statistics

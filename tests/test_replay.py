@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training import Ground, Inside, majel, own_lines, write_recipe
+from training import Ground, Inside, majel, network, own_lines, write_recipe
 
 pytest_plugins = ["training"]
 
@@ -75,7 +75,7 @@ def test_on_ranks_that_share_a_model(
 ) -> None:
     recipe = write_recipe(
         tmp_path / "r.toml", ground.corpus, model__parts=2,
-        model__dense=[32], model__recurrent=32, model__output_dense=32,
+        model__layers=network([32], 32, 32),
     )  # fmt: skip
     assert inside("train", recipe, "--out", tmp_path / "run", "--steps", "3").code == 0
     options = ["--step", "2", "--mesh", "model=2", "--model-parallel", way]

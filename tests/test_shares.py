@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from queue import Queue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -27,6 +27,10 @@ from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
 from majelpy.nn.parameters import Layout
 from majelpy.nn.share import Share
+from majelpy.plan import layout as plan
+from majelpy.plan.communication import exchanges
+from majelpy.plan.constants import Link
+from majelpy.plan.workload import Utterance, Workload
 from majelpy.train.launch import Launch
 from majelpy.train.team import WAYS, Mesh, choose_mesh, models
 
@@ -282,6 +286,58 @@ def test_ranks_send_what_the_document_says(way: str, ranks: int) -> None:
         ),
     }
     assert together(way, 4, ranks, sent) == [expected[way]] * ranks
+
+
+LAYERS: dict[str, list[dict[str, Any]]] = {
+    "Deep Speech 1": list(deep_speech_1(2, (64, 128), 64, 128, dropout=0.25)),
+    "dense": [{"layer": "dense", "units": 64}, {"layer": "dense", "units": 128}],
+    "one direction": [{"layer": "rnn", "units": 128}, {"layer": "rnn", "units": 64}],
+    "two of both": [
+        {"layer": "birnn", "units": 64},
+        {"layer": "dropout", "share": 0.5},
+        {"layer": "birnn", "units": 128},
+    ],
+    "gates": [
+        {"layer": "bigru", "units": 64, "batch_norm": True},
+        {"layer": "bilstm", "units": 128},
+    ],
+    "norms": [
+        {"layer": "dense", "units": 64, "batch_norm": True},
+        {"layer": "layer_norm"},
+        {"layer": "dense", "units": 64},
+        {"layer": "batch_norm"},
+        {"layer": "birnn", "units": 64},
+    ],
+    "convolution": [
+        {"layer": "conv", "channels": 64, "kernel": [3, 3], "batch_norm": True},
+        {"layer": "conv", "channels": 64, "kernel": [5, 3], "stride": [1, 2]},
+        {"layer": "dense", "units": 64},
+    ],
+}
+
+
+@pytest.mark.parametrize(("way", "ranks"), [("time", 2), ("directions", 2), ("hidden", 4)])
+@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
+def test_ranks_send_what_is_planned(layers: list[dict[str, object]], way: str, ranks: int) -> None:
+    lengths = [8, 20, 4]  # both halves are as long
+    sizes = Architecture(5, 6, read(layers, "a test", ""))
+
+    def sent(_: int, share: Share) -> int:
+        model = Model(sizes, share)
+        batch = batch_of(lengths, [3], sizes, share)
+        vector = vector_of(model.layout, Model(sizes).layout)
+        model.train(batch, vector, zeros((3, model.layout.gradient_size)), 1.0, Training(1, 0))
+        return share._neighbours.sent_bytes  # type: ignore[attr-defined]
+
+    leaf = tuple(Utterance(frames, 2) for frames in lengths)
+    work = Workload(sizes, 1, 4, 4, ((leaf,),), "a test")
+    gigabyte_a_second = Link(0.0, 1.0)
+    planned = exchanges(work, plan.Layout(way, 1, ranks), (leaf,), gigabyte_a_second) * 1e9
+    # The norm is the trainer's. Of one direction a rank sends the states in one pass, and waits for
+    # them in the other.
+    waits = 4 * len(lengths) * sum(int(x["units"]) for x in layers if x["layer"] == "rnn")
+    unsent = {"time": waits, "directions": 0, "hidden": 8}[way]
+    assert together(way, 4, ranks, sent) == [pytest.approx(planned - unsent)] * ranks
 
 
 def test_directions_divide_the_recurrent_layer_alone() -> None:

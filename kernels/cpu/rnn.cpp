@@ -31,8 +31,6 @@ using mj::load_some;
 using mj::store_some;
 using mj::TILE_ROWS;
 
-constexpr int MOST_GATES = 4;
-
 /* body(cell) with the cell of that number. */
 template <class Body> void with_cell(int64_t cell, Body &&body) {
   if (cell == 0) body(mj_rnn{});
@@ -49,6 +47,12 @@ struct Place {
   int64_t at(int64_t columns, int64_t c) const { return start * columns + c * hidden + j; }
 };
 
+/* N columns of a unit of a matrix. */
+template <int N> void load_columns(const float *matrix, const Place &place, mj_vf *out) {
+  const float *at = matrix + place.at(N, 0);
+  for (int c = 0; c < N; c++, at += place.hidden) out[c] = load_some(at, place.live);
+}
+
 /* What a step makes of its input and the sums of the gates, null at an utterance's first step. The
  * state has STATE columns a unit, `hidden` apart; CARRIED with what else is carried, own at OWN. */
 template <class Cell> struct Forward {
@@ -64,7 +68,7 @@ template <class Cell> struct Forward {
   void step(const Place &place, const mj_vf *sums, float *own, float *state) const {
     const int64_t live = place.live;
     mj_vf in[GATES], keep[Cell::kept], mine = mj_splat<mj_vf>(0.0f);
-    for (int g = 0; g < GATES; g++) in[g] = load_some(x + place.at(GATES, g), live);
+    load_columns<GATES>(x, place, in);
     if (HAS_OWN && sums) mine = load_some(own, live);
     const mj_vf y = sums ? Cell::forward(in, sums, mine, keep) : Cell::forward_first(in, mine, keep);
     store_some(h + place.at(1, 0), y, live);
@@ -90,7 +94,7 @@ template <class Cell> struct Backward {
     const int64_t live = place.live;
     mj_vf keep[Cell::kept], by_x[GATES], by_sums[GATES], mine = mj_splat<mj_vf>(0.0f);
     const mj_vf by_h = load_some(dy + place.at(1, 0), live);
-    for (int k = 0; k < Cell::kept; k++) keep[k] = load_some(kept + place.at(Cell::kept, k), live);
+    load_columns<Cell::kept>(kept, place, keep);
     if (HAS_OWN && sums) mine = load_some(own, live);
     if (sums) {
       Cell::backward(by_h, sums, mine, keep, by_x, by_sums);

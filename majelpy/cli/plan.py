@@ -119,6 +119,7 @@ def _check_measuring(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> int:
     from majelpy.plan import table
     from majelpy.plan.constants import load as load_cluster
+    from majelpy.plan.layers import unknown
     from majelpy.plan.model import Planner
     from majelpy.plan.ranks import listed, powers
     from majelpy.plan.workload import workload
@@ -139,6 +140,9 @@ def _predict(options: argparse.Namespace) -> int:
     cluster = load_cluster(options.cluster)
     work = workload(recipe, options.frames, options.features)
     _say(f"{options.recipe}: {work.source}")
+    own = unknown(work.architecture)
+    if own:
+        _say(f"{options.recipe}: of {', '.join(own)} only parameters and columns are counted")
     threads, cores = cluster.ranks_per_host * cluster.rates.threads, cluster.sockets * cluster.cores
     if threads > cores:
         _say(f"{options.cluster}: {threads} threads of a host's ranks share {cores} cores")

@@ -1,6 +1,7 @@
 """Operations on arrays: checks, allocation of results, launch of kernels."""
 
 from majelpy.ops.beam import align, beam_search
+from majelpy.ops.cell import CELLS, GRU, LSTM, RNN, Cell
 from majelpy.ops.conv import conv, conv_backward
 from majelpy.ops.ctc import argmax, ctc_loss, frames_needed, log_softmax
 from majelpy.ops.elementwise import (
@@ -51,23 +52,16 @@ from majelpy.ops.optim import (
 )
 from majelpy.ops.random import Dropout, noisy, permutation, uniform, words
 from majelpy.ops.rnn import (
-    CELLS,
-    GRU,
-    LSTM,
-    RNN,
     Back,
     Carried,
-    Cell,
     Run,
-    Steps,
     repeat_directions,
     rnn_backward,
-    rnn_backward_step,
     rnn_forward,
-    rnn_forward_step,
     rnn_previous,
     sum_directions,
 )
+from majelpy.ops.rnn_steps import Steps, rnn_backward_step, rnn_forward_step
 from majelpy.ops.samples import (
     add_noise,
     after_speed,

@@ -9,7 +9,6 @@ backward, so each carries utterances on from its own states alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,50 +18,7 @@ from majelpy.array import Array, empty
 from majelpy.comm import tree
 from majelpy.errors import ShapeError
 from majelpy.ops import check
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A kind of recurrent layer.
-
-    Attributes
-    ----------
-    name : str
-    number : int
-        That of the drivers.
-    gates : int
-        Columns of a unit in x and in its gradient.
-    kept : int
-        Columns of a unit that forward keeps for backward beside h.
-    forward_columns, backward_columns : int
-        Columns of a unit that go on from step to step: h, and an LSTM's c; the gradients by the
-        recurrent sums, and, but for vanilla, the gradient that goes on beside them.
-    apart : bool
-        Whether the gradient by the recurrent sums is not that by x.
-    rounded : bool
-        Whether the states that enter a recurrent sum, h and backward ds, are rounded to bfloat16
-        there; weights are the caller's to round.
-    """
-
-    name: str
-    number: int
-    gates: int
-    kept: int
-    forward_columns: int
-    backward_columns: int
-    apart: bool
-    rounded: bool = False
-
-    @property
-    def own(self) -> bool:
-        """Whether a unit carries something for itself alone from step to step."""
-        return self.kept > 0
-
-
-RNN = Cell("rnn", 0, 1, 0, 1, 1, False)
-GRU = Cell("gru", 1, 3, 5, 1, 4, True)
-LSTM = Cell("lstm", 2, 4, 5, 2, 5, False)
-CELLS: Mapping[str, Cell] = {cell.name: cell for cell in (RNN, GRU, LSTM)}
+from majelpy.ops.cell import RNN, Cell
 
 
 @dataclass(frozen=True)
@@ -123,6 +79,11 @@ class Back:
     dx: Array
     ds: Array
     last: Array
+
+
+def pointer(array: Array | None) -> int | None:
+    """Address of an array that may be left out."""
+    return None if array is None else array.pointer
 
 
 def _addresses(
@@ -204,7 +165,7 @@ def rnn_forward(
     on.mj_rnn_forward_rows(
         *(cell.number, first, directions, len(rows) - 1, rows.ctypes.data, hidden, parts),
         *(int(cell.rounded), a.pointer, w.pointer, *_addresses(carried, "rnn_forward", last.shape)),
-        *(h.pointer, _pointer(kept), last.pointer),
+        *(h.pointer, pointer(kept), last.pointer),
     )
     return Run(h, kept, last)
 
@@ -264,113 +225,6 @@ def rnn_backward(
         *(dx.pointer, ds.pointer, last.pointer),
     )
     return Back(dx, ds, last)
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Order in which utterances take their steps together, longest first.
-
-    Attributes
-    ----------
-    offsets : (N + 1,) int64
-    order : (N,) int64
-    """
-
-    offsets: np.ndarray
-    order: np.ndarray
-
-    @classmethod
-    def of(cls, offsets: np.ndarray) -> Steps:
-        """Return the order of utterances with these offsets."""
-        return cls(offsets, np.argsort(-np.diff(offsets), kind="stable").astype(np.int64))
-
-    def live(self, step: int) -> int:
-        """Number of utterances that take that step."""
-        return int((np.diff(self.offsets) > step).sum())
-
-    def _arguments(self, step: int, hidden: int) -> tuple[int, ...]:
-        return (
-            *(len(self.order), self.offsets.ctypes.data, self.order.ctypes.data),
-            *(hidden, step, self.live(step)),
-        )
-
-
-def _pointer(array: Array | None) -> int | None:
-    return None if array is None else array.pointer
-
-
-def rnn_forward_step(
-    x: Array,
-    steps: Steps,
-    step: int,
-    sums: Array | None,
-    directions: int,
-    h: Array,
-    *,
-    cell: Cell = RNN,
-    own: Array | None = None,
-    kept: Array | None = None,
-) -> Array:
-    """Take one step of `rnn_forward`; return the new states h, (directions, live, hidden), rounded
-    to bfloat16 if ``cell.rounded``.
-
-    Parameters
-    ----------
-    x : (rows, directions * cell.gates * hidden) float32
-        Input products of the units here.
-    sums : (directions, live, cell.gates * hidden) float32
-        Their recurrent sums; None at step 0.
-    h, kept : (rows, directions * hidden), (rows, directions * cell.kept * hidden) float32
-        Outputs, written in the rows of this step.
-    own : (directions, N, hidden) float32
-        What goes on from step to step, if ``cell.own``: of any content at step 0, changed in place.
-    """
-    hidden = x.shape[1] // (directions * cell.gates)
-    on, place = check.kernels("rnn_forward_step", x=x, h=h)
-    state = empty((directions, steps.live(step), hidden), device=place)
-    on.mj_rnn_forward_step(
-        *(cell.number, directions, *steps._arguments(step, hidden), int(cell.rounded)),
-        *(x.pointer, _pointer(sums), _pointer(own), state.pointer, h.pointer, _pointer(kept)),
-    )
-    return state
-
-
-def rnn_backward_step(
-    dy: Array,
-    kept: Array,
-    steps: Steps,
-    step: int,
-    sums: Array | None,
-    directions: int,
-    dx: Array,
-    *,
-    cell: Cell = RNN,
-    own: Array | None = None,
-    ds: Array | None = None,
-) -> Array:
-    """Take one step of `rnn_backward`; return ds, (directions, live, cell.gates * hidden), rounded
-    to bfloat16 if ``cell.rounded``.
-
-    Parameters
-    ----------
-    dy : (rows, directions * hidden) float32
-    kept : (rows, directions * cell.kept * hidden) float32
-        What forward kept; of a cell that keeps nothing h.
-    sums : (directions, live, cell.gates * hidden) float32
-        The recurrent sums of each gate for the units here; None at step 0.
-    dx, ds : (rows, directions * cell.gates * hidden) float32
-        Outputs; ds only if ``cell.apart``.
-    steps, step, own : as in `rnn_forward_step`
-    """
-    hidden = dy.shape[1] // directions
-    on, place = check.kernels("rnn_backward_step", dy=dy, kept=kept, dx=dx)
-    state = empty((directions, steps.live(step), cell.gates * hidden), device=place)
-    on.mj_rnn_backward_step(
-        *(cell.number, directions, *steps._arguments(step, hidden), int(cell.rounded)),
-        *(dy.pointer, kept.pointer, _pointer(sums), _pointer(own), state.pointer),
-        *(dx.pointer, _pointer(ds)),
-    )
-    return state
 
 
 def rnn_previous(

@@ -8,7 +8,7 @@ exchange is waited for at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -17,6 +17,7 @@ from majelpy.comm import tree
 from majelpy.comm.bucket import FLOAT_BYTES
 from majelpy.plan.compute import Clock
 from majelpy.plan.constants import Link
+from majelpy.plan.layers import works
 from majelpy.plan.layout import Layout, Placement
 from majelpy.plan.workload import Leaf, Workload
 
@@ -115,32 +116,28 @@ def exposed(backward: Sequence[tuple[float, int]], messages: float) -> float:
 def exchanges(work: Workload, layout: Layout, leaves: Sequence[Leaf], link: Link) -> float:
     """Return the seconds that a rank exchanges activations along the model axis in a step."""
     utterances = [u for leaf in leaves for u in leaf]
-    frames, sizes = sum(u.frames for u in utterances), work.sizes
-    hidden, inputs = sizes.recurrent, sizes.dense[-1]
-    if layout.way == "directions":  # h forward, the gradient of the layer's input backward
-        return link.seconds(FLOAT_BYTES * frames * hidden, 1) + link.seconds(
-            FLOAT_BYTES * frames * inputs, 1
-        )
-    if layout.way == "time":  # states at the middle, both passes; half of the log-probabilities
-        state = link.seconds(FLOAT_BYTES * len(utterances) * hidden, 1)
-        return 2 * state + link.seconds(FLOAT_BYTES * frames * sizes.alphabet / 2, 1)
-    if layout.way == "hidden":
-        return _of_hidden(work, layout, [u.frames for u in utterances], link)
-    return 0.0
+    # By hidden parts each has its own already, and waits for all others.
+    divided = layout.way == "hidden"
+    foreign = (layout.model - 1) / layout.model if divided else 1.0
+    messages, total = layout.model - 1 if divided else 1, 0.0
+    latency = math.ceil(math.log2(layout.model))
+    for layer, found in works(work.model, layout):
+        lengths = [u.after(layer.outputs.stride) for u in utterances]
+        for message in found.messages:
+            nbytes = FLOAT_BYTES * foreign * message.floats
+            if message.each == "time step":
+                steps = _live([frames - 1 for frames in lengths if frames])
+                total += sum(link.seconds(nbytes * live, latency) * count for live, count in steps)
+            else:
+                counts = {"frame": sum(lengths), "utterance": len(lengths), "leaf": len(leaves)}
+                total += link.seconds(nbytes * counts[message.each], messages)
+    if divided:
+        total += link.seconds(2 * FLOAT_BYTES, latency)  # the gradient's norm
+    return total
 
 
-def _of_hidden(work: Workload, layout: Layout, lengths: Sequence[int], link: Link) -> float:
-    """All-gathers forward, reduce-scatters backward, and a state at every time step."""
-    sizes, size, frames = work.sizes, layout.model, sum(lengths)
-    foreign = FLOAT_BYTES * (size - 1) / size
-    # Forward each output but the recurrent layer's, which goes step by step; backward each input
-    # but the first layer's.
-    widths = [*sizes.dense, sizes.output_dense, sizes.alphabet]
-    widths += [*sizes.dense, sizes.recurrent, sizes.output_dense]
-    total = sum(link.seconds(foreign * frames * width, size - 1) for width in widths)
+def _live(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """How many utterances take a time step together, and how many such steps there are."""
     descending = sorted(lengths, reverse=True)
-    messages = math.ceil(math.log2(size))
-    for active, (longer, shorter) in enumerate(pairwise([*descending, 0]), 1):
-        state = 2 * active * sizes.recurrent  # of both directions
-        total += 2 * (longer - shorter) * link.seconds(foreign * state, messages)
-    return total + link.seconds(2 * FLOAT_BYTES, messages)  # the gradient's norm
+    for live, (longer, shorter) in enumerate(pairwise([*descending, 0]), 1):
+        yield live, longer - shorter

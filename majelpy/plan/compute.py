@@ -1,7 +1,7 @@
-"""Time that a rank computes in a step, operation by operation, as majelpy/nn/model.py does them.
+"""Time that a rank computes in a step, layer by layer.
 
-Policy. `Clock` turns sizes into seconds by the measured rates; `step` lists the operations. Where a
-layout divides a layer, a rank counts with the largest share.
+Policy. `Clock` turns sizes into seconds by the measured rates; `step` adds up the work of the
+layers (majelpy/plan/layers.py) over the frames of a rank.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from itertools import pairwise
 
 from majelpy.comm import tree
 from majelpy.comm.bucket import FLOAT_BYTES
+from majelpy.nn.layer import Layer
 from majelpy.plan.constants import Rates
 from majelpy.plan.grid import interpolate
+from majelpy.plan.kinds import held
+from majelpy.plan.layers import learning, works
 from majelpy.plan.layout import Layout
+from majelpy.plan.work import Pass, Product, Work
 from majelpy.plan.workload import Leaf, Workload
 from majelpy.train.trainer import DIGEST_STEPS
 
@@ -130,17 +134,34 @@ def step(
 
 def parameters(work: Workload, layout: Layout) -> int:
     """Floats of the parameters that a rank keeps and updates: the largest share."""
-    sizes, units = work.sizes, layout.units
-    widths = [(2 * sizes.context + 1) * sizes.features, *sizes.dense]
-    dense = sum(units(b) * (a + 1) for a, b in pairwise(widths))
-    dense += units(sizes.output_dense) * (sizes.recurrent + 1)
-    dense += units(sizes.alphabet) * (sizes.output_dense + 1)
-    return dense + _recurrent_parameters(work, layout)
+    return sum(_floats(layer, layout) for layer in work.model.layers)
 
 
-def _recurrent_parameters(work: Workload, layout: Layout) -> int:
-    hidden, inputs = work.sizes.recurrent, work.sizes.dense[-1]
-    return layout.directions * layout.units(hidden) * (inputs + hidden + 1)
+def _floats(layer: Layer, layout: Layout) -> int:
+    return sum(held(parameter, layout) for parameter in layer.parameters())
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Frames that a rank has of each utterance and of each leaf, and of whole utterances."""
+
+    whole: list[int]
+    utterances: list[int]
+    leaves: list[int]
+
+    @classmethod
+    def of(cls, leaves: Sequence[Leaf], stride: int, slices: int) -> _Rows:
+        whole = [[u.after(stride) for u in leaf] for leaf in leaves]
+        mine = [[-(-frames // slices) for frames in leaf] for leaf in whole]
+        return cls(
+            [n for leaf in whole for n in leaf],
+            [n for leaf in mine for n in leaf],
+            [sum(leaf) for leaf in mine],
+        )
+
+    @property
+    def all(self) -> int:
+        return sum(self.leaves)
 
 
 class _Step:
@@ -149,92 +170,56 @@ class _Step:
     def __init__(
         self, work: Workload, layout: Layout, first: int, leaves: Sequence[Leaf], clock: Clock
     ):
-        self.sizes, self.layout, self.work, self.clock = work.sizes, layout, work, clock
+        self.layout, self.work, self.clock = layout, work, clock
         self.utterances = [u for leaf in leaves for u in leaf]
-        share = layout.slices
-        self.lengths = [-(-u.frames // share) for u in self.utterances]
-        self.leaf_frames = [sum(-(-u.frames // share) for u in leaf) for leaf in leaves]
-        self.frames = sum(self.leaf_frames)
         self.merges = sum(tree.merges(work.leaves, first, first + len(leaves)))
+        strides = {layer.outputs.stride for layer in work.model.layers}
+        self.rows = {s: _Rows.of(leaves, s, layout.slices) for s in strides}
 
     def compute(self) -> Compute:
-        sizes, clock, frames = self.sizes, self.clock, self.frames
-        context = (2 * sizes.context + 1) * sizes.features
-        widths = [context, *sizes.dense]
-        hidden, last, alphabet = sizes.recurrent, sizes.output_dense, sizes.alphabet
-        forward = clock.call + clock.elementwise(frames * (sizes.features + context))
-        forward += sum(self._dense(a, b) for a, b in pairwise(widths))
-        forward += self._recurrent() + self._dense(hidden, last)
-        forward += self._dense(last, alphabet, clipped=False)
-        forward += 2 * clock.call + clock.softmax(frames * alphabet)
-        forward += sum(clock.ctc(u.frames, u.labels) for u in self.utterances)
-        backward = [
-            self._dense_back(last, alphabet, clipped=False),
-            self._dense_back(hidden, last),
-            self._recurrent_back(),
-        ]
-        backward += [
-            self._dense_back(widths[i], widths[i + 1], input_gradient=i > 0)
-            for i in reversed(range(len(sizes.dense)))
-        ]
-        # The last gradients of a layer are whole before its input's gradient: see `_dense_back`.
-        whole, rest = [], 0.0
-        for until, after, floats in backward:
-            whole.append((rest + until, floats))
-            rest = after
+        clock, forward, backward = self.clock, 0.0, []
+        layers = works(self.work.model, self.layout)
+        for layer, work in layers:
+            rows = self.rows[layer.outputs.stride]
+            forward += self._pass(work.forward, rows) + self._recurrence(work, rows)
+            forward += sum(self._product(rows.all, p.columns, p.terms, p) for p in work.products)
+        stride = self.work.model.stride
+        forward += sum(clock.ctc(u.after(stride), u.labels) for u in self.utterances)
+        # The last gradients of a layer are whole before the gradient by its input.
+        rest = 0.0
+        for place in reversed(range(learning(self.work.model), len(layers))):
+            layer, work = layers[place]
+            rows = self.rows[layer.outputs.stride]
+            until = self._pass(work.backward, rows) + self._recurrence(work, rows)
+            until += sum(self._pushed(rows, p) for p in (*work.products, *work.weights))
+            backward.append((rest + until, _floats(layer, self.layout)))
+            rest = sum(self._product(rows.all, p.terms, p.columns, p) for p in work.products)
         update = 3 * clock.call + clock.update(parameters(self.work, self.layout))
-        return Compute(forward, tuple(whole), update)
+        return Compute(forward, tuple(backward), update)
 
-    def _dropped(self, units: int) -> float:
-        if not self.work.dropout:
-            return 0.0
-        return self.clock.call + self.clock.dropout(self.frames * units)
-
-    def _dense(self, inputs: int, outputs: int, clipped: bool = True) -> float:
-        clock, units = self.clock, self.layout.units(outputs)
-        product = clock.gemm(self.frames, units, inputs) + clock.elementwise(
-            2 * self.frames * units
+    def _pass(self, work: Pass, rows: _Rows) -> float:
+        clock, frames = self.clock, rows.all
+        return (
+            work.calls * clock.call
+            + clock.elementwise(frames * work.floats)
+            + clock.dropout(frames * work.dropped)
+            + clock.softmax(frames * work.softmax)
         )
-        return 2 * clock.call + product + (self._dropped(units) if clipped else 0.0)
 
-    def _pushed(self, m: int, n: int) -> float:
+    def _product(self, frames: int, columns: int, terms: int, product: Product) -> float:
+        return self.clock.call + self.clock.gemm(frames * product.rows, columns, terms)
+
+    def _pushed(self, rows: _Rows, product: Product) -> float:
         """A weight's gradient: a product a leaf, and the merges along the tree."""
-        products = sum(self.clock.gemm(m, n, frames) for frames in self.leaf_frames)
-        return self.clock.call + products + self.clock.elementwise(3 * self.merges * m * n)
+        m, n, clock = product.columns, product.terms, self.clock
+        products = sum(clock.gemm(m, n, frames * product.rows) for frames in rows.leaves)
+        return clock.call + products + clock.elementwise(3 * self.merges * m * n)
 
-    def _dense_back(
-        self, inputs: int, outputs: int, *, clipped: bool = True, input_gradient: bool = True
-    ) -> tuple[float, float, int]:
-        """Seconds until the layer's gradients are whole, seconds after that, their floats."""
-        clock, frames, units = self.clock, self.frames, self.layout.units(outputs)
-        until = self._pushed(units, inputs) + clock.call + clock.elementwise(frames * units)
-        if clipped:
-            until += self._dropped(units) + clock.call + clock.elementwise(3 * frames * units)
-        after = clock.call + clock.gemm(frames, inputs, units) if input_gradient else 0.0
-        return until, after, units * (inputs + 1)
-
-    def _recurrent(self) -> float:
-        clock, frames, hidden = self.clock, self.frames, self.sizes.recurrent
-        directions, units = self.layout.directions, self.layout.units(hidden)
-        products = clock.gemm(frames, directions * units, self.sizes.dense[-1])
-        both = clock.elementwise(2 * frames * directions * units)  # the bias
-        both += clock.elementwise(3 * frames * units)  # the sum of the directions
-        return 4 * clock.call + products + both + self._recurrence()
-
-    def _recurrence(self) -> float:
-        hidden = self.sizes.recurrent
-        share = self.layout.units(hidden) / hidden
-        return self.layout.directions * share * self.clock.recurrence(self.lengths, hidden)
-
-    def _recurrent_back(self) -> tuple[float, float, int]:
-        clock, frames, hidden = self.clock, self.frames, self.sizes.recurrent
-        inputs, directions = self.sizes.dense[-1], self.layout.directions
-        units = self.layout.units(hidden)
-        until = 4 * clock.call + self._recurrence()
-        until += clock.elementwise(frames * units * (1 + directions))  # repeat
-        until += clock.elementwise(2 * frames * directions * hidden)  # the states before
-        until += clock.elementwise(frames * directions * units)  # the bias's gradient
-        until += directions * self._pushed(units, hidden)
-        until += self._pushed(directions * units, inputs)
-        after = clock.call + clock.gemm(frames, inputs, directions * units)
-        return until, after, _recurrent_parameters(self.work, self.layout)
+    def _recurrence(self, work: Work, rows: _Rows) -> float:
+        """A pass through time; one direction alone keeps ranks that divide it waiting."""
+        found = work.recurrence
+        if found is None:
+            return 0.0
+        lengths = rows.utterances if found.bidirectional else rows.whole
+        share = found.units / found.hidden
+        return found.directions * found.gates * share * self.clock.recurrence(lengths, found.hidden)

@@ -50,10 +50,9 @@ class Layout:
         """Ranks on which the frames of a leaf are divided."""
         return self.model if self.way == "time" else 1
 
-    @property
-    def directions(self) -> int:
-        """Directions of the recurrent layer that a rank runs."""
-        return 1 if self.way == "directions" else 2
+    def directions(self, count: int) -> int:
+        """Directions of a recurrent layer that a rank runs."""
+        return 1 if self.way == "directions" else count
 
     def units(self, units: int) -> int:
         """Units of a layer that the rank with the most of them has."""

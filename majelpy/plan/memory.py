@@ -7,16 +7,21 @@ interpreter itself do not count.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from majelpy.array.memory import SMALLEST
 from majelpy.comm import tree
 from majelpy.comm.bucket import FLOAT_BYTES
+from majelpy.nn.signal import Columns
 from majelpy.plan.compute import parameters
+from majelpy.plan.kinds import units_of
+from majelpy.plan.layers import learning, works
 from majelpy.plan.layout import Layout
+from majelpy.plan.work import Recurrence
 from majelpy.plan.workload import Leaf, Workload
+from majelpy.train.launch import Launch
 
 _PANEL = 32  # columns of a packed panel, with the widest vectors
 _PACKED = 64 * _PANEL * 256  # floats that a product packs at most (kernels/cpu/gemm.cpp)
@@ -72,45 +77,71 @@ def memory(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> Memory:
 
 
 def _activations(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:
-    """Bytes at the peak: of the forward pass's results, and of the layer at work."""
-    sizes = work.sizes
+    """Bytes at the peak: what layers below keep for the backward pass, and the layer at work."""
     utterances = [u for leaf in leaves for u in leaf]
-    frames = sum(-(-u.frames // layout.slices) for u in utterances)
 
-    def rows(*widths: int) -> int:
+    def rows(columns: Columns, *widths: int) -> int:
+        frames = sum(-(-u.after(columns.stride) // layout.slices) for u in utterances)
         return sum(block(frames * width) for width in widths)
 
-    hidden, inputs, alphabet = sizes.recurrent, sizes.dense[-1], sizes.alphabet
-    # This minibatch and the next one, which is read meanwhile.
-    saved = rows(sizes.features, sizes.features, (2 * sizes.context + 1) * sizes.features)
-    for width in (*sizes.dense, sizes.output_dense):
-        saved += rows(layout.units(width))
-        saved += rows(layout.units(width)) if work.dropout else 0
-        saved += rows(width) if layout.way == "hidden" else 0  # gathered
-    both = layout.directions * hidden
-    own = layout.directions * layout.units(hidden)
-    exchanged = hidden if layout.model > 1 else 0
-    recurrent_forward = rows(own, own, both, hidden, exchanged)
-    recurrent_backward = rows(both, hidden, exchanged) + rows(hidden, own, own, both, inputs)
-    after = rows(both, hidden, exchanged, alphabet)  # what the backward pass finds besides
-    # Of each dense layer the gradient by its output, that of the layer behind before its
-    # rectifier, its own, and the gradient by its input.
-    behind = [*sizes.dense[1:], 0]
-    before = [0, *sizes.dense[:-1]]
-    dense_backward = after + max(
-        rows(width, layout.units(width)) + max(rows(layout.units(follows)), rows(inner))
-        for width, follows, inner in zip(sizes.dense, behind, before, strict=True)
-    )
-    ctc = after + rows(alphabet, alphabet)
-    peak = max(recurrent_forward, recurrent_backward + rows(alphabet), dense_backward, ctc)
-    return saved + peak
+    layers = works(work.model, layout)
+    features = layers[0][0].inputs
+    # This minibatch and those that are read meanwhile, an utterance at a time.
+    kept = (1 + Launch().prefetch) * rows(features, features.units)
+    kept += block(max((u.frames for u in utterances), default=0) * features.units)
+    signal = peak = 0  # signal: of the layer's input, unless it is kept below
+    after = []
+    for layer, found in layers:
+        inputs, outputs, arrays = layer.inputs, layer.outputs, found.arrays
+        if arrays.whole and units_of(inputs, layout) < inputs.units:
+            signal += rows(inputs, inputs.units)
+        made = rows(outputs, units_of(outputs, layout))
+        own = rows(outputs, *arrays.kept)
+        peak = max(peak, kept + signal + own + made + rows(outputs, *arrays.forward))
+        kept += own + (signal if arrays.keeps_input else 0) + (made if arrays.keeps_output else 0)
+        signal = 0 if arrays.keeps_output else made
+        after.append(kept)
+    logits = layers[-1][0].outputs
+    gradient = rows(logits, logits.units)
+    peak = max(peak, kept + signal + gradient)
+    first = learning(work.model)
+    for place in reversed(range(first, len(layers))):
+        layer, found = layers[place]
+        inputs = layer.inputs
+        own = rows(layer.outputs, *found.arrays.backward)
+        own += block(len(leaves) * work.parts // layout.slices * found.arrays.by_leaf)
+        last = rows(inputs, inputs.units) if place > first else 0  # the gradient by the input
+        if work.parts > 1:
+            own += rows(layer.outputs, *found.arrays.ordered)
+            if found.recurrence and last:
+                last = _by_gates(found.recurrence, last, partial(rows, layer.outputs))
+            last = max(last, rows(layer.outputs, found.arrays.beside))
+        last = max(last, rows(layer.outputs, found.arrays.freed))
+        peak = max(peak, after[place] + gradient + own + last)
+        gradient = rows(inputs, units_of(inputs, layout))
+    return peak
+
+
+def _by_gates(steps: Recurrence, gradient: int, rows: Callable[[int], int]) -> int:
+    """Bytes of a gradient by the input, where parts add those of each direction and gate."""
+    if steps.directions == steps.gates == 1:
+        return gradient
+    total = 2 * gradient + max(gradient, rows(steps.units))
+    if steps.directions > 1 < steps.gates:
+        total += gradient + rows(steps.gates * steps.units)
+    return total
 
 
 def _workspace(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:
-    """Bytes that one thread keeps: packed weights of the recurrent layer, the lattice of CTC."""
-    hidden = work.sizes.recurrent
-    panels = -(-layout.units(hidden) // _PANEL) * _PANEL
+    """Bytes that one thread keeps: packed weights of a recurrent layer, the lattice of CTC."""
+    stride = work.model.stride
+    packed = _PACKED
+    for _, found in works(work.model, layout):
+        if found.recurrence:
+            panels = -(-found.recurrence.units // _PANEL) * _PANEL
+            packed = max(packed, found.recurrence.directions * found.recurrence.hidden * panels)
     lattice = max(
-        ((5 * u.frames + 7) * (2 * u.labels + 1) for leaf in leaves for u in leaf), default=0
+        ((5 * u.after(stride) + 7) * (2 * u.labels + 1) for leaf in leaves for u in leaf),
+        default=0,
     )
-    return FLOAT_BYTES * (max(layout.directions * hidden * panels, _PACKED) + lattice)
+    return FLOAT_BYTES * (packed + lattice)

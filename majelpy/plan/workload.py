@@ -1,4 +1,4 @@
-"""What a recipe makes a cluster compute: sizes of the model, and minibatches cut into leaves.
+"""What a recipe makes a cluster compute: its model, and minibatches cut into leaves.
 
 Policy. With a corpus the minibatches are those of the first epoch, at most `SAMPLE` of them, evenly
 taken. Without one every utterance has the same number of frames, so that only leaves that do not
@@ -12,7 +12,6 @@ from functools import cached_property
 
 import numpy as np
 
-from majelpy.errors import RecipeError
 from majelpy.nn.model import Architecture, Model
 from majelpy.speech import leaves
 from majelpy.speech.joined import exist
@@ -41,20 +40,12 @@ class Utterance:
     frames: int
     labels: int
 
+    def after(self, stride: int) -> int:
+        """Frames above layers of a stride."""
+        return -(-self.frames // stride)
+
 
 Leaf = tuple[Utterance, ...]
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Widths of a Deep Speech 1 network."""
-
-    features: int
-    alphabet: int
-    context: int
-    dense: tuple[int, ...]
-    recurrent: int
-    output_dense: int
 
 
 @dataclass(frozen=True)
@@ -81,20 +72,14 @@ class Workload:
     architecture: Architecture
     leaves: int
     parts: int
-    dropout: bool
     transport_bytes: int
     minibatches: tuple[tuple[Leaf, ...], ...]
     source: str
     states: int = 1
 
     @cached_property
-    def sizes(self) -> Sizes:
-        """Widths of the layers."""
-        return _sizes(self.architecture)
-
-    @cached_property
     def model(self) -> Model:
-        """The model, for the places of its parameters."""
+        """The model, for its layers, their columns and parameters."""
         return Model(self.architecture)
 
 
@@ -165,26 +150,10 @@ def _workload(
     source: str,
 ) -> Workload:
     parts = recipe.model.parts
-    dropout = any(item["layer"] == "dropout" for item in architecture.layers)
     transport = 2 if recipe.data.transport == "bfloat16" else 4
     optimizer = recipe.optimizer
     states = len(STATES[optimizer.kind]) + (optimizer.weight_noise > 0)
     states += recipe.model.precision == "bfloat16"
     return Workload(
-        *(architecture, recipe.data.leaves, parts, dropout, transport, minibatches, source), states
-    )
-
-
-def _sizes(architecture: Architecture) -> Sizes:
-    layers = [item for item in architecture.layers if item["layer"] != "dropout"]
-    kinds = [item["layer"] for item in layers]
-    if kinds != ["context", *["dense"] * (len(kinds) - 3), "birnn", "dense"]:
-        raise RecipeError(
-            f"plan: the model is {', '.join(kinds)}; it needs context, dense layers, birnn, dense "
-            "(Deep Speech 1)"
-        )
-    widths = [item["units"] for item in layers[1:]]
-    return Sizes(
-        *(architecture.features, architecture.alphabet, layers[0]["frames"]),
-        *(tuple(widths[:-2]), widths[-2], widths[-1]),
+        *(architecture, recipe.data.leaves, parts, transport, minibatches, source), states
     )
