@@ -21,6 +21,8 @@ void mj_add_arrays(int64_t count, const float *a, const float *b, float *out);
 void mj_multiply_arrays(int64_t count, const float *a, const float *b, float *out);
 void mj_clip_array(int64_t count, const float *x, float *out);
 void mj_clip_backward_array(int64_t count, const float *dy, const float *y, float *out);
+/* x rounded to bfloat16, to nearest even; NaN stays (mj_sum.h). */
+void mj_round_bfloat16_array(int64_t count, const float *x, float *out);
 void mj_bias_rows(int64_t rows, int64_t columns, const float *x, const float *bias, float *out);
 void mj_bias_clip_rows(int64_t rows, int64_t columns, const float *x, const float *bias, float *out);
 void mj_normalise_rows(int64_t rows, int64_t columns, const float *x, const float *mean, const float *scale, float *out);
@@ -65,9 +67,11 @@ void mj_scale_of(int64_t columns, const float *sums, const float *square_sums, f
  * are not here; last[d][u] is the state after its last step here, that given or +0 if there is none.
  * States, (directions, utterances, columns * hidden), are forward h, and an LSTM's c, backward ds of the
  * gates and, but for vanilla, the gradient that goes on beside the sums. ds is written for GRU only: that
- * of the others is dx. */
-void mj_rnn_forward_rows(int64_t cell, int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, int64_t parts, const float *x, const float *weight, const int64_t *carried, const float *initial, float *h, float *kept, float *last);
-void mj_rnn_backward_rows(int64_t cell, int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, int64_t parts, const float *dy, const float *weight, const float *kept, const int64_t *carried, const float *initial, float *dx, float *ds, float *last);
+ * of the others is dx. If `rounded` is 1, what enters the sums of the next step (h; backward ds) is rounded
+ * to bfloat16 there, and so in the states of vanilla, of an LSTM and of backward; not in the rows, and
+ * not what a unit carries for itself (a GRU's h). Weights are rounded by the caller. */
+void mj_rnn_forward_rows(int64_t cell, int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, int64_t parts, int64_t rounded, const float *x, const float *weight, const int64_t *carried, const float *initial, float *h, float *kept, float *last);
+void mj_rnn_backward_rows(int64_t cell, int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, int64_t parts, int64_t rounded, const float *dy, const float *weight, const float *kept, const int64_t *carried, const float *initial, float *dx, float *ds, float *last);
 /* The sum of the directions' columns, (rows, hidden), and the same columns for every direction. */
 void mj_sum_directions(int64_t rows, int64_t directions, int64_t hidden, const float *h, float *out);
 void mj_repeat_directions(int64_t rows, int64_t directions, int64_t hidden, const float *dy, float *out);
@@ -75,8 +79,8 @@ void mj_repeat_directions(int64_t rows, int64_t directions, int64_t hidden, cons
  * states go to the rows and to state, (directions, live, hidden), backward (directions, live, G * hidden).
  * `sums`, (directions, live, G * hidden), are the recurrent sums of each gate; at step 0 there are none.
  * `own`, (directions, utterances, hidden) in that order (vanilla: none), goes on from step to step. */
-void mj_rnn_forward_step(int64_t cell, int64_t directions, int64_t utterances, const int64_t *offsets, const int64_t *sorted, int64_t hidden, int64_t step, int64_t live, const float *x, const float *sums, float *own, float *state, float *h, float *kept);
-void mj_rnn_backward_step(int64_t cell, int64_t directions, int64_t utterances, const int64_t *offsets, const int64_t *sorted, int64_t hidden, int64_t step, int64_t live, const float *dy, const float *kept, const float *sums, float *own, float *state, float *dx, float *ds);
+void mj_rnn_forward_step(int64_t cell, int64_t directions, int64_t utterances, const int64_t *offsets, const int64_t *sorted, int64_t hidden, int64_t step, int64_t live, int64_t rounded, const float *x, const float *sums, float *own, float *state, float *h, float *kept);
+void mj_rnn_backward_step(int64_t cell, int64_t directions, int64_t utterances, const int64_t *offsets, const int64_t *sorted, int64_t hidden, int64_t step, int64_t live, int64_t rounded, const float *dy, const float *kept, const float *sums, float *own, float *state, float *dx, float *ds);
 /* Rows h of the previous step (in each direction's own order); at each utterance's first step the
  * carried state, whose rows are initial_row apart, or +0. */
 void mj_rnn_previous_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *h, const int64_t *carried, const float *initial, int64_t initial_row, float *out);

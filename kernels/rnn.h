@@ -7,6 +7,9 @@
  * before beside the sums). x_t holds W_ih's product and the bias. Steps run forward or backward over
  * an utterance's own frames; padding does not exist.
  *
+ * What enters a sum is rounded to bfloat16 if a recipe's model.precision says so (mj_kept, mj_sum.h):
+ * drivers do so where a step's states are stored for the next.
+ *
  * A cell's numbers: gates; what forward keeps of a unit for backward (for the vanilla cell h itself,
  * which is the output); what it carries on forward (h, and an LSTM's c), where backward it is ds of
  * the gates and `own`; whether it has `own`; whether the gradients by the sums, ds, are not those by

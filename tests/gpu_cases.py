@@ -45,6 +45,7 @@ def elementwise() -> Iterator[Case]:
         yield Case(f"add {n}", "mj_add_arrays", (n, a, b, Out((n,))))
         yield Case(f"multiply {n}", "mj_multiply_arrays", (n, a, b, Out((n,))))
         yield Case(f"clip {n}", "mj_clip_array", (n, level, Out((n,))))
+        yield Case(f"round to bfloat16 {n}", "mj_round_bfloat16_array", (n, a, Out((n,))))
         yield Case(f"clip backward {n}", "mj_clip_backward_array", (n, a, level, Out((n,))))
         yield Case(f"fma {n}", "mj_fma_array", (n, a, b, c, Out((n,))))
         yield Case(f"exp {n}", "mj_math_array", (0, n, level_data(n, 5, 128.0), Out((n,))))
@@ -212,7 +213,7 @@ def recurrences() -> Iterator[Case]:
         weight = level_data((directions, hidden, hidden), 2, 0.5)
         dy, h = level_data(shape, 3), level_data(shape, 4, 32.0)
         name = f"{directions} {len(lengths)} {hidden}"
-        common = (0, 0, directions, len(lengths), offsets, hidden, 1)
+        common = (0, 0, directions, len(lengths), offsets, hidden, 1, 0)
         last = Out((directions, len(lengths), hidden), rows=0)  # other cases look at it
         whole = (None, None, Out(shape), None, last)
         yield Case(f"rnn forward {name}", "mj_rnn_forward_rows", (*common, x, weight, *whole))
@@ -228,7 +229,7 @@ def recurrences() -> Iterator[Case]:
         weight = level_data((directions, hidden, hidden), 6, 2.0 / hidden**0.5)
         dy, h = level_data(shape, 7), level_data(shape, 8, 32.0)
         initial = level_data((directions, n, hidden), 9, 16.0)
-        common = (0, first, directions, n, offsets, hidden, parts)
+        common = (0, first, directions, n, offsets, hidden, parts, 0)
         last = Out((directions, n, hidden), rows=0)
         carried = (np.array([1, 0, 1, 1, 0]), initial, Out(shape), None, last)
         name = f"carried {first} {directions} {hidden} in {parts}"
@@ -252,19 +253,22 @@ def cells() -> Iterator[Case]:
             dy = level_data((rows, units), 13)
             kept = kept_data(cell, rows, units, 14)
             which = words(n, 15).astype(np.int64) % 2 if goes_on else None
-            common = (cell.number, first, directions, n, offsets, hidden, parts)
-            name = f"{cell.name} forward {n} {directions} {hidden} in {parts}"
-            shape = (directions, n, cell.forward_columns * hidden)
-            initial = level_data(shape, 16, 1.0) if goes_on else None
-            outs = (Out(dy.shape), Out(kept.shape) if cell.kept else None, Out(shape))
-            arguments = (*common, x, weight, which, initial, *outs)
-            yield Case(name, "mj_rnn_forward_rows", arguments)
-            name = f"{cell.name} backward {n} {directions} {hidden} in {parts}"
-            shape = (directions, n, cell.backward_columns * hidden)
-            initial = level_data(shape, 17, 1.0) if goes_on else None
-            outs = (Out(x.shape), Out(x.shape) if cell.apart else None, Out(shape))
-            arguments = (*common, dy, weight, kept, which, initial, *outs)
-            yield Case(name, "mj_rnn_backward_rows", arguments)
+            sizes = (cell.number, first, directions, n, offsets, hidden, parts)
+            forward, backward = (
+                (directions, n, columns * hidden)
+                for columns in (cell.forward_columns, cell.backward_columns)
+            )
+            initial = level_data(forward, 16, 1.0) if goes_on else None
+            after = level_data(backward, 17, 1.0) if goes_on else None
+            outs = (Out(dy.shape), Out(kept.shape) if cell.kept else None, Out(forward))
+            gradients = (Out(x.shape), Out(x.shape) if cell.apart else None, Out(backward))
+            for rounded, suffix in ((0, ""), (1, " in bfloat16")):
+                common = (*sizes, rounded)
+                name = f"{n} {directions} {hidden} in {parts}{suffix}"
+                arguments = (*common, x, weight, which, initial, *outs)
+                yield Case(f"{cell.name} forward {name}", "mj_rnn_forward_rows", arguments)
+                arguments = (*common, dy, weight, kept, which, after, *gradients)
+                yield Case(f"{cell.name} backward {name}", "mj_rnn_backward_rows", arguments)
 
 
 def kept_data(cell: Cell, rows: int, units: int, seed: int) -> np.ndarray:
@@ -284,22 +288,27 @@ def steps() -> Iterator[Case]:
         x, sums = level_data(shape, 1), level_data(states, 2, 4.0)
         dy, h = level_data(shape, 3), level_data(shape, 4, 32.0)
         start = touchy_data(shape, 5)
-        common = (0, 2, n, offsets, order, hidden, step, live)
+        common = (0, 2, n, offsets, order, hidden, step, live, 0)
         outs = (sums, None, Out(states), Out(shape, start), None)
         name = f"{hidden} step {step}"
         yield Case(f"rnn forward {name}", "mj_rnn_forward_step", (*common, x, *outs))
         yield Case(f"rnn backward {name}", "mj_rnn_backward_step", (*common, dy, h, *outs))
         for cell in (GRU, LSTM):
-            common = (cell.number, *common[1:])
             gates, kept = (rows, cell.gates * 2 * hidden), (rows, cell.kept * 2 * hidden)
             sums = level_data((2, live, cell.gates * hidden), 6)
             own = Out((2, n, hidden), level_data((2, n, hidden), 7, 1.0))
             by = [Out(shape, touchy_data(shape, seed)) for shape, seed in ((kept, 8), (gates, 9))]
-            arguments = (*common, level_data(gates, 10), sums, own, Out(states), outs[3], by[0])
-            yield Case(f"{cell.name} forward {name}", "mj_rnn_forward_step", arguments)
+            inputs = (level_data(gates, 10), sums, own, Out(states), outs[3], by[0])
             outputs = (own, Out(sums.shape), by[1], by[1] if cell.apart else None)
-            arguments = (*common, dy, kept_data(cell, rows, 2 * hidden, 11), sums, *outputs)
-            yield Case(f"{cell.name} backward {name}", "mj_rnn_backward_step", arguments)
+            gradients = (dy, kept_data(cell, rows, 2 * hidden, 11), sums, *outputs)
+            for rounded, suffix in ((0, ""), (1, " in bfloat16")):
+                common = (cell.number, *common[1:-1], rounded)
+                arguments = (*common, *inputs)
+                yield Case(f"{cell.name} forward {name}{suffix}", "mj_rnn_forward_step", arguments)
+                arguments = (*common, *gradients)
+                yield Case(
+                    f"{cell.name} backward {name}{suffix}", "mj_rnn_backward_step", arguments
+                )
 
 
 def log_probs_of(rows: int, alphabet: int, seed: int) -> np.ndarray:

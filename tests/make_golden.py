@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,21 @@ def gated_backward() -> list[Any]:
         for cell, weight, dy, run in gated(hidden):
             back = ops.rnn_backward(dy, OFFSETS, weight, run.h, run.kept, cell=cell)
             found += [back.dx, back.ds, back.last]
+    return found
+
+
+def rounded_cells(backward: bool) -> list[Any]:
+    """Return what every cell gives in a direction, with states rounded to bfloat16."""
+    dy, found = level_data((FRAMES, 2 * 70), 72, 2.0**-6), []
+    for cell in (replace(cell, rounded=True) for cell in ops.CELLS.values()):
+        x = level_data((FRAMES, cell.gates * 2 * 70), 70 + cell.number)
+        weight = level_data((2, cell.gates * 70, 70), 73, 0.125)
+        run = ops.rnn_forward(x, OFFSETS, weight, cell=cell)
+        if backward:
+            back = ops.rnn_backward(dy, OFFSETS, weight, run.h, run.kept, cell=cell)
+            found += [back.dx, back.ds, back.last]
+        else:
+            found += [run.h, *([run.kept] if cell.kept else []), run.last]
     return found
 
 
@@ -547,6 +563,7 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_add_arrays": lambda: pairs(ops.add, (MANY,), (MANY,)),
     "mj_multiply_arrays": lambda: pairs(ops.multiply, (MANY,), (MANY,)),
     "mj_clip_array": lambda: [ops.clip(x) for x in touchy(MANY, seed=30)],
+    "mj_round_bfloat16_array": lambda: [ops.round_bfloat16(x) for x in touchy(MANY, seed=30)],
     "mj_clip_backward_array": lambda: [
         ops.clip_backward(dy, ops.clip(level_data(MANY, 31, 32.0))) for dy in touchy(MANY, seed=32)
     ],
@@ -582,6 +599,8 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_rnn_backward_rows of gated cells": gated_backward,
     "mj_rnn_forward_step of gated cells": lambda: gated_steps(False),
     "mj_rnn_backward_step of gated cells": lambda: gated_steps(True),
+    "mj_rnn_forward_rows in bfloat16": lambda: rounded_cells(False),
+    "mj_rnn_backward_rows in bfloat16": lambda: rounded_cells(True),
     "mj_sum_directions": lambda: pairs(lambda h: ops.sum_directions(h, 2), (FRAMES, 130)),
     "mj_repeat_directions": lambda: pairs(lambda h: ops.repeat_directions(h, 2), (FRAMES, 65)),
     "mj_rnn_previous_rows": lambda: pairs(lambda h: ops.rnn_previous(h, OFFSETS, 2), (FRAMES, 130)),

@@ -206,9 +206,13 @@ def steps(
 
 
 def rnn_forward(
-    x: np.ndarray, offsets: Sequence[int], weight: np.ndarray, parts: int = 1
+    x: np.ndarray,
+    offsets: Sequence[int],
+    weight: np.ndarray,
+    parts: int = 1,
+    operand: Callable[[np.ndarray], np.ndarray] = np.asarray,
 ) -> np.ndarray:
-    """Return h_t = clip(x_t + W h_{t-1}), utterance after utterance, frame after frame."""
+    """Return h_t = clip(x_t + W operand(h_{t-1})), utterance after utterance, frame after frame."""
     h = np.zeros_like(x)
     hidden = weight.shape[1]
     for d, w in enumerate(weight):
@@ -217,15 +221,21 @@ def rnn_forward(
             for i, row in enumerate(rows):
                 total = x[row, columns]
                 if i:
-                    total = total + gemm_in_parts(h[None, rows[i - 1], columns], w.T, parts)[0]
+                    before = operand(h[None, rows[i - 1], columns])
+                    total = total + gemm_in_parts(before, w.T, parts)[0]
                 h[row, columns] = clip(total)
     return h
 
 
 def rnn_backward(
-    dy: np.ndarray, offsets: Sequence[int], weight: np.ndarray, h: np.ndarray, parts: int = 1
+    dy: np.ndarray,
+    offsets: Sequence[int],
+    weight: np.ndarray,
+    h: np.ndarray,
+    parts: int = 1,
+    operand: Callable[[np.ndarray], np.ndarray] = np.asarray,
 ) -> np.ndarray:
-    """Return the gradient before the rectifier, (dy_t + W^T d_{t+1}) where 0 < h_t < 20."""
+    """Return (dy_t + W^T operand(d_{t+1})) where 0 < h_t < 20: by the input of the rectifier."""
     d_x = np.zeros_like(dy)
     hidden = weight.shape[1]
     for d, w in enumerate(weight):
@@ -234,6 +244,7 @@ def rnn_backward(
             for i, row in enumerate(rows):
                 total = dy[row, columns]
                 if i:
-                    total = total + gemm_in_parts(d_x[None, rows[i - 1], columns], w, parts)[0]
+                    after = operand(d_x[None, rows[i - 1], columns])
+                    total = total + gemm_in_parts(after, w, parts)[0]
                 d_x[row, columns] = clip_backward(total, h[row, columns])
     return d_x

@@ -69,6 +69,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "multiply": (ops.multiply, (X, Y)),
     "clip": (ops.clip, (X,)),
     "clip_backward": (ops.clip_backward, (X, Y)),
+    "round_bfloat16": (ops.round_bfloat16, (X,)),
     "bias": (ops.bias, (X, ROW)),
     "bias clipped": (lambda x, b: ops.bias(x, b, clipped=True), (X, ROW)),
     "normalise": (ops.normalise, (X, ROW, OTHER)),

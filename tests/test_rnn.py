@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,22 @@ def test_sums_in_parts(hidden: int, parts: int) -> None:
     dx = ops.rnn_backward(dy, offsets, weight, h, parts=parts).dx.numpy()
     assert same_bits(dx, rnn_backward(dy, offsets.tolist(), weight, h, parts))
     assert not same_bits(h, ops.rnn_forward(x, offsets, weight).h.numpy()), "the data show no order"
+
+
+@pytest.mark.parametrize(("hidden", "parts"), [(7, 1), (33, 1), (70, 4), (257, 1)])
+def test_states_enter_sums_in_bfloat16(hidden: int, parts: int, each_isa: str) -> None:
+    x, offsets, weight, dy = case(LENGTHS[:6], hidden, 2, hidden)
+    cell = replace(ops.RNN, rounded=True)
+
+    def operand(state: np.ndarray) -> np.ndarray:
+        return ops.round_bfloat16(np.ascontiguousarray(state)).numpy()
+
+    h = ops.rnn_forward(x, offsets, weight, cell=cell, parts=parts).h.numpy()
+    assert same_bits(h, rnn_forward(x, offsets.tolist(), weight, parts, operand))
+    dx = ops.rnn_backward(dy, offsets, weight, h, cell=cell, parts=parts).dx.numpy()
+    assert same_bits(dx, rnn_backward(dy, offsets.tolist(), weight, h, parts, operand))
+    assert not same_bits(h, ops.rnn_forward(x, offsets, weight, parts=parts).h)
+    assert not same_bits(dx, ops.rnn_backward(dy, offsets, weight, h, parts=parts).dx)
 
 
 @pytest.mark.parametrize("parts", [1, 3])

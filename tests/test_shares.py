@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from queue import Queue
 from typing import Any, TypeVar
 
@@ -169,12 +170,15 @@ SHAPES: list[tuple[Architecture, int, list[int], list[int]]] = [
     (STRIDED, 4, [1, 1, 2], [3]),
     (STRIDED, 2, [], [0, 0]),
     (FIRST, 4, UNEVEN, [3, 0, 4]),
+    (replace(TWO, precision="bfloat16"), 2, UNEVEN, [2, 0, 3, 2]),
+    (replace(STRIDED, precision="bfloat16"), 4, UNEVEN, [3, 4]),
 ]
 KINDS = [(2, "time"), (2, "directions"), (2, "hidden"), (3, "hidden"), (4, "hidden")]
 CASES = [
     pytest.param(
         *(*shape, *kind),
-        id=f"{len(shape[0].layers)} layers, {shape[1]} parts, {shape[2]}, {kind[1]} of {kind[0]}",
+        id=f"{len(shape[0].layers)} layers in {shape[0].precision}, {shape[1]} parts, "
+        f"{shape[2]}, {kind[1]} of {kind[0]}",
     )
     for shape in SHAPES
     for kind in KINDS
@@ -228,6 +232,15 @@ def test_parts_decide_the_bits() -> None:
     one, two, four = (computed(FOUR, UNEVEN, [3, 4], Share(parts))[0][0] for parts in (1, 2, 4))
     assert not same_bits(one, two)
     assert not same_bits(two, four)
+
+
+def test_the_precision_decides_the_bits() -> None:
+    for sizes in (TWO, STRIDED):
+        rounded = replace(sizes, precision="bfloat16")
+        found = [computed(s, UNEVEN, [2, 0, 3, 2], Share(2))[0][0] for s in (sizes, rounded)]
+        for name, value in Model(sizes, Share(2)).layout.items(asarray(found[0])):
+            other = Model(sizes, Share(2)).layout.view(asarray(found[1]), name)
+            assert not same_bits(value, other), name
 
 
 @pytest.mark.parametrize(("ranks", "parts"), [(2, 2), (2, 4), (4, 4)])

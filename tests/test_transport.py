@@ -53,14 +53,18 @@ def test_rounding_is_to_nearest_even() -> None:
     found = rounded(x)
     assert same_bits(found[finite], touchy.bfloat16(x[finite]))
     assert same_bits(found[~finite], x[~finite])
+    assert same_bits(ops.round_bfloat16(x), found)
     assert same_bits(found, mj.astype(mj.astype(mj.asarray(x), mj.bfloat16), mj.float32).numpy())
 
 
 def test_a_nan_stays_one() -> None:
     bits = np.array([0x7FC00000, 0x7F800001, 0x7FFFFFFF, 0xFF800001, 0xFFFFFFFF] * 9, np.uint32)
-    found = rounded(bits.view(np.float32))
-    assert np.isnan(found).all()
-    assert not (found.view(np.uint32) & 0xFFFF).any()
+    for found in (
+        rounded(bits.view(np.float32)),
+        ops.round_bfloat16(bits.view(np.float32)).numpy(),
+    ):
+        assert np.isnan(found).all()
+        assert not (found.view(np.uint32) & 0xFFFF).any()
 
 
 def test_packing_moves_bits() -> None:

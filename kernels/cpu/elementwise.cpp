@@ -9,6 +9,7 @@
 #include "../entry_points.h"
 #include "../mj_math.h"
 #include "../mj_random.h"
+#include "../mj_sum.h"
 #include "../optim.h"
 #include "lanes.h"
 #include "threads.h"
@@ -60,6 +61,10 @@ void mj_clip_backward_array(int64_t count, const float *dy, const float *y, floa
     using F = decltype(as);
     store_as(out + i, mj_clip_backward(load_as<F>(dy + i), load_as<F>(y + i)));
   });
+}
+
+void mj_round_bfloat16_array(int64_t count, const float *x, float *out) {
+  elements(count, [=](int64_t i, auto as) { store_as(out + i, mj_round_bfloat16(load_as<decltype(as)>(x + i))); });
 }
 
 void mj_bias_rows(int64_t rows, int64_t columns, const float *x, const float *bias, float *out) {

@@ -58,6 +58,7 @@ template <int N> void load_columns(const float *matrix, const Place &place, mj_v
 template <class Cell> struct Forward {
   static constexpr int GATES = Cell::gates, STATE = 1, CARRIED = Cell::carried, OWN = CARRIED - 1;
   static constexpr bool HAS_OWN = Cell::own, BACKWARD = false;
+  bool rounded;
   const float *x;
   float *h, *kept;
 
@@ -71,7 +72,7 @@ template <class Cell> struct Forward {
     if (HAS_OWN && sums) mine = load_some(own, live);
     const mj_vf y = sums ? Cell::forward(in, sums, mine, keep) : Cell::forward_first(in, mine, keep);
     store_some(h + place.at(1, 0), y, live);
-    store_some(state, y, live);
+    store_some(state, mj_kept(rounded, y), live);
     if (!HAS_OWN) return;
     store_some(own, mine, live);
     for (int k = 0; k < Cell::kept; k++) store_some(kept + place.at(Cell::kept, k), keep[k], live);
@@ -81,6 +82,7 @@ template <class Cell> struct Forward {
 template <class Cell> struct Backward {
   static constexpr int GATES = Cell::gates, STATE = GATES, CARRIED = GATES + Cell::own, OWN = GATES;
   static constexpr bool HAS_OWN = Cell::own, BACKWARD = true;
+  bool rounded;
   const float *dy, *kept;
   float *dx, *ds;
 
@@ -102,7 +104,7 @@ template <class Cell> struct Backward {
     for (int g = 0; g < GATES; g++) {
       store_some(dx + place.at(GATES, g), by_x[g], live);
       if (Cell::apart) store_some(ds + place.at(GATES, g), by_sums[g], live);
-      store_some(state + g * place.hidden, Cell::apart ? by_sums[g] : by_x[g], live);
+      store_some(state + g * place.hidden, mj_kept(rounded, Cell::apart ? by_sums[g] : by_x[g]), live);
     }
     if (HAS_OWN) store_some(own, mine, live);
   }
@@ -253,6 +255,8 @@ template <class Step> struct Share {
           memset(to, 0, floats * sizeof(float));
         }
       });
+      float *before = state(0, i);
+      for (int64_t j = 0; j < Step::STATE * all.hidden; j++) before[j] = mj_kept(step.rounded, before[j]);
     }
     std::vector<int64_t> rows(count);
     int64_t live = count;
@@ -316,35 +320,37 @@ void one_step(const Step &step, int64_t directions, int64_t utterances, const in
 }  // namespace
 
 void mj_rnn_forward_step(int64_t cell, int64_t directions, int64_t utterances, const int64_t *offsets,
-                         const int64_t *sorted, int64_t hidden, int64_t step, int64_t live, const float *x,
-                         const float *sums, float *own, float *state, float *h, float *kept) {
+                         const int64_t *sorted, int64_t hidden, int64_t step, int64_t live,
+                         int64_t rounded, const float *x, const float *sums, float *own, float *state, float *h,
+                         float *kept) {
   with_cell(cell, [&](auto of) {
-    const Forward<decltype(of)> forward{x, h, kept};
+    const Forward<decltype(of)> forward{rounded != 0, x, h, kept};
     one_step(forward, directions, utterances, offsets, sorted, hidden, step, live, sums, own, state);
   });
 }
 
 void mj_rnn_backward_step(int64_t cell, int64_t directions, int64_t utterances, const int64_t *offsets,
-                          const int64_t *sorted, int64_t hidden, int64_t step, int64_t live, const float *dy,
-                          const float *kept, const float *sums, float *own, float *state, float *dx, float *ds) {
+                          const int64_t *sorted, int64_t hidden, int64_t step, int64_t live,
+                          int64_t rounded, const float *dy, const float *kept, const float *sums, float *own, float *state, float *dx,
+                          float *ds) {
   with_cell(cell, [&](auto of) {
-    const Backward<decltype(of)> backward{dy, kept, dx, ds};
+    const Backward<decltype(of)> backward{rounded != 0, dy, kept, dx, ds};
     one_step(backward, directions, utterances, offsets, sorted, hidden, step, live, sums, own, state);
   });
 }
 
 void mj_rnn_forward_rows(int64_t cell, int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets,
-                         int64_t hidden, int64_t parts, const float *x, const float *weight, const int64_t *carried,
-                         const float *initial, float *h, float *kept, float *last) {
+                         int64_t hidden, int64_t parts, int64_t rounded, const float *x, const float *weight,
+                         const int64_t *carried, const float *initial, float *h, float *kept, float *last) {
   const Sequences all(first, directions, utterances, offsets, hidden, parts, carried, initial, last);
-  with_cell(cell, [&](auto of) { run(all, Forward<decltype(of)>{x, h, kept}, weight); });
+  with_cell(cell, [&](auto of) { run(all, Forward<decltype(of)>{rounded != 0, x, h, kept}, weight); });
 }
 
 void mj_rnn_backward_rows(int64_t cell, int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets,
-                          int64_t hidden, int64_t parts, const float *dy, const float *weight, const float *kept,
-                          const int64_t *carried, const float *initial, float *dx, float *ds, float *last) {
+                          int64_t hidden, int64_t parts, int64_t rounded, const float *dy, const float *weight,
+                          const float *kept, const int64_t *carried, const float *initial, float *dx, float *ds, float *last) {
   const Sequences all(first, directions, utterances, offsets, hidden, parts, carried, initial, last);
-  with_cell(cell, [&](auto of) { run(all, Backward<decltype(of)>{dy, kept, dx, ds}, weight); });
+  with_cell(cell, [&](auto of) { run(all, Backward<decltype(of)>{rounded != 0, dy, kept, dx, ds}, weight); });
 }
 
 void mj_rnn_previous_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden,

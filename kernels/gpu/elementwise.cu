@@ -6,6 +6,7 @@
 #include "../elementwise.h"
 #include "../mj_math.h"
 #include "../mj_random.h"
+#include "../mj_sum.h"
 #include "../optim.h"
 #include "driver.h"
 
@@ -23,6 +24,10 @@ MJ_KERNEL mj_clip_array_kernel(mj_i64 count, const float *x, float *out) {
 
 MJ_KERNEL mj_clip_backward_array_kernel(mj_i64 count, const float *dy, const float *y, float *out) {
   mj_elements(count, [=](mj_i64 i) { out[i] = mj_clip_backward(dy[i], y[i]); });
+}
+
+MJ_KERNEL mj_round_bfloat16_array_kernel(mj_i64 count, const float *x, float *out) {
+  mj_elements(count, [=](mj_i64 i) { out[i] = mj_round_bfloat16(x[i]); });
 }
 
 MJ_KERNEL mj_bias_rows_kernel(mj_i64 rows, mj_i64 columns, const float *x, const float *bias, float *out) {

@@ -72,6 +72,7 @@ struct mj_sequences {
   mj_i64 first, directions, utterances, hidden;
   const mj_i64 *offsets, *sorted;
   mj_i64 flipped; /* 1: against the direction */
+  mj_i64 rounded; /* 1: states are rounded to bfloat16 */
   const mj_i64 *carried; /* null if no utterance is */
 
   MJ_DEVICE_MEMBER mj_i64 length(mj_i64 place) const { return offsets[sorted[place] + 1] - offsets[sorted[place]]; }
@@ -99,7 +100,10 @@ MJ_DEVICE void mj_unit_step(const mj_sequences &all, const Step &what, mj_i64 pl
   float mine = Cell::own && recurrent ? *own : 0.0f, after[Step::STATE];
   what.step(all.at(place, s, direction), all.hidden, j, recurrent, sums, mine, after);
 #pragma unroll
-  for (int g = 0; g < Step::STATE; g++) state[g * state_gate] = after[g];
+  for (int g = 0; g < Step::STATE; g++) {
+    after[g] = mj_kept(all.rounded != 0, after[g]);
+    state[g * state_gate] = after[g];
+  }
   if (Cell::own) *own = mine;
   if (!last || s + 1 < all.length(place)) return;
   last += (direction * all.utterances + all.sorted[place]) * Step::CARRIED * all.hidden + j;
@@ -279,54 +283,55 @@ MJ_DEVICE void mj_one_step(const mj_sequences all, const Step what, mj_i64 s, mj
 }
 
 /* The states that utterances are carried on from, (directions, utterances, columns x hidden), in their
- * sorted places, `states` columns `state_gate` apart and column `own_at` in own; +0 where an utterance is
+ * sorted places, `states` columns, rounded if asked, `state_gate` apart and column `own_at` in own; +0 where an utterance is
  * not. The same are the last ones of an utterance without frames. Blocks (x: columns, y: utterances, z:
  * directions). */
-MJ_KERNEL mj_rnn_carried_kernel(mj_i64 utterances, const mj_i64 *sorted, mj_i64 hidden, mj_i64 columns, mj_i64 states, mj_i64 state_gate, mj_i64 own_at, const mj_i64 *carried, const float *initial, float *state, float *own, float *last) {
+MJ_KERNEL mj_rnn_carried_kernel(mj_i64 utterances, const mj_i64 *sorted, mj_i64 hidden, mj_i64 columns, mj_i64 states, mj_i64 state_gate, mj_i64 own_at, mj_i64 rounded, const mj_i64 *carried, const float *initial, float *state, float *own, float *last) {
   const mj_i64 d = blockIdx.z;
   mj_matrix(utterances, hidden, [=](mj_i64 place, mj_i64 j) {
     const mj_i64 u = sorted[place];
     for (mj_i64 c = 0; c < columns; c++) {
       const mj_i64 at = ((d * utterances + u) * columns + c) * hidden + j;
       const float y = carried && carried[u] ? initial[at] : 0.0f;
-      last[at] = y;
-      if (c < states) state[((d * utterances + place) * states + c) * state_gate + j] = y;
+      const float kept = mj_kept(rounded != 0, y);
+      last[at] = c == own_at ? y : kept;
+      if (c < states) state[((d * utterances + place) * states + c) * state_gate + j] = kept;
       if (c == own_at) own[(d * utterances + place) * hidden + j] = y;
     }
   });
 }
 
 #define MJ_FORWARD_PERSISTENT(name, Cell) \
-  extern "C" __global__ void __launch_bounds__(512, 1) name(mj_i64 first, mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 parts, mj_i64 chunks, mj_i64 columns, const mj_i64 *carried, const float *x, const float *weight, float *state, float *own, mj_u32 *arrived, float *h, float *kept, float *last) { \
+  extern "C" __global__ void __launch_bounds__(512, 1) name(mj_i64 first, mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 parts, mj_i64 chunks, mj_i64 columns, mj_i64 rounded, const mj_i64 *carried, const float *x, const float *weight, float *state, float *own, mj_u32 *arrived, float *h, float *kept, float *last) { \
     const mj_forward<Cell> what = {x, h, kept}; \
-    mj_persist(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 0, carried}, what, first_direction, parts, (int)chunks, columns, weight, state, own, arrived, last); \
+    mj_persist(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 0, rounded, carried}, what, first_direction, parts, (int)chunks, columns, weight, state, own, arrived, last); \
   }
 MJ_FORWARD_PERSISTENT(mj_rnn_forward_persistent_kernel, mj_rnn)
 MJ_FORWARD_PERSISTENT(mj_gru_forward_persistent_kernel, mj_gru)
 MJ_FORWARD_PERSISTENT(mj_lstm_forward_persistent_kernel, mj_lstm)
 
 #define MJ_BACKWARD_PERSISTENT(name, Cell) \
-  extern "C" __global__ void __launch_bounds__(512, 1) name(mj_i64 first, mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 parts, mj_i64 chunks, mj_i64 columns, const mj_i64 *carried, const float *dy, const float *weight, const float *kept, float *state, float *own, mj_u32 *arrived, float *dx, float *ds, float *last) { \
+  extern "C" __global__ void __launch_bounds__(512, 1) name(mj_i64 first, mj_i64 directions, mj_i64 first_direction, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 parts, mj_i64 chunks, mj_i64 columns, mj_i64 rounded, const mj_i64 *carried, const float *dy, const float *weight, const float *kept, float *state, float *own, mj_u32 *arrived, float *dx, float *ds, float *last) { \
     const mj_backward<Cell> what = {dy, kept, dx, ds}; \
-    mj_persist(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 1, carried}, what, first_direction, parts, (int)chunks, columns, weight, state, own, arrived, last); \
+    mj_persist(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 1, rounded, carried}, what, first_direction, parts, (int)chunks, columns, weight, state, own, arrived, last); \
   }
 MJ_BACKWARD_PERSISTENT(mj_rnn_backward_persistent_kernel, mj_rnn)
 MJ_BACKWARD_PERSISTENT(mj_gru_backward_persistent_kernel, mj_gru)
 MJ_BACKWARD_PERSISTENT(mj_lstm_backward_persistent_kernel, mj_lstm)
 
 #define MJ_FORWARD_STEP(name, Cell) \
-  MJ_KERNEL name(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, const mj_i64 *carried, mj_i64 s, mj_i64 live, mj_i64 state_rows, const float *sums, float *state, float *own, float *last, const float *x, float *h, float *kept) { \
+  MJ_KERNEL name(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 rounded, const mj_i64 *carried, mj_i64 s, mj_i64 live, mj_i64 state_rows, const float *sums, float *state, float *own, float *last, const float *x, float *h, float *kept) { \
     const mj_forward<Cell> what = {x, h, kept}; \
-    mj_one_step(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 0, carried}, what, s, live, state_rows, sums, state, own, last); \
+    mj_one_step(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 0, rounded, carried}, what, s, live, state_rows, sums, state, own, last); \
   }
 MJ_FORWARD_STEP(mj_rnn_forward_step_kernel, mj_rnn)
 MJ_FORWARD_STEP(mj_gru_forward_step_kernel, mj_gru)
 MJ_FORWARD_STEP(mj_lstm_forward_step_kernel, mj_lstm)
 
 #define MJ_BACKWARD_STEP(name, Cell) \
-  MJ_KERNEL name(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, const mj_i64 *carried, mj_i64 s, mj_i64 live, mj_i64 state_rows, const float *sums, float *state, float *own, float *last, const float *dy, const float *kept, float *dx, float *ds) { \
+  MJ_KERNEL name(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 rounded, const mj_i64 *carried, mj_i64 s, mj_i64 live, mj_i64 state_rows, const float *sums, float *state, float *own, float *last, const float *dy, const float *kept, float *dx, float *ds) { \
     const mj_backward<Cell> what = {dy, kept, dx, ds}; \
-    mj_one_step(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 1, carried}, what, s, live, state_rows, sums, state, own, last); \
+    mj_one_step(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 1, rounded, carried}, what, s, live, state_rows, sums, state, own, last); \
   }
 MJ_BACKWARD_STEP(mj_rnn_backward_step_kernel, mj_rnn)
 MJ_BACKWARD_STEP(mj_gru_backward_step_kernel, mj_gru)

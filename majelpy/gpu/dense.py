@@ -33,6 +33,10 @@ def mj_clip_backward_array(on: Launcher, count: int, dy: int, y: int, out: int) 
     elements(on, "mj_clip_backward_array_kernel", count, (count, dy, y, out))
 
 
+def mj_round_bfloat16_array(on: Launcher, count: int, x: int, out: int) -> None:
+    elements(on, "mj_round_bfloat16_array_kernel", count, (count, x, out))
+
+
 def mj_bias_rows(on: Launcher, rows: int, columns: int, x: int, bias: int, out: int) -> None:
     matrix(on, "mj_bias_rows_kernel", rows, columns, (rows, columns, x, bias, out))
 

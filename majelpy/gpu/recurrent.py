@@ -102,6 +102,7 @@ class _Layer:
     places: Buffer
     hidden: int
     parts: int
+    rounded: int
     weight: int
     carried: Buffer | None
     initial: int
@@ -121,7 +122,7 @@ class _Layer:
         """Put the states that utterances are carried on from where the first step reads them."""
         way = self.way
         skipped = 4 * start * self.utterances * way.carried * self.hidden
-        sizes = (self.hidden, way.carried, way.states, state_gate, way.own_at)
+        sizes = (self.hidden, way.carried, way.states, state_gate, way.own_at, self.rounded)
         known = (self.carried or 0, self.initial + skipped if self.carried else 0)
         arguments = (self.utterances, self.places, *sizes, *known, *memory, self.last + skipped)
         name = "mj_rnn_carried_kernel"
@@ -141,8 +142,8 @@ class _Layer:
                 (
                     *(self.first, self.directions, start, self.utterances, self.offsets),
                     *(self.places, self.hidden, self.parts, _chunks(self.hidden, self.parts)),
-                    *(columns, self.carried or 0, self.inputs[0], self.weight, *self.inputs[1:]),
-                    *(*memory, arrived, *self.outputs, self.last),
+                    *(columns, self.rounded, self.carried or 0, self.inputs[0], self.weight),
+                    *(*self.inputs[1:], *memory, arrived, *self.outputs, self.last),
                 ),
                 shared=_persistent_bytes(self.hidden, self.parts, columns, self.way.gates),
                 together=True,
@@ -164,7 +165,7 @@ class _Layer:
             for d in range(self.directions if step or self.carried else 0):
                 to = (sums.pointer + 4 * d * live * width, width, self.directions * live * width)
                 self._sums(d, live, (terms, merges), memory[0], to)
-            sizes = (self.hidden, self.carried or 0, step, live, self.utterances)
+            sizes = (hidden, self.rounded, self.carried or 0, step, live, self.utterances)
             matrix(
                 self.on,
                 f"mj_{self.way.name}_step_kernel",
@@ -214,7 +215,7 @@ def _recurrent(
     outputs: tuple[int, ...],
 ) -> None:
     """Run all steps."""
-    first, directions, utterances, offsets, hidden, parts = sizes
+    first, directions, utterances, offsets, hidden, parts, rounded = sizes
     if utterances == 0 or hidden == 0 or directions == 0:
         return
     rows = host(offsets, utterances + 1, np.int64)
@@ -223,7 +224,9 @@ def _recurrent(
     goes_on = on.upload(host(carried, utterances, np.int64)) if carried else None
     layer = _Layer(
         *(on, way, first, directions, utterances, lengths, on.upload(rows), on.upload(order)),
-        *(hidden, parts, weight, goes_on, initial or 0, last, inputs, outputs),
+        *(hidden, parts, rounded, weight, goes_on, initial or 0, last),
+        inputs=inputs,
+        outputs=outputs,
     )
     shape = persistent_shape(
         *(on.multiprocessors, on.shared_bytes, directions, utterances, hidden, parts, way.gates)
@@ -243,6 +246,7 @@ def mj_rnn_forward_rows(
     offsets: int,
     hidden: int,
     parts: int,
+    rounded: int,
     x: int,
     weight: int,
     carried: int | None,
@@ -251,7 +255,7 @@ def mj_rnn_forward_rows(
     kept: int | None,
     last: int,
 ) -> None:
-    sizes = (first, directions, utterances, offsets, hidden, parts)
+    sizes = (first, directions, utterances, offsets, hidden, parts, rounded)
     going = (weight, carried, initial, last)
     _recurrent(on, FORWARD[cell], sizes, *going, (x,), (h, kept or 0))
 
@@ -265,6 +269,7 @@ def mj_rnn_backward_rows(
     offsets: int,
     hidden: int,
     parts: int,
+    rounded: int,
     dy: int,
     weight: int,
     kept: int,
@@ -274,7 +279,7 @@ def mj_rnn_backward_rows(
     ds: int | None,
     last: int,
 ) -> None:
-    sizes = (first, directions, utterances, offsets, hidden, parts)
+    sizes = (first, directions, utterances, offsets, hidden, parts, rounded)
     going = (weight, carried, initial, last)
     _recurrent(on, BACKWARD[cell], sizes, *going, (dy, kept), (dx, ds or 0))
 
@@ -286,10 +291,10 @@ def _one_step(
     memory: tuple[int, int, int],
     operands: tuple[int, ...],
 ) -> None:
-    directions, utterances, offsets, order, hidden, step, live = sizes
+    directions, utterances, offsets, order, hidden, step, live, rounded = sizes
     where = on.upload(host(offsets, utterances + 1, np.int64))
     places = on.upload(host(order, utterances, np.int64))
-    known = (0, directions, utterances, where, places, hidden, 0, step, live, live)
+    known = (0, directions, utterances, where, places, hidden, rounded, 0, step, live, live)
     name = f"mj_{way.name}_step_kernel"
     matrix(on, name, live, hidden, (*known, *memory, 0, *operands), layers=directions)
 
@@ -304,6 +309,7 @@ def mj_rnn_forward_step(
     hidden: int,
     step: int,
     live: int,
+    rounded: int,
     x: int,
     sums: int | None,
     own: int | None,
@@ -311,7 +317,7 @@ def mj_rnn_forward_step(
     h: int,
     kept: int | None,
 ) -> None:
-    sizes = (directions, utterances, offsets, order, hidden, step, live)
+    sizes = (directions, utterances, offsets, order, hidden, step, live, rounded)
     _one_step(on, FORWARD[cell], sizes, (sums or 0, state, own or 0), (x, h, kept or 0))
 
 
@@ -325,6 +331,7 @@ def mj_rnn_backward_step(
     hidden: int,
     step: int,
     live: int,
+    rounded: int,
     dy: int,
     kept: int,
     sums: int | None,
@@ -333,7 +340,7 @@ def mj_rnn_backward_step(
     dx: int,
     ds: int | None,
 ) -> None:
-    sizes = (directions, utterances, offsets, order, hidden, step, live)
+    sizes = (directions, utterances, offsets, order, hidden, step, live, rounded)
     _one_step(on, BACKWARD[cell], sizes, (sums or 0, state, own or 0), (dy, kept, dx, ds or 0))
 
 

@@ -76,10 +76,11 @@ class Conv(Layer):
         lengths, share = x.batch.lengths, self.share
         needs = partial(self._reach.needed, lengths=lengths)
         read = share.frames(x.whole, x.batch, self._reach.out_lengths(lengths), needs)
-        weight = run.weights[self.weight]
-        features = self.inputs.features
+        weight, features = run.weight(self.weight), self.inputs.features
         sums = ops.conv_frames(
-            *(read.rows, read.of, read.to, weight), features=features, stride=self._stride
+            *(run.operand(read.rows), read.of, read.to, weight),
+            features=features,
+            stride=self._stride,
         )
         batch, own = x.batch.within(read.to), share.own_columns(sums, self.outputs.units)
         norm = None
@@ -100,10 +101,10 @@ class Conv(Layer):
             d = self._norm.backward(d, saved.norm, run, gradients)
         else:
             gradients.sum(self.bias, rows.of(d), rows.leaves)
-        d = share.gather(d, self.outputs.units)
+        d = run.operand(share.gather(d, self.outputs.units))
         features, (taps, width) = self.inputs.features, self.settings.kernel
         sums = ops.conv_frames_weight_gradient(
-            *(d, read.rows, read.of, read.to, rows.items),
+            *(d, run.operand(read.rows), read.of, read.to, rows.items),
             features=features,
             kernel=(taps, width),
             stride=self._stride,
@@ -113,7 +114,7 @@ class Conv(Layer):
             return None
         fed = partial(self._reach.fed, lengths=before.lengths)
         by = share.frames(d, batch, before.lengths, fed)
-        weight = run.weights[self.weight]
+        weight = run.weight(self.weight)
         dx = ops.conv_frames_input_gradient(
             *(by.rows, by.of, by.to, weight), features=features, stride=self._stride
         )
@@ -144,7 +145,8 @@ class RowConv(Layer):
         lengths = x.batch.lengths
         needs = partial(self._reach.needed, lengths=lengths)
         read = self.share.frames(x.own, x.batch, lengths, needs)
-        y = ops.row_conv(read.rows, read.of, read.to, run.weights[self.weight])
+        weight = run.weight(self.weight)
+        y = ops.row_conv(run.operand(read.rows), read.of, read.to, weight)
         batch = x.batch.within(read.to)
         return Signal(self.share, batch, self.outputs.units, own=y), (batch, read)
 
@@ -152,13 +154,13 @@ class RowConv(Layer):
         self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool
     ) -> Array | None:
         batch, read = saved
-        rows = self.share.rows(batch)
+        rows, dy = self.share.rows(batch), run.operand(dy)
         sums = ops.row_conv_weight_gradient(
-            dy, read.rows, read.of, read.to, rows.items, taps=self._reach.taps
+            *(dy, run.operand(read.rows), read.of, read.to, rows.items), taps=self._reach.taps
         )
         gradients.items(self.weight, sums, over_items(rows.leaves))
         if not needed:
             return None
         fed = partial(self._reach.fed, lengths=batch.lengths)
         by = self.share.frames(dy, batch, batch.lengths, fed)
-        return ops.row_conv_input_gradient(by.rows, by.of, by.to, run.weights[self.weight])
+        return ops.row_conv_input_gradient(by.rows, by.of, by.to, run.weight(self.weight))

@@ -62,8 +62,8 @@ class Dense(Layer):
         return Signal(self.share, x.batch, self.outputs.units, own=y), Saved(x, y, norm)
 
     def _products(self, x: Signal, run: Pass) -> Array:
-        weight = run.weights[self.weight]
-        return ops.gemm(x.whole, weight, transpose_b=True, parts=self._parts)
+        weight = run.weight(self.weight)
+        return ops.gemm(run.operand(x.whole), weight, transpose_b=True, parts=self._parts)
 
     def backward(
         self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool
@@ -71,15 +71,17 @@ class Dense(Layer):
         d = ops.clip_backward(dy, saved.y)
         if self._norm is not None:
             d = self._norm.backward(d, saved.norm, run, gradients)
-        self._push(d, saved.x, gradients)
+        self._push(d, saved.x, run, gradients)
         if not needed:
             return None
-        return self.share.unit_gradient(d, run.weights[self.weight], self.outputs.units)
+        weight = run.weight(self.weight)
+        return self.share.unit_gradient(run.operand(d), weight, self.outputs.units)
 
-    def _push(self, d: Array, x: Signal, gradients: Gradients) -> None:
+    def _push(self, d: Array, x: Signal, run: Pass, gradients: Gradients) -> None:
         rows = self.share.rows(x.batch)
         ordered = rows.of(d)
-        gradients.gemm(self.weight, ordered, rows.of(x.whole), rows.leaves)
+        inputs = run.operand(rows.of(x.whole))
+        gradients.gemm(self.weight, run.operand(ordered), inputs, rows.leaves)
         if self._norm is None:
             gradients.sum(self.bias, ordered, rows.leaves)
 
@@ -102,6 +104,6 @@ class Logits(Dense):
         self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool
     ) -> Array | None:
         """As `Layer.backward`; dy is by the logits, before the softmax."""
-        self._push(dy, saved, gradients)
-        weight = self.share.own_columns(run.weights[self.weight], self.inputs.units)
-        return ops.gemm(dy, weight) if needed else None
+        self._push(dy, saved, run, gradients)
+        weight = self.share.own_columns(run.weight(self.weight), self.inputs.units)
+        return ops.gemm(run.operand(dy), weight) if needed else None

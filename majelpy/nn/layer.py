@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from majelpy import ops
 from majelpy.array import Array
 from majelpy.errors import RecipeError
 from majelpy.nn.parameters import Gradients, Parameter
@@ -38,10 +39,26 @@ class Pass:
         This rank's share of each parameter.
     training : Training, optional
         None in evaluation.
+    rounded : mapping of str to Array, optional
+        The weights rounded to bfloat16: then every operand of a product is
+        (a recipe's ``model.precision``).
     """
 
     weights: Mapping[str, Array]
     training: Training | None = None
+    rounded: Mapping[str, Array] | None = None
+
+    def weight(self, name: str) -> Array:
+        """A parameter as an operand of a matrix product or convolution."""
+        return (self.weights if self.rounded is None else self.rounded)[name]
+
+    def operand(self, x: Array) -> Array:
+        """Activations or gradients as an operand of a matrix product or convolution."""
+        return x if self.rounded is None else ops.round_bfloat16(x)
+
+    def cell(self, cell: ops.Cell) -> ops.Cell:
+        """The cell whose states enter recurrent products as operands do."""
+        return cell if self.rounded is None else replace(cell, rounded=True)
 
 
 class Layer(ABC):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from majelpy import ops
 from majelpy.array import Array
 from majelpy.comm import tree
 from majelpy.errors import RecipeError
@@ -24,7 +25,7 @@ from majelpy.settings import parse
 
 @dataclass(frozen=True)
 class Architecture:
-    """What decides the shapes of a model.
+    """What decides a model but for its weights.
 
     Attributes
     ----------
@@ -32,11 +33,14 @@ class Architecture:
         Input columns, output columns (with blank).
     layers : sequence of mappings
         As `majelpy.nn.layers.read` gives them.
+    precision : str
+        "float32", or "bfloat16": operands of products are rounded to it (docs/determinism.md).
     """
 
     features: int
     alphabet: int
     layers: tuple[Mapping[str, Any], ...]
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,13 @@ class Model:
 
     def forward(self, batch: Batch, parameters: Array, training: Training | None = None) -> Forward:
         """Return the log-probabilities (M, V), and what the backward pass needs."""
-        return self._forward(batch, Pass(dict(self.layout.items(parameters)), training))
+        return self._forward(batch, self._pass(parameters, training))
+
+    def _pass(self, parameters: Array, training: Training | None) -> Pass:
+        rounded = None
+        if self.architecture.precision == "bfloat16":
+            rounded = dict(self.layout.items(ops.round_bfloat16(parameters)))
+        return Pass(dict(self.layout.items(parameters)), training, rounded)
 
     def _forward(self, batch: Batch, run: Pass) -> Forward:
         here = self.share.cut(batch)
@@ -153,7 +163,7 @@ class Model:
         Order: over frames and utterances within a leaf (of a time part, where the recipe has parts)
         by canonical sums, over parts and leaves by the tree.
         """
-        run = Pass(dict(self.layout.items(parameters)), training)
+        run = self._pass(parameters, training)
         found = self._forward(batch, run)
         gradients = Gradients(self.layout, slots, pushed, rounded)
         losses, dy = self.losses(found, scale)

@@ -68,16 +68,15 @@ class Rnn(Layer):
 
     def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
         share = self.share
-        products = ops.gemm(
-            x.whole, run.weights[self.weight_ih], transpose_b=True, parts=self._parts
-        )
+        weight = run.weight(self.weight_ih)
+        products = ops.gemm(run.operand(x.whole), weight, transpose_b=True, parts=self._parts)
         norm = None
         if self._norm is not None:
             inputs, norm = self._norm.forward(products, x.batch, run)
         else:
             inputs = ops.bias(products, run.weights[self.bias])
-        weight = run.weights[self.weight_hh]
-        states = share.recur(inputs, x.batch, weight, self.cell, self.directions)
+        weight, cell = run.weight(self.weight_hh), run.cell(self.cell)
+        states = share.recur(inputs, x.batch, weight, cell, self.directions)
         y = share.sum_directions(states.own, self.directions)
         return Signal(share, x.batch, self.outputs.units, own=y), Saved(x, states, norm)
 
@@ -85,14 +84,15 @@ class Rnn(Layer):
         self, dy: Array, saved: Saved, run: Pass, gradients: Gradients, *, needed: bool
     ) -> Array | None:
         share, states, batch = self.share, saved.states, saved.x.batch
-        weight, hidden = run.weights[self.weight_hh], self.outputs.units
+        weight, hidden = run.weight(self.weight_hh), self.outputs.units
         held, tall = weight.shape[:2]
         by_states = dy if held == 1 else ops.repeat_directions(dy, held)
-        d, ds = share.recur_back(by_states, batch, weight, states, self.cell, self.directions)
+        cell = run.cell(self.cell)
+        d, ds = share.recur_back(by_states, batch, weight, states, cell, self.directions)
         rows = share.rows(batch)
         ordered = rows.of(d)
-        sums = rows.of(ds) if self.cell.apart else ordered
-        before = rows.of(share.previous(states, batch, self.directions))
+        sums = run.operand(rows.of(ds) if self.cell.apart else ordered)
+        before = run.operand(rows.of(share.previous(states, batch, self.directions)))
         for direction in range(held):
             gradients.gemm(
                 *(self.weight_hh, sums, before, rows.leaves),
@@ -105,10 +105,11 @@ class Rnn(Layer):
             ordered = rows.of(d)
         else:
             gradients.sum(self.bias, ordered, rows.leaves)
-        gradients.gemm(self.weight_ih, ordered, rows.of(saved.x.whole), rows.leaves)
+        inputs = run.operand(rows.of(saved.x.whole))
+        gradients.gemm(self.weight_ih, run.operand(ordered), inputs, rows.leaves)
         if not needed:
             return None
-        weight = run.weights[self.weight_ih]
+        weight, d = run.weight(self.weight_ih), run.operand(d)
         return share.direction_gradient(d, weight, hidden, self.directions, self.cell.gates)
 
 

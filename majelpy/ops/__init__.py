@@ -14,6 +14,7 @@ from majelpy.ops.elementwise import (
     math_function,
     multiply,
     normalise,
+    round_bfloat16,
 )
 from majelpy.ops.extent import Extent, Reach
 from majelpy.ops.frames import (
@@ -140,6 +141,7 @@ __all__ = [
     "rnn_forward",
     "rnn_forward_step",
     "rnn_previous",
+    "round_bfloat16",
     "row_conv",
     "row_conv_input_gradient",
     "row_conv_reach",

@@ -24,6 +24,9 @@ class Cell:
         recurrent sums, and, but for vanilla, the gradient that goes on beside them.
     apart : bool
         Whether the gradient by the recurrent sums is not that by x.
+    rounded : bool
+        Whether the states that enter a recurrent sum, h and backward ds, are rounded to bfloat16
+        there; weights are the caller's to round.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Cell:
     forward_columns: int
     backward_columns: int
     apart: bool
+    rounded: bool = False
 
     @property
     def own(self) -> bool:

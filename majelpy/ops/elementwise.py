@@ -32,6 +32,15 @@ def clip_backward(dy: Any, y: Any) -> Array:
     return _binary("clip_backward", "mj_clip_backward_array", dy, y)
 
 
+def round_bfloat16(x: Any) -> Array:
+    """Return x rounded to bfloat16, to nearest even, as float32; a NaN stays one."""
+    a = check.floats("round_bfloat16", "x", x)
+    on, place = check.kernels("round_bfloat16", x=a)
+    out = empty(a.shape, device=place)
+    on.mj_round_bfloat16_array(a.size, a.pointer, out.pointer)
+    return out
+
+
 def bias(x: Any, b: Any, *, clipped: bool = False) -> Array:
     """Return x + b for each row, through the clipped rectifier if asked.
 

@@ -56,7 +56,7 @@ class Run:
     kept : (rows, directions * cell.kept * hidden) float32, or None where a cell keeps nothing
     last : (directions, N, cell.forward_columns * hidden) float32
         State after each utterance's last step here; of an utterance without frames the one that
-        it was carried on from, or +0.
+        it was carried on from, or +0. Rounded as it enters the next sum, but for GRU.
     """
 
     h: Array
@@ -146,7 +146,8 @@ def rnn_forward(
     -----
     Order: a gate's recurrent product is a canonical sum over the hidden units (parts by the tree),
     added to x_t, in GRU's n fma(r, sum, x_t). h_t = fma(z, h_{t-1}, (1 - z) * n); c_t = fma(f,
-    c_{t-1}, i * g). At an utterance's first step sums and states of GRU and LSTM are +0.
+    c_{t-1}, i * g). At an utterance's first step sums and states of GRU and LSTM are +0. If
+    ``cell.rounded``, h_{t-1} is rounded to bfloat16 in the product, and nowhere else.
 
     References
     ----------
@@ -163,7 +164,7 @@ def rnn_forward(
     last = empty((directions, len(rows) - 1, cell.forward_columns * hidden), device=place)
     on.mj_rnn_forward_rows(
         *(cell.number, first, directions, len(rows) - 1, rows.ctypes.data, hidden, parts),
-        *(a.pointer, w.pointer, *_addresses(carried, "rnn_forward", last.shape)),
+        *(int(cell.rounded), a.pointer, w.pointer, *_addresses(carried, "rnn_forward", last.shape)),
         *(h.pointer, pointer(kept), last.pointer),
     )
     return Run(h, kept, last)
@@ -196,7 +197,8 @@ def rnn_backward(
     -----
     Order: dh_t = (dy_t + sum) + direct, in an LSTM fma(dh_t * o, 1 - tanh(c_t)^2, direct) for dc_t.
     The sum is that of the gates, in their order, of canonical sums over the hidden units (parts by
-    the tree). The other products: kernels/rnn.h.
+    the tree); if ``cell.rounded``, the next step's ds is rounded to bfloat16 in it, and nowhere
+    else. The other products: kernels/rnn.h.
     """
     d, y = check.matrix("rnn_backward", "dy", dy), check.matrix("rnn_backward", "h", h)
     w = check.of_rank("rnn_backward", "weight", weight, 3)
@@ -218,7 +220,7 @@ def rnn_backward(
     last = empty((directions, len(rows) - 1, cell.backward_columns * hidden), device=place)
     on.mj_rnn_backward_rows(
         *(cell.number, first, directions, len(rows) - 1, rows.ctypes.data, hidden, parts),
-        *(d.pointer, w.pointer, read.pointer),
+        *(int(cell.rounded), d.pointer, w.pointer, read.pointer),
         *_addresses(carried, "rnn_backward", last.shape),
         *(dx.pointer, ds.pointer, last.pointer),
     )

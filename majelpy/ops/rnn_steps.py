@@ -57,7 +57,8 @@ def rnn_forward_step(
     own: Array | None = None,
     kept: Array | None = None,
 ) -> Array:
-    """Take one step of `rnn_forward`; return the new states h, (directions, live, hidden).
+    """Take one step of `rnn_forward`; return the new states h, (directions, live, hidden), rounded
+    to bfloat16 if ``cell.rounded``.
 
     Parameters
     ----------
@@ -74,8 +75,8 @@ def rnn_forward_step(
     on, place = check.kernels("rnn_forward_step", x=x, h=h)
     state = empty((directions, steps.live(step), hidden), device=place)
     on.mj_rnn_forward_step(
-        *(cell.number, directions, *steps._arguments(step, hidden), x.pointer),
-        *(pointer(sums), pointer(own), state.pointer, h.pointer, pointer(kept)),
+        *(cell.number, directions, *steps._arguments(step, hidden), int(cell.rounded)),
+        *(x.pointer, pointer(sums), pointer(own), state.pointer, h.pointer, pointer(kept)),
     )
     return state
 
@@ -93,7 +94,8 @@ def rnn_backward_step(
     own: Array | None = None,
     ds: Array | None = None,
 ) -> Array:
-    """Take one step of `rnn_backward`; return ds, (directions, live, cell.gates * hidden).
+    """Take one step of `rnn_backward`; return ds, (directions, live, cell.gates * hidden), rounded
+    to bfloat16 if ``cell.rounded``.
 
     Parameters
     ----------
@@ -110,7 +112,8 @@ def rnn_backward_step(
     on, place = check.kernels("rnn_backward_step", dy=dy, kept=kept, dx=dx)
     state = empty((directions, steps.live(step), cell.gates * hidden), device=place)
     on.mj_rnn_backward_step(
-        *(cell.number, directions, *steps._arguments(step, hidden), dy.pointer, kept.pointer),
-        *(pointer(sums), pointer(own), state.pointer, dx.pointer, pointer(ds)),
+        *(cell.number, directions, *steps._arguments(step, hidden), int(cell.rounded)),
+        *(dy.pointer, kept.pointer, pointer(sums), pointer(own), state.pointer),
+        *(dx.pointer, pointer(ds)),
     )
     return state

@@ -65,7 +65,8 @@ class Workload:
     source : str
         Where the minibatches come from, for people.
     states : int
-        Vectors of a rank beside its parameters: the optimizer's, and weights with noise.
+        Vectors of a rank beside its parameters: the optimizer's, weights with noise, and rounded
+        ones.
     """
 
     architecture: Architecture
@@ -102,7 +103,8 @@ def workload(recipe: Recipe, frames: int | None = None, features: int | None = N
         return _of_corpus(recipe)
     frames = FRAMES if frames is None else frames
     architecture = Architecture(
-        features or FEATURES, (len(settings.alphabet) or _CHARACTERS) + 1, recipe.model.layers
+        *(features or FEATURES, (len(settings.alphabet) or _CHARACTERS) + 1),
+        *(recipe.model.layers, recipe.model.precision),
     )
     utterance = Utterance(frames, frames // _FRAMES_PER_LABEL)
     cut = leaves.cut(
@@ -151,6 +153,7 @@ def _workload(
     transport = 2 if recipe.data.transport == "bfloat16" else 4
     optimizer = recipe.optimizer
     states = len(STATES[optimizer.kind]) + (optimizer.weight_noise > 0)
+    states += recipe.model.precision == "bfloat16"
     return Workload(
         *(architecture, recipe.data.leaves, parts, transport, minibatches, source), states
     )

@@ -109,6 +109,12 @@ class ModelSettings:
         help="parts that sums over units and frames are cut in, a power of two; at most so many "
         "ranks can share a model",
     )
+    precision: str = setting(
+        "float32",
+        choices=("float32", "bfloat16"),
+        help="what operands of matrix products, convolutions and recurrent products are rounded "
+        "to; sums and the weights that are trained stay float32",
+    )
 
 
 @dataclass(frozen=True)
@@ -248,13 +254,16 @@ class Recipe:
     def content(self, train_digest: str, dev_digest: str, noise_digest: str = "") -> dict[str, Any]:
         """Nested settings with corpus digests in place of paths, and the arithmetic version.
 
-        Without augmentation there is no such table, as in runs older than it.
+        Without augmentation there is no such table, and in float32 no precision, as in runs older
+        than these.
         """
         content = asdict(self)
         content["data"]["train"], content["data"]["dev"] = train_digest, dev_digest
         content["augment"]["noise"] = noise_digest
         if self.augment == Augment():
             del content["augment"]
+        if self.model.precision == "float32":
+            del content["model"]["precision"]
         content["arithmetic"] = ARITHMETIC
         return content
 

@@ -96,9 +96,10 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
         dev = select(corpus, held)
     check_watched(recipe, dev is not None)
     train = select(corpus, everything, augmentation)
-    architecture = Architecture(corpus.features, alphabet.size, recipe.model.layers)
-    check_parts(recipe.model.parts)
-    model = Model(architecture, Share(recipe.model.parts))
+    network = recipe.model
+    architecture = Architecture(corpus.features, alphabet.size, network.layers, network.precision)
+    check_parts(network.parts)
+    model = Model(architecture, Share(network.parts))
     for utterances in (train, dev):
         if utterances is not None:
             utterances.require_alignments(model.frames(utterances.shortest))
@@ -110,8 +111,9 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
         "alphabet": alphabet.characters,
         "features": corpus.features,
         "rate": corpus.rate,
-        "layers": list(recipe.model.layers),
-        "parts": recipe.model.parts,
+        "layers": list(network.layers),
+        "parts": network.parts,
+        "precision": network.precision,
         "result": recipe.schedule.result,
     }
     statistics = {"mean": corpus.mean, "scale": corpus.scale}

@@ -68,7 +68,10 @@ def load_trained(folder: str, which: str = "", *, quiet: bool = False) -> Traine
         listed = layers.read(described["layers"], f"{recipe}: model.layers", str(recipe))
         alphabet = Alphabet.from_characters(described["alphabet"])
         model = Model(
-            Architecture(int(described["features"]), alphabet.size, listed),
+            Architecture(
+                *(int(described["features"]), alphabet.size, listed),
+                described.get("precision", "float32"),  # older ones have none
+            ),
             Share(int(described["parts"])),
         )
         parameters = load_tensors(model, found, "parameters")

@@ -388,6 +388,8 @@ void elementwise() {
     digest(with("multiply", {count}), out);
     CALL(mj_clip_array)(count, a.data(), out.data());
     digest(with("clip", {count}), out);
+    CALL(mj_round_bfloat16_array)(count, a.data(), out.data());
+    digest(with("round_bfloat16", {count}), out);
     CALL(mj_clip_backward_array)(count, b.data(), a.data(), out.data());
     digest(with("clip_backward", {count}), out);
     const Floats signed_zeros = numbers(count, 49, -6, 6);
@@ -464,32 +466,33 @@ void gated(int64_t cell, const Longs &carried) {
   const Floats initial = numbers(2 * utterances * goes_on * hidden, 153, -10, 0);
   const Floats from = numbers(2 * utterances * comes_back * hidden, 154, -20, 0);
   Floats h(rows * units, 7.0f), kept(rows * 5 * units, 7.0f), dx(x.size(), 7.0f), ds(x.size(), 7.0f);
-  for (int64_t parts : {1, 4}) {
+  for (int64_t variant : {1, 4, -4}) { /* parts; negative: rounded to bfloat16 */
+    const int64_t parts = variant < 0 ? -variant : variant, rounded = variant < 0;
     Floats last(initial.size(), 7.0f), first(from.size(), 7.0f);
     CALL(mj_rnn_forward_rows)
-    (cell, 0, 2, utterances, offsets.data(), hidden, parts, x.data(), weight.data(), carried.data(), initial.data(),
+    (cell, 0, 2, utterances, offsets.data(), hidden, parts, rounded, x.data(), weight.data(), carried.data(), initial.data(),
      h.data(), kept.data(), last.data());
-    digest(with("cell_forward", {cell, parts}), h);
-    digest(with("cell_kept", {cell, parts}), kept);
-    digest(with("cell_last", {cell, parts}), last);
+    digest(with("cell_forward", {cell, variant}), h);
+    digest(with("cell_kept", {cell, variant}), kept);
+    digest(with("cell_last", {cell, variant}), last);
     CALL(mj_rnn_backward_rows)
-    (cell, 0, 2, utterances, offsets.data(), hidden, parts, dy.data(), weight.data(), kept.data(), carried.data(),
+    (cell, 0, 2, utterances, offsets.data(), hidden, parts, rounded, dy.data(), weight.data(), kept.data(), carried.data(),
      from.data(), dx.data(), ds.data(), first.data());
-    digest(with("cell_backward", {cell, parts}), dx);
-    if (cell == 1) digest(with("cell_by_sums", {cell, parts}), ds);
-    digest(with("cell_first", {cell, parts}), first);
+    digest(with("cell_backward", {cell, variant}), dx);
+    if (cell == 1) digest(with("cell_by_sums", {cell, variant}), ds);
+    digest(with("cell_first", {cell, variant}), first);
   }
   int64_t live = 0;
   while (live < utterances && offsets[order[live] + 1] - offsets[order[live]] > 1) live++;
   Floats own = numbers(2 * utterances * hidden, 155, -10, 0), state(2 * live * hidden, 7.0f);
   const Floats sums = numbers(2 * live * gates * hidden, 156, -10, 1);
   CALL(mj_rnn_forward_step)
-  (cell, 2, utterances, offsets.data(), order.data(), hidden, 1, live, x.data(), sums.data(), own.data(), state.data(),
+  (cell, 2, utterances, offsets.data(), order.data(), hidden, 1, live, 0, x.data(), sums.data(), own.data(), state.data(),
    h.data(), kept.data());
   digest(with("cell_forward_step", {cell}), state);
   Floats back(sums.size(), 7.0f);
   CALL(mj_rnn_backward_step)
-  (cell, 2, utterances, offsets.data(), order.data(), hidden, 1, live, dy.data(), kept.data(), sums.data(),
+  (cell, 2, utterances, offsets.data(), order.data(), hidden, 1, live, 0, dy.data(), kept.data(), sums.data(),
    own.data(), back.data(), dx.data(), ds.data());
   digest(with("cell_backward_step", {cell}), back);
 }
@@ -505,11 +508,11 @@ void recurrent() {
       Floats h(count, 7.0f), dx(count, 7.0f), out(count, 7.0f), sum(rows * hidden, 7.0f);
       Floats last(directions * utterances * hidden, 7.0f);
       CALL(mj_rnn_forward_rows)
-      (0, 0, directions, utterances, offsets.data(), hidden, 1, x.data(), weight.data(), nullptr, nullptr, h.data(),
+      (0, 0, directions, utterances, offsets.data(), hidden, 1, 0, x.data(), weight.data(), nullptr, nullptr, h.data(),
        nullptr, last.data());
       digest(with("rnn_forward", {directions, hidden}), h);
       CALL(mj_rnn_backward_rows)
-      (0, 0, directions, utterances, offsets.data(), hidden, 1, dy.data(), weight.data(), h.data(), nullptr, nullptr,
+      (0, 0, directions, utterances, offsets.data(), hidden, 1, 0, dy.data(), weight.data(), h.data(), nullptr, nullptr,
        dx.data(), nullptr, last.data());
       digest(with("rnn_backward", {directions, hidden}), dx);
       CALL(mj_rnn_previous_rows)(0, directions, utterances, offsets.data(), hidden, h.data(), nullptr, nullptr, 0, out.data());
@@ -531,12 +534,12 @@ void recurrent() {
     const Floats sums = numbers(2 * live * hidden, 66, -10, 3);
     Floats state(2 * live * hidden, 7.0f), out(count, 7.0f);
     CALL(mj_rnn_forward_step)
-    (0, 2, utterances, offsets.data(), order.data(), hidden, step, live, x.data(), sums.data(), nullptr, state.data(),
+    (0, 2, utterances, offsets.data(), order.data(), hidden, step, live, 0, x.data(), sums.data(), nullptr, state.data(),
      out.data(), nullptr);
     digest(with("rnn_forward_step", {step}), out);
     digest(with("rnn_forward_state", {step}), state);
     CALL(mj_rnn_backward_step)
-    (0, 2, utterances, offsets.data(), order.data(), hidden, step, live, dy.data(), h.data(), sums.data(), nullptr,
+    (0, 2, utterances, offsets.data(), order.data(), hidden, step, live, 0, dy.data(), h.data(), sums.data(), nullptr,
      state.data(), out.data(), nullptr);
     digest(with("rnn_backward_step", {step}), out);
     digest(with("rnn_backward_state", {step}), state);
@@ -550,11 +553,11 @@ void recurrent() {
   Floats out(rows * hidden, 7.0f), last(utterances * hidden, 7.0f);
   for (int64_t parts : {1, 2, 4}) {
     CALL(mj_rnn_forward_rows)
-    (0, 1, 1, utterances, offsets.data(), hidden, parts, x.data(), weight.data(), carried.data(), initial.data(),
+    (0, 1, 1, utterances, offsets.data(), hidden, parts, 0, x.data(), weight.data(), carried.data(), initial.data(),
      out.data(), nullptr, last.data());
     digest(with("rnn_forward_parts", {parts}), out);
     CALL(mj_rnn_backward_rows)
-    (0, 0, 1, utterances, offsets.data(), hidden, parts, dy.data(), weight.data(), h.data(), carried.data(),
+    (0, 0, 1, utterances, offsets.data(), hidden, parts, 0, dy.data(), weight.data(), h.data(), carried.data(),
      initial.data(), out.data(), nullptr, last.data());
     digest(with("rnn_backward_parts", {parts}), out);
   }
