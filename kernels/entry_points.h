@@ -128,8 +128,9 @@ void mj_ctc(int64_t utterances, const int64_t *offsets, int64_t alphabet, const 
 /* Prefix beam search: the `best` texts of each utterance, (utterances, best, width) labels with their
  * lengths (-1: there are no more) and scores log p + alpha log p_lm + beta tokens + penalty unknown words. A frame offers the
  * fewest labels, at most `most`, of the share of its probability. Tokens are the characters where
- * these are given, and otherwise the words between labels `space`; see kernels/cpu/beam.cpp. */
-void mj_beam_search(int64_t utterances, const int64_t *offsets, int64_t alphabet, const float *log_probs, int64_t beam, int64_t most, float share, int64_t space, float alpha, float beta, float penalty, const int32_t *characters, int64_t words, const int64_t *word_offsets, const int32_t *word_labels, const int32_t *word_tokens, int64_t entries, int64_t start, int64_t unknown, int64_t end, const int64_t *first, const int32_t *token, const int32_t *suffix, const int32_t *next, const float *log10_prob, const float *backoff, int64_t best, int64_t width, int32_t *lengths, int32_t *labels, float *scores);
+ * these are given, and otherwise the words between labels `space`; see kernels/cpu/beam.cpp. The model is the
+ * trie, or the function `ask` (float of int64_t, int32_t, int32_t *; any thread may call it), or none. */
+void mj_beam_search(int64_t utterances, const int64_t *offsets, int64_t alphabet, const float *log_probs, int64_t beam, int64_t most, float share, int64_t space, float alpha, float beta, float penalty, const int32_t *characters, int64_t words, const int64_t *word_offsets, const int32_t *word_labels, const int32_t *word_tokens, int64_t entries, int64_t start, int64_t unknown, int64_t end, const int64_t *first, const int32_t *token, const int32_t *suffix, const int32_t *next, const float *log10_prob, const float *backoff, const void *ask, int64_t best, int64_t width, int32_t *lengths, int32_t *labels, float *scores);
 /* First and last frame of each label on the best path through the rows starts[u]..stops[u]; they are
  * -1 at the call. */
 void mj_ctc_align(int64_t count, const int64_t *starts, const int64_t *stops, int64_t alphabet, const float *log_probs, const int64_t *label_offsets, const int32_t *labels, int32_t *first, int32_t *last);

@@ -12,6 +12,7 @@ import hashlib
 import os
 import platform
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ _REQUIRED_FLAGS = {
     "plain": set[str](),
 }
 """Instruction sets, best first, and the processor flags each build needs."""
+
+_ASK = ctypes.CFUNCTYPE(
+    ctypes.c_float, ctypes.c_int64, ctypes.c_int32, ctypes.POINTER(ctypes.c_int32)
+)
 
 _TYPES = {"int64_t": ctypes.c_int64, "float": ctypes.c_float}
 
@@ -131,6 +136,19 @@ def address_of(host: Any) -> int:
         return ctypes.addressof(ctypes.c_char.from_buffer(host))
     except (TypeError, ValueError):  # not to be written, or without elements
         return int(host.ctypes.data)
+
+
+def ask(answer: Callable[[int, int], tuple[float, int]]) -> Any:
+    """Return the argument ``ask`` of `mj_beam_search`; keep it until the search has returned.
+
+    ``answer`` must not raise: there is nobody to raise to.
+    """
+
+    def asked(context: int, token: int, after: Any) -> float:
+        log10_prob, after[0] = answer(context, token)
+        return log10_prob
+
+    return _ASK(asked)
 
 
 def kernel_digest() -> str:

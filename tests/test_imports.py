@@ -45,6 +45,7 @@ DOORS = {
     "soundfile": {"majelpy.speech.audio", "majelpy.speech.synth", "majelpy.cli.info"},
     "soxr": {"majelpy.speech.audio", "majelpy.speech.synth"},
     "espeakng_loader": {"majelpy.speech.espeak"},
+    "kenlm": {"majelpy.speech.kenlm"},
     "rapidfuzz": {"majelpy.speech.metrics"},
     "ctypes": {
         *("majelpy.native", "majelpy.speech.espeak"),

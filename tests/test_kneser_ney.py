@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from language import log10_prob, plain
-from training import Inside
+from training import Ground, Inside
 
 from majelpy.speech.kneser_ney import USUAL, estimate, sentences, write_arpa
 from majelpy.speech.ngram import read_arpa
+from majelpy.train.trained import load_trained
 
 pytest_plugins = ["training"]
 
@@ -106,12 +107,37 @@ def test_the_program_writes_what_the_reader_reads(inside: Inside, tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lm.arpa", "text.txt"]
 
 
+def test_text_is_fitted_to_an_alphabet_as_training_does(
+    ground: Ground, inside: Inside, tmp_path: Path
+) -> None:
+    text, out = tmp_path / "text.txt", tmp_path / "lm.arpa"
+    text.write_text("Full. It's -- 'full'!\n...\n", "utf-8")
+    marks = {"<s>", "</s>", "<unk>"}
+    assert inside("lm", text, "-o", out, "--order", "1").code == 0
+    assert set(read_arpa(out).tokens) - marks == {"full.", "it's", "--", "'full'!", "..."}
+    assert inside("lm", text, "-o", out, "--alphabet", "' ilfstu").code == 0
+    assert set(read_arpa(out).tokens) - marks == {"full", "it's", "'full'"}
+    fitted = out.read_bytes()
+    text.write_text("full it's 'full'\n", "utf-8")
+    assert inside("lm", text, "-o", out).code == 0
+    assert out.read_bytes() == fitted
+
+    text.write_text("ab, a-b B0b\n", "utf-8")
+    letters = load_trained(str(ground.undisturbed.folder)).alphabet.characters
+    assert {"a", "b"} < set(letters) and not set(",-0") & set(letters)
+    assert inside("lm", text, "-o", out, "--like", ground.undisturbed.folder).code == 0
+    assert set(read_arpa(out).tokens) - marks == {"ab", "bb"}
+
+
 @pytest.mark.parametrize(
     ("content", "words", "message"),
     [
         (b"", (), "majel lm: no text; needs one line with a word at least\n"),
         (b"a\n\xff\n", (), "text.txt:2: no UTF-8"),
         (b"a <unk>\n", (), "text.txt:1: the word '<unk>' is a mark of language models\n"),
+        (b"a.\n", ("--alphabet", "b "), "majel lm: no text; needs one line with a word at least"),
+        (b"a\n", ("--alphabet", "bb"), "'b' (U+0062) stands more than once"),
+        (b"a\n", ("--like", "nowhere"), "nowhere"),
         (b"a\n", ("--order", "0"), "majel lm: order is 0; needs 1..9\n"),
         (b"a\n", ("-o", "/nowhere/lm.arpa"), "/nowhere/lm.arpa: No such file or directory\n"),
     ],

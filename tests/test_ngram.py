@@ -31,10 +31,10 @@ def test_the_arrays_say_what_the_file_says(tmp_path: Path) -> None:
     assert (model.order, set(model.tokens)) == (3, {"<s>", "</s>", "<unk>", "a", "b", "ab"})
     choose = random.Random(1)
     for _ in range(50):
-        state, history = model.trie.start, ("<s>",)
+        state, history = model.scores.start, ("<s>",)
         for _ in range(8):
             token = choose.choice(["a", "b", "ab", "<unk>"])
-            found, state = said(model.trie, state, model.tokens.index(token))
+            found, state = said(model.scores, state, model.tokens.index(token))
             assert found == pytest.approx(log10_prob(grams, history[-2:], token), abs=1e-6)
             history = (*history, token)
 
@@ -43,14 +43,14 @@ def test_gzipped_is_the_same(tmp_path: Path) -> None:
     path = write(tmp_path)
     packed = tmp_path / "lm.arpa.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
-    a, b = read_arpa(path).trie, read_arpa(packed).trie
+    a, b = read_arpa(path).scores, read_arpa(packed).scores
     assert all(np.array_equal(getattr(a, name), getattr(b, name)) for name in vars(a))
 
 
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
-    a = read_arpa(write(tmp_path)).trie
+    a = read_arpa(write(tmp_path)).scores
     (tmp_path / "lm.arpa").write_text(ARPA, "utf-8-sig")
-    b = read_arpa(tmp_path / "lm.arpa").trie
+    b = read_arpa(tmp_path / "lm.arpa").scores
     assert all(np.array_equal(getattr(a, name), getattr(b, name)) for name in vars(a))
 
 
@@ -63,7 +63,7 @@ def test_text_in_another_encoding_is_told(tmp_path: Path) -> None:
 def test_unknown_tokens_have_a_probability_where_the_file_says_none(tmp_path: Path) -> None:
     text = ARPA.replace("-1.5\t<unk>\n", "").replace("ngram 1=6", "ngram 1=5")
     model = read_arpa(write(tmp_path, text))
-    assert said(model.trie, 0, model.trie.unknown)[0] == MISSING
+    assert said(model.scores, 0, model.scores.unknown)[0] == MISSING
 
 
 BAD = {
@@ -96,10 +96,6 @@ BAD = {
     "no context": (ARPA.replace("-0.1\tab a a", "-0.1\tab b a"), "lm.arpa:25: 'ab b' is no 2-gram"),
     "no end": (ARPA.replace("\\end\\", ""), r"lm.arpa: ends after line 27; needs \\end\\"),
     "no end of text": (ARPA.replace("</s>", "<e>"), "lm.arpa: has no </s>"),
-    "KenLM binary": (
-        "mmap lm http://kheafield.com/code format version 5\n",
-        "lm.arpa: a KenLM binary, which cannot .* estimate one with 'majel lm'",
-    ),
 }  # fmt: skip
 
 

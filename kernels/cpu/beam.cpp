@@ -16,12 +16,19 @@
 
 namespace {
 
-/* The language model as a trie; see majelpy/speech/ngram.py. Entry 0 is the empty context. */
+/* A model of another library: log10 p(token | context), and the context after it. */
+using Ask = float (*)(int64_t context, int32_t token, int32_t *after);
+
+/* The language model as a trie; see majelpy/speech/ngram.py. Entry 0 is the empty context. Where there is
+ * `ask`, it answers in place of the trie, and whole numbers of its own stand for contexts. */
 struct Model {
   int64_t entries, start, unknown, end; /* the state at the start, and two tokens */
   const int64_t *first;                 /* entry e is followed by the entries first[e]..first[e+1] */
   const int32_t *token, *suffix, *next;
   const float *log10_prob, *backoff;
+  Ask ask;
+
+  bool present() const { return entries || ask; }
 
   int64_t find(int64_t state, int32_t wanted) const {
     if (state == 0) return wanted + 1;
@@ -32,6 +39,7 @@ struct Model {
 
   /* log10 p(wanted | state), and the state after it. */
   float score(int64_t state, int32_t wanted, int32_t *after) const {
+    if (ask) return ask(state, wanted, after);
     float sum = 0.0f;
     int64_t e;
     while ((e = find(state, wanted)) < 0) {
@@ -117,7 +125,7 @@ class Search {
     for (const Place &p : ends) {
       end_word(p.node);
       int32_t state = nodes[p.node].ended_state;
-      const float end = lm.entries ? lm.score(state, (int32_t)lm.end, &state) : 0.0f;
+      const float end = lm.present() ? lm.score(state, (int32_t)lm.end, &state) : 0.0f;
       const float language = mj_beam_token(nodes[p.node].ended_language, s.alpha, end, 0.0f);
       const float rank = mj_add(mj_add(p.total, shifted), language);
       found.push_back({rank, 0.0f, 0.0f, p.node, -1, 0, 0, 0, 0});
@@ -168,7 +176,7 @@ class Search {
     n.ended_language = n.language;
     if (s.characters || between_words(n)) return;
     float log10_prob = 0.0f, penalty = 0.0f;
-    if (lm.entries) {
+    if (lm.present()) {
       const bool known = words.whole(n.depth, n.low, n.high);
       if (!known && n.low < n.high) penalty = s.penalty; /* the others have had it at an earlier label */
       log10_prob = lm.score(n.state, known ? words.tokens[n.low] : (int32_t)lm.unknown, &n.ended_state);
@@ -248,13 +256,13 @@ class Search {
     int32_t state = n.state, depth = 0, low = 0, high = (int32_t)words.count;
     float language = n.language;
     if (s.characters) {
-      const float log10_prob = lm.entries ? lm.score(n.state, s.characters[label], &state) : 0.0f;
+      const float log10_prob = lm.present() ? lm.score(n.state, s.characters[label], &state) : 0.0f;
       language = mj_beam_token(language, s.alpha, log10_prob, s.beta);
     } else if (label == s.space) {
       end_word(p.node);
       state = n.ended_state;
       language = n.ended_language;
-    } else if (lm.entries) {
+    } else if (lm.present()) {
       depth = n.depth + 1;
       low = n.low;
       high = n.high;
@@ -326,9 +334,10 @@ void mj_beam_search(int64_t utterances, const int64_t *offsets, int64_t alphabet
                     int64_t words, const int64_t *word_offsets, const int32_t *word_labels, const int32_t *word_tokens,
                     int64_t entries, int64_t start, int64_t unknown, int64_t end, const int64_t *first,
                     const int32_t *token, const int32_t *suffix, const int32_t *next, const float *log10_prob,
-                    const float *backoff, int64_t best, int64_t width, int32_t *lengths, int32_t *labels, float *scores) {
+                    const float *backoff, const void *ask, int64_t best, int64_t width, int32_t *lengths, int32_t *labels,
+                    float *scores) {
   const Settings settings{alphabet, beam, most, space, share, alpha, beta, penalty, characters};
-  const Model model{entries, start, unknown, end, first, token, suffix, next, log10_prob, backoff};
+  const Model model{entries, start, unknown, end, first, token, suffix, next, log10_prob, backoff, (Ask)ask};
   const Words spelled{words, word_offsets, word_labels, word_tokens};
   mj::parallel(utterances, [&](int64_t u) {
     Search search(settings, model, spelled);

@@ -24,7 +24,16 @@ def add_search(parser: argparse.ArgumentParser) -> Any:
     beam = parser.add_argument_group(
         "beam search", "score of a text: log p + ALPHA log p_lm + BETA words (characters)"
     )
-    beam.add_argument("--lm", metavar="FILE", help="ARPA file of 'majel lm' (gzipped or not)")
+    beam.add_argument(
+        "--lm",
+        metavar="FILE",
+        help="ARPA file of 'majel lm' (gzipped or not), or a KenLM binary (with majelpy[kenlm])",
+    )
+    beam.add_argument(
+        "--words",
+        metavar="FILE",
+        help="words to look for, of a KenLM binary that was built without them",
+    )
     beam.add_argument("--beam", type=int, metavar="N", help="prefixes kept (100)")
     beam.add_argument(
         "--unknown", type=float, metavar="U", help="score of a word that the model lacks (-10)"
@@ -52,21 +61,25 @@ def decoder_of(options: argparse.Namespace, alphabet: Alphabet) -> Decoder | Non
     """
     from majelpy.errors import RecipeError
     from majelpy.speech.beam import Decoder, Search
-    from majelpy.speech.ngram import read_arpa
+    from majelpy.speech.kenlm import read_model
 
     names = {name: name for name in ("alpha", "beta", "unknown", "beam", "share")}
     names["nbest"] = "best"
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.lm is None and "beam" not in given:
-        if given or options.characters:
-            asked = next(iter(given), "characters")
+        if given or options.characters or options.words:
+            asked = next(iter(given), "characters" if options.characters else "words")
             raise RecipeError(f"--{asked} needs --lm FILE or --beam N")
         return None
     search = Search(
         characters=options.characters, **{names[name]: value for name, value in given.items()}
     )
     search.check()
-    return Decoder(alphabet, None if options.lm is None else read_arpa(options.lm), search)
+    if options.lm is None:
+        if options.words:
+            raise RecipeError("--words needs --lm FILE")
+        return Decoder(alphabet, None, search)
+    return Decoder(alphabet, read_model(options.lm, options.words), search)
 
 
 def settings_of(decoder: Decoder, lm: str | None) -> dict[str, Any]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from majelpy.speech.text import Alphabet
 
 
 def add(commands: Any) -> None:
@@ -14,7 +17,7 @@ def add(commands: Any) -> None:
         description="Estimate an n-gram model with interpolated modified Kneser-Ney smoothing from "
         "texts, a sentence a line, and write it as an ARPA file. Texts are normalised like "
         "transcripts.",
-        epilog="Example: majel lm book.txt -o lm.arpa",
+        epilog="Example: majel lm book.txt -o lm.arpa --like run",
     )
     parser.add_argument("texts", metavar="TEXT", nargs="+", help="text files in UTF-8")
     parser.add_argument("-o", "--output", metavar="LM.arpa", required=True, help="file to write")
@@ -22,14 +25,31 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--characters", action="store_true", help="of characters, as for Mandarin, not of words"
     )
+    fit = parser.add_mutually_exclusive_group()
+    fit.add_argument(
+        "--alphabet",
+        metavar="CHARACTERS",
+        help="drop all other characters, as training does with data.outside = 'drop'",
+    )
+    fit.add_argument("--like", metavar="RUN", help="the same with the alphabet of a run")
 
 
 def run(options: argparse.Namespace) -> int:
     """Estimate, write, and say how many n-grams there are."""
     from majelpy.speech.kneser_ney import estimate, sentences, write_arpa
 
-    model = estimate(sentences(options.texts, options.characters), options.order)
+    texts = sentences(options.texts, options.characters, _alphabet(options))
+    model = estimate(texts, options.order)
     write_arpa(options.output, model)
     counts = ", ".join(f"{len(level)} {n}-grams" for n, level in enumerate(model.prob, 1))
     print(f"{options.output}: {counts}")
     return 0
+
+
+def _alphabet(options: argparse.Namespace) -> Alphabet | None:
+    from majelpy.speech.text import Alphabet
+    from majelpy.train.trained import load_trained
+
+    if options.like is not None:
+        return load_trained(options.like, quiet=True).alphabet
+    return None if options.alphabet is None else Alphabet(options.alphabet)

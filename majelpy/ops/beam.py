@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,44 @@ class Trie:
     start: int
     unknown: int
     end: int
+
+
+Answer = Callable[[int, int], tuple[float, int]]
+"""Of a context and a token: log10 p(token | context) in float32, and the next context."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A model of another library, which is asked for one token after the other.
+
+    Attributes
+    ----------
+    begin : callable
+        Returns an `Answer` for one search. Contexts are whole numbers of its own; 0 is that at the
+        start of a text. Threads ask at the same time, and their order must change no answer.
+    unknown, end : int
+        Tokens that stand for unknown ones and for the end.
+    """
+
+    begin: Callable[[], Answer]
+    unknown: int
+    end: int
+
+
+class _Asked:
+    """An answer that raises nothing, as nothing can be raised through C; it keeps the error."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.error: BaseException | None = None
+
+    def __call__(self, context: int, token: int) -> tuple[float, int]:
+        if self.error is None:
+            try:
+                return self._answer(context, token)
+            except BaseException as error:
+                self.error = error
+        return 0.0, 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +130,7 @@ def beam_search(
     log_probs: Any,
     offsets: Any,
     spelling: Spelling,
-    model: Trie | None,
+    model: Trie | Foreign | None,
     *,
     alpha: float,
     beta: float,
@@ -128,6 +166,8 @@ def beam_search(
         If offsets do not fit, or labels and spelling have different alphabets.
     RangeError
         If a setting is out of range or a logarithm is NaN or infinity.
+    Exception
+        What a foreign model raises.
 
     Notes
     -----
@@ -161,23 +201,18 @@ def beam_search(
     lengths = np.zeros((count, best), dtype=np.int32)
     labels = np.zeros((count, best, width), dtype=np.int32)
     scores = np.zeros((count, best), dtype=np.float32)
-    tables = (
-        (0, 0, 0, 0, *[None] * 6)
-        if model is None
-        else (
-            *(len(model.token), model.start, model.unknown, model.end, model.first.ctypes.data),
-            *(model.token.ctypes.data, model.suffix.ctypes.data, model.after.ctypes.data),
-            *(model.log10_prob.ctypes.data, model.backoff.ctypes.data),
-        )
-    )
+    asked = _Asked(model.begin()) if isinstance(model, Foreign) else None
+    ask = None if asked is None else native.ask(asked)
     characters = None if spelling.characters is None else spelling.characters.ctypes.data
     native.library().mj_beam_search(
         *(count, rows.ctypes.data, host.shape[1], lp.pointer, beam, most, share),
         *(spelling.space, alpha, beta, unknown, characters, len(spelling.tokens)),
         *(spelling.offsets.ctypes.data, spelling.labels.ctypes.data, spelling.tokens.ctypes.data),
-        *tables,
+        *(*_tables(model), ask),
         *(best, width, lengths.ctypes.data, labels.ctypes.data, scores.ctypes.data),
     )
+    if asked is not None and asked.error is not None:
+        raise asked.error
     return [
         [
             Best(labels[u, k, : lengths[u, k]].tolist(), scores[u, k])
@@ -186,6 +221,18 @@ def beam_search(
         ]
         for u in range(count)
     ]
+
+
+def _tables(model: Trie | Foreign | None) -> tuple[int | None, ...]:
+    """Return the arguments from ``entries`` to ``backoff``."""
+    if not isinstance(model, Trie):
+        unknown, end = (model.unknown, model.end) if model else (0, 0)
+        return (0, 0, unknown, end, *[None] * 6)
+    return (
+        *(len(model.token), model.start, model.unknown, model.end, model.first.ctypes.data),
+        *(model.token.ctypes.data, model.suffix.ctypes.data, model.after.ctypes.data),
+        *(model.log10_prob.ctypes.data, model.backoff.ctypes.data),
+    )
 
 
 def align(

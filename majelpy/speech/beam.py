@@ -107,7 +107,7 @@ class Decoder:
             log_probs,
             offsets,
             self._spelling,
-            self.model.trie if self.model else None,
+            self.model.scores if self.model else None,
             alpha=s.alpha,
             beta=s.beta,
             unknown=s.unknown,
@@ -152,7 +152,7 @@ def _spelling(alphabet: Alphabet, model: NGram | None, characters: bool) -> Spel
                 f"language model: not one of its {len(known)} tokens is a character of the "
                 f"alphabet {letters!r}; is it a model of words?"
             )
-        unknown = model.trie.unknown if model else 0
+        unknown = model.scores.unknown if model else 0
         tokens = np.array([unknown, *(known.get(name, unknown) for name in names)], dtype=np.int32)
         return Spelling(space, tokens, np.zeros(1, dtype=np.int64), none, none)
     marks = {START, END, UNKNOWN}

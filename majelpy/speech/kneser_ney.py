@@ -20,7 +20,7 @@ from majelpy.array import asarray
 from majelpy.array.elementary import log10
 from majelpy.errors import LanguageModelError, OutputError
 from majelpy.speech.ngram import END, SPACE, START, UNKNOWN
-from majelpy.speech.text import normalise
+from majelpy.speech.text import Alphabet, normalise
 
 Gram = tuple[str, ...]
 
@@ -47,8 +47,12 @@ class Estimate:
     backoff: list[dict[Gram, float]]
 
 
-def sentences(paths: Sequence[str], characters: bool) -> Iterator[list[str]]:
+def sentences(
+    paths: Sequence[str], characters: bool, alphabet: Alphabet | None = None
+) -> Iterator[list[str]]:
     """Yield the tokens of every line that has some, normalised as transcripts are.
+
+    With an alphabet all other characters are dropped.
 
     Raises
     ------
@@ -65,6 +69,7 @@ def sentences(paths: Sequence[str], characters: bool) -> Iterator[list[str]]:
                     text = normalise(raw.decode(encoding))
                 except UnicodeDecodeError as error:
                     raise LanguageModelError(f"{path}:{number}: no UTF-8: {error}") from None
+                text = alphabet.fit(text, "drop") if alphabet else text
                 tokens = [SPACE if c == " " else c for c in text] if characters else text.split()
                 marks = {START, END, UNKNOWN} & set(tokens)
                 if marks:

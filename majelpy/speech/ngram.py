@@ -1,4 +1,4 @@
-"""N-gram language models: ARPA files, and what they say of a text.
+"""N-gram language models, and ARPA files.
 
 Policy. A file is checked as it is read: what is wrong is told with file and line. Scores stay what
 the file says, decimal logarithms in float32; only kernels add them. A model becomes arrays
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from majelpy.errors import LanguageModelError
-from majelpy.ops.beam import Trie
+from majelpy.ops.beam import Foreign, Trie
 
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
 SPACE = "<space>"
@@ -26,17 +26,16 @@ SPACE = "<space>"
 MISSING = -100.0
 """Decimal logarithm of the probability of unknown tokens where a file does not say (as KenLM)."""
 
-_KENLM = b"mmap lm http://kheafield.com/code"
 _COUNT = re.compile(r"ngram ([0-9]{1,3})\s*=\s*([0-9]{1,15})")
 
 
 @dataclass(frozen=True)
 class NGram:
-    """A model: its order, its tokens in the order of the file, and its arrays."""
+    """A model: its order, its tokens, and what gives their probabilities."""
 
     order: int
     tokens: tuple[str, ...]
-    trie: Trie
+    scores: Trie | Foreign
 
 
 class _Lines:
@@ -48,13 +47,8 @@ class _Lines:
 
     def _read(self) -> Iterator[str]:
         with open(self.path, "rb") as file:
-            head = file.read(len(_KENLM))
-        if head == _KENLM:
-            raise LanguageModelError(
-                f"{self.path}: a KenLM binary, which cannot be turned back into n-grams; give the "
-                "ARPA text that build_binary made it from, or estimate one with 'majel lm'"
-            )
-        opened = gzip.open if head[:2] == b"\x1f\x8b" else open
+            head = file.read(2)
+        opened = gzip.open if head == b"\x1f\x8b" else open
         try:
             with opened(self.path, "rt", encoding="utf-8-sig", newline="\n") as file:
                 for self.number, text in enumerate(file, 1):

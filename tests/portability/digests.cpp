@@ -612,8 +612,8 @@ void softmax_and_ctc() {
     CALL(mj_beam_search)
     (utterances, offsets.data(), alphabet, log_probs.data(), 20, 40, 0.99f, 1, 0.7f, 0.9f, -2.5f, nullptr, 2,
      word_offsets.data(), word_labels.data(), word_tokens.data(), 6, 0, 1, 0, entry_first.data(), token.data(),
-     suffix.data(), next.data(), log10_prob.data(), backoff.data(), best, width, lengths.data(), texts.data(),
-     scores.data());
+     suffix.data(), next.data(), log10_prob.data(), backoff.data(), nullptr, best, width, lengths.data(),
+     texts.data(), scores.data());
     digest(with("beam_texts", {alphabet}), Floats(texts.begin(), texts.end()));
     digest(with("beam_scores", {alphabet}), scores);
   }
