@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from majelpy import ARITHMETIC, __version__
+from majelpy.array.free_memory import free_bytes
 from majelpy.comm.world import World
 from majelpy.errors import CorpusError, RecipeError, WorldError
 from majelpy.gpu.build import bodies_digest
@@ -103,6 +104,7 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
     for utterances in (train, dev):
         if utterances is not None:
             utterances.require_alignments(model.frames(utterances.shortest))
+    _require_room(model)
     content = recipe.content(
         corpus.digest, dev_corpus.digest if dev_corpus else "", noise.digest if noise else ""
     )
@@ -118,6 +120,17 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
     }
     statistics = {"mean": corpus.mean, "scale": corpus.scale}
     return Prepared(model, alphabet, train, dev, content, description, statistics)
+
+
+def _require_room(model: Model) -> None:
+    """Raise RecipeError if not even parameters, their gradients and a state can be held."""
+    size = model.layout.size
+    needed, free = 3 * size * np.dtype(np.float32).itemsize, free_bytes()
+    if needed > free:
+        raise RecipeError(
+            f"model.layers: {size} parameters take {needed} bytes with gradients and momentum; "
+            f"{free} are free"
+        )
 
 
 def normalise_characters(characters: str) -> str:
