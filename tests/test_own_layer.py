@@ -72,6 +72,20 @@ def test_a_run_keeps_the_text(recipe: Path, tmp_path: Path, ground: Ground, insi
     )
 
 
+def test_a_run_that_was_killed_while_it_made_its_folder_begins_again(
+    recipe: Path, tmp_path: Path, inside: Inside
+) -> None:
+    run = tmp_path / "run"
+    assert inside("train", recipe, "--out", run, "--steps", "1").code == 0
+    for name in ("content.json", "ledger.jsonl", "timings.jsonl"):  # written last
+        (run / name).unlink()
+    shutil.rmtree(run / "checkpoints")
+    assert inside("train", recipe, "--out", run, "--steps", "1").code == 0
+    (run / "content.json").unlink()
+    (run / "other.py").write_text("x = 1")
+    assert "it has other files" in inside("train", recipe, "--out", run).err
+
+
 def test_the_text_is_in_the_digest(recipe: Path, inside: Inside, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert inside("train", recipe, "--out", run, "--steps", "1").code == 0

@@ -323,7 +323,7 @@ class Run:
             checkpoints.write_as(checkpoints.best_path(folder), state)
         if of_step:
             checkpoints.write(folder, state, self._trainer.schedule.state.ends)
-        self._saved_at = time.monotonic()
+            self._saved_at = time.monotonic()  # a run does not resume from the best one
 
     def _catch_signals(self) -> None:
         def note(received: int, frame: FrameType | None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -53,7 +54,8 @@ class RunFolder:
         if str(self.path) == ".":
             raise OutputError("run folder: --out is empty or the current folder; give a new one")
         try:
-            if not self._content.exists() and self._foreign():
+            texts = layers.files(recipe.model.layers)
+            if not self._content.exists() and self._foreign(texts):
                 raise OutputError(f"run folder {self.path}: it has other files; give a new one")
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / "lock").open("w")
@@ -69,16 +71,16 @@ class RunFolder:
                 return
             text = f"# Written by 'majel train': what trained this run.\n\n{_toml(recipe)}"
             _write(self.path / "recipe.toml", text)
-            for name, layer in layers.files(recipe.model.layers).items():
+            for name, layer in texts.items():
                 _write(self.path / name, layer.decode())
             _write(self._content, json.dumps(content, indent=1, sort_keys=True))
         except BaseException:
             self.close()
             raise
 
-    def _foreign(self) -> bool:
-        """Whether the folder holds what a training run does not write."""
-        own = {"lock", "recipe.toml", "checkpoints"}
+    def _foreign(self, layers: Collection[str]) -> bool:
+        """Whether the folder holds what a run with such files of layers has not begun to write."""
+        own = {"lock", "recipe.toml", "checkpoints", *layers}
         return self.path.is_dir() and any(
             item.name not in own and not item.name.startswith(".") for item in self.path.iterdir()
         )
