@@ -61,6 +61,10 @@ FIRST = Architecture(
     65, 5, read([{"layer": "batch_norm"}, {"layer": "rnn", "units": 64}], "layers", "")
 )
 """Layers that look at frames beside each, of one direction, and on top of the features."""
+THINNED = Architecture(
+    19, 5, read([{"layer": "dropout", "share": 0.25}, {"layer": "rnn", "units": 64}], "layers", "")
+)
+"""Fewer features than four parts have units."""
 
 
 T = TypeVar("T")
@@ -169,6 +173,7 @@ SHAPES: list[tuple[Architecture, int, list[int], list[int]]] = [
     (STRIDED, 4, [1, 1, 2], [3]),
     (STRIDED, 2, [], [0, 0]),
     (FIRST, 4, UNEVEN, [3, 0, 4]),
+    (THINNED, 4, UNEVEN, [3, 0, 4]),
 ]
 KINDS = [(2, "time"), (2, "directions"), (2, "hidden"), (3, "hidden"), (4, "hidden")]
 CASES = [
