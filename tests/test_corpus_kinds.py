@@ -13,7 +13,8 @@ import soundfile
 from majelpy import ops
 from majelpy.cli import main
 from majelpy.errors import CorpusError, ManifestError, RecipeError
-from majelpy.speech.corpus import Corpus, CorpusWriter
+from majelpy.speech.corpus import Corpus
+from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.speech.joined import Joined, files, open_corpora, shard_path
 from majelpy.speech.prepare import prepare
 

@@ -269,7 +269,9 @@ def test_the_best_checkpoint_stays(deep: tuple[Path, Done], tmp_path: Path, insi
 def test_a_best_checkpoint_does_not_put_off_the_next_one_to_resume_from(
     deep: tuple[Path, Done], tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ticks = itertools.count()  # the loop looks at the clock at its start, once a step and after it has saved
+    ticks = (
+        itertools.count()
+    )  # the loop looks at the clock at its start, once a step and after it has saved
     clock = SimpleNamespace(monotonic=lambda: next(ticks), perf_counter=time.perf_counter)
     monkeypatch.setattr("majelpy.train.loop.time", clock)
     options = [*changes("schedule.average=0"), "--checkpoint-seconds", "7", "--steps", "11"]

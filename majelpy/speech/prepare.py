@@ -24,7 +24,7 @@ from majelpy import ops
 from majelpy.errors import AudioError, ManifestError, RecipeError
 from majelpy.speech import features
 from majelpy.speech.audio import audio_rate, read_audio, read_features
-from majelpy.speech.corpus import CorpusWriter
+from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.speech.joined import open_corpora, shard_path
 from majelpy.speech.manifest import Entry, read_manifest
 from majelpy.speech.text import normalise
