@@ -70,10 +70,10 @@ class RunFolder:
                 self._sweep()
                 return
             text = f"# Written by 'majel train': what trained this run.\n\n{_toml(recipe)}"
-            _write(self.path / "recipe.toml", text)
+            _write(self.path / "recipe.toml", text.encode())
             for name, layer in texts.items():
-                _write(self.path / name, layer.decode())
-            _write(self._content, json.dumps(content, indent=1, sort_keys=True))
+                _write(self.path / name, layer)
+            _write(self._content, json.dumps(content, indent=1, sort_keys=True).encode())
         except BaseException:
             self.close()
             raise
@@ -116,7 +116,7 @@ class RunFolder:
 
     def write_fingerprint(self, text: str) -> None:
         """Store the fingerprint of the finished run; raises OutputError."""
-        _write(self.fingerprint, text + "\n")
+        _write(self.fingerprint, f"{text}\n".encode())
 
     def failed_step(self, step: int) -> Path:
         """What is known of a step that was not finite."""
@@ -128,7 +128,7 @@ class RunFolder:
             self.failed.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot make {self.failed} ({error.strerror})") from None
-        _write(self.failed_step(step), json.dumps(record, indent=1) + "\n")
+        _write(self.failed_step(step), f"{json.dumps(record, indent=1)}\n".encode())
 
     def content(self) -> dict[str, Any] | None:
         """What the run was trained from; None if that is lost or damaged."""
@@ -144,12 +144,12 @@ class RunFolder:
             self._lock.close()
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, content: bytes) -> None:
     """Write a file aside and rename it; a failure leaves nothing and raises OutputError."""
     aside = path.with_name(f".{path.name}.tmp")
     try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with aside.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
