@@ -162,6 +162,7 @@ def computed(
 UNEVEN = [9, 1, 2, 30, 3, 1, 12]
 SHAPES: list[tuple[Architecture, int, list[int], list[int]]] = [
     # sizes, parts, frames of the utterances, utterances of the leaves
+    (THINNED, 4, UNEVEN, [3, 0, 4]),
     (TWO, 2, UNEVEN, [2, 0, 3, 2]),
     (TWO, 2, [1, 1], [1, 1]),
     (TWO, 2, [], [0, 0, 0]),
@@ -173,7 +174,6 @@ SHAPES: list[tuple[Architecture, int, list[int], list[int]]] = [
     (STRIDED, 4, [1, 1, 2], [3]),
     (STRIDED, 2, [], [0, 0]),
     (FIRST, 4, UNEVEN, [3, 0, 4]),
-    (THINNED, 4, UNEVEN, [3, 0, 4]),
 ]
 KINDS = [(2, "time"), (2, "directions"), (2, "hidden"), (3, "hidden"), (4, "hidden")]
 CASES = [
