@@ -303,6 +303,8 @@ class Run:
             save = due or step == last or step in schedule.ends or received is not None
         if not self._trainer.team.whole_everywhere:
             save = self._world.broadcast(save)  # all bring their share
+        elif not self._writes:
+            return
         state = self._trainer.checkpoint() if save or best else None
         if self._ledger is None:
             return
