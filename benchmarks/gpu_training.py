@@ -1,4 +1,4 @@
-"""Whole training steps on a GPU against its FMA peak, and the recurrent layer against cuDNN's.
+"""Whole training steps on a GPU against its FMA peak, and recurrent layers against cuDNN's.
 
 Called by scripts/gpu_check. A step is `Trainer.advance`: reading, upload, forward, backward, sum of
 the leaves, update, and the loss on the host. Counted are the operations of matrix products and
@@ -11,6 +11,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,54 +22,72 @@ import numpy as np
 from majelpy.array import Place, asarray, launch, zeros
 from majelpy.comm.world import World
 from majelpy.nn.batch import Batch
-from majelpy.nn.dense import Dense
 from majelpy.nn.layer import Pass
 from majelpy.nn.model import Model
 from majelpy.nn.networks import deep_speech_1
 from majelpy.nn.parameters import Gradients, Layout
-from majelpy.nn.recurrent import BiRnn, Rnn
+from majelpy.nn.recurrent import BiGru, BiLstm, BiRnn, Rnn
 from majelpy.nn.share import Share
 from majelpy.nn.signal import Columns, Signal
+from majelpy.plan.layers import learning, works
+from majelpy.plan.layout import Layout as Ranks
 from majelpy.train.recipe import ModelSettings
 from majelpy.train.trainer import Trainer
 
 WARM, TIMED = 3, 10
+
+NETWORKS = [
+    *(
+        (f"{width} units", deep_speech_1(5, (width,) * 3, width, width, dropout=0.1), batch, 400)
+        for width, batch in ((512, 32), (1024, 32), (1760, 32), (2048, 64))
+    ),
+    *(
+        (
+            f"Deep Speech 2, {units} units",
+            device_training.deep_speech_2(32, (11, 21), ("bigru",) * 3, units),
+            32,
+            400,
+        )
+        for units in (512, 1280)
+    ),
+]
+"""Name, layers, utterances and their mean frames."""
 
 LAYERS = ((512, 32, 200), (1024, 32, 200), (1760, 16, 100), (1760, 32, 100))
 """Units, utterances and frames of the recurrent layers that are timed."""
 
 
 def step_flops(model: Model, frames: int, utterances: int) -> float:
-    """Operations of a step's products and recurrences."""
-    terms = recurrent = 0
-    first = True
-    for layer in model.layers:
-        inputs, units = layer.inputs.units, layer.outputs.units
-        if isinstance(layer, Rnn):
-            # Forward, gradient by the weight, and by the input but for the first layer.
-            terms += layer.directions * units * (units + (2 if first else 3) * inputs)
-            recurrent += 2 * layer.directions * units * units * (frames - utterances)
-        elif isinstance(layer, Dense):
-            terms += (2 if first else 3) * inputs * units
-        first = first and not layer.learns
-    return 2.0 * (terms * frames + recurrent)
+    """Operations of a step's products and recurrences, which `majel plan` counts too."""
+    terms, first = 0.0, learning(model)
+    for place, (layer, work) in enumerate(works(model, Ranks("data", 1))):
+        rows = frames / layer.outputs.stride
+        # Forward, gradient by the weight, and by the input but for the first layer.
+        passes = 3 if place > first else 2
+        terms += passes * sum(p.rows * p.columns * p.terms for p in work.products) * rows
+        terms += sum(p.columns * p.terms for p in work.weights) * rows
+        if work.recurrence is not None:
+            known = work.recurrence
+            steps = 2 * known.directions * (rows - utterances)
+            terms += steps * known.gates * known.hidden * known.units
+    return 2.0 * terms
 
 
 def training_steps(place: Place, peak: float) -> dict[str, Any]:
-    """Return seconds, frames a second and share of the peak of steps of some sizes."""
+    """Return seconds, frames a second and share of the peak of steps of some networks."""
     results = {}
-    for width, batch, length in ((512, 32, 400), (1024, 32, 400), (1760, 32, 400), (2048, 64, 400)):
+    for network, layers, batch, length in NETWORKS:
         recipe = replace(
             device_training.RECIPE,
             data=replace(device_training.RECIPE.data, batch=batch),
-            model=ModelSettings(deep_speech_1(5, (width,) * 3, width, width, dropout=0.1)),
+            model=ModelSettings(layers),
             schedule=replace(device_training.RECIPE.schedule, epochs=100),
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             corpus = Path(folder) / "train.h5"
             device_training.write_corpus(corpus, 2 * batch, (length - 50, length + 50), 161)
             trainer = device_training.trainer(corpus, str(place), World.alone(), recipe)
-            name = f"training step: {batch} utterances of {length} frames, {width} units"
+            name = f"training step: {batch} utterances of {length} frames, {network}"
             results[name] = _timed(trainer, peak)
             trainer.close()
     return results
@@ -106,15 +126,15 @@ def recurrent_layers(place: Place, seconds: Callable[[Callable[[], None]], float
     if not torch.cuda.is_available():
         return "not run: this PyTorch has no GPU"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    networks: dict[type[Rnn], Callable[..., Any]] = {
+        BiRnn: partial(torch.nn.RNN, nonlinearity="relu"),
+        BiGru: torch.nn.GRU,
+        BiLstm: torch.nn.LSTM,
+    }
     results = {}
-    for hidden, batch, frames in (
-        (512, 32, 200),
-        (1024, 32, 200),
-        (1760, 16, 100),
-        (1760, 32, 100),
-    ):
-        ours = seconds(_our_layer(place, hidden, batch, frames))
-        rnn = torch.nn.RNN(hidden, hidden, nonlinearity="relu", bidirectional=True).cuda()
+    for (kind, network), (hidden, batch, frames) in product(networks.items(), LAYERS):
+        ours = seconds(_our_layer(kind, place, hidden, batch, frames))
+        rnn = network(hidden, hidden, bidirectional=True).cuda()
         x = torch.rand(frames, batch, hidden, device="cuda", requires_grad=True)
         dy = torch.full((frames, batch, 2 * hidden), 1e-3, device="cuda")
 
@@ -122,14 +142,17 @@ def recurrent_layers(place: Place, seconds: Callable[[Callable[[], None]], float
             rnn(x)[0].backward(dy)
             torch.cuda.synchronize()
 
-        name = f"birnn forward and backward: {batch} utterances of {frames} frames, {hidden} units"
+        name = f"{kind.__name__.lower()} forward and backward: "
+        name += f"{batch} utterances of {frames} frames, {hidden} units"
         results[name] = {"seconds": ours, "cudnn_seconds": seconds(theirs)}
         results[name]["ratio"] = results[name]["cudnn_seconds"] / ours
     return results
 
 
-def _our_layer(place: Place, hidden: int, batch: int, frames: int) -> Callable[[], None]:
-    layer = BiRnn(BiRnn.Settings(hidden), "birnn", 0, Columns(hidden), Share())
+def _our_layer(
+    kind: type[Rnn], place: Place, hidden: int, batch: int, frames: int
+) -> Callable[[], None]:
+    layer = kind(kind.Settings(hidden), "layer", 0, Columns(hidden), Share())
     layout = Layout(layer.parameters())
     weights = dict(layout.items(layout.initial(1).to_device(place)))
     offsets = np.arange(batch + 1, dtype=np.int64) * frames

@@ -35,7 +35,7 @@ from majelpy.speech.text import Alphabet
 from majelpy.train import places
 from majelpy.train.data import Utterances
 from majelpy.train.launch import Launch
-from majelpy.train.recipe import Data, ModelSettings, Optimizer, Recipe, Schedule
+from majelpy.train.recipe import Augment, Data, ModelSettings, Optimizer, Recipe, Schedule
 from majelpy.train.team import choose_mesh
 from majelpy.train.trainer import Trainer
 
@@ -79,6 +79,7 @@ def measure(corpus: Path, task: dict[str, Any]) -> None:
         model=ModelSettings(deep_speech_1(5, (units,) * 3, units, units), task["parts"]),
         optimizer=Optimizer(),
         schedule=Schedule(),
+        augment=Augment(),
     )
     mesh = f"model={world.size}"
     launch = Launch(mesh=mesh, model_parallel=task["way"], prefetch=False)

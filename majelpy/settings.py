@@ -60,7 +60,13 @@ def read_toml(path: str) -> dict[str, Any]:
         raise RecipeError(f"{path}: not TOML: {error}") from None
 
 
-def parse(kind: type[Any], table: Mapping[str, Any], source: str, path: str = "") -> Any:
+def parse(
+    kind: type[Any],
+    table: Mapping[str, Any],
+    source: str,
+    path: str = "",
+    named: str = "the top level",
+) -> Any:
     """Return ``kind`` made from a TOML table.
 
     Parameters
@@ -71,6 +77,8 @@ def parse(kind: type[Any], table: Mapping[str, Any], source: str, path: str = ""
         Named in messages.
     path : str
         Path of the table within the file, ending in ``.`` unless empty.
+    named : str
+        The table without a path, in messages.
 
     Raises
     ------
@@ -82,7 +90,9 @@ def parse(kind: type[Any], table: Mapping[str, Any], source: str, path: str = ""
     values = {}
     for key, value in table.items():
         if key not in known:
-            raise RecipeError(f"{source}: unknown key '{path}{key}'{_hint(key, known, path)}")
+            raise RecipeError(
+                f"{source}: unknown key '{path}{key}'{_hint(key, known, path, named)}"
+            )
         where = f"{source}: {path}{key}"
         if is_dataclass(types_of[key]):
             if not isinstance(value, Mapping):
@@ -108,12 +118,12 @@ def parse(kind: type[Any], table: Mapping[str, Any], source: str, path: str = ""
     return made
 
 
-def _hint(key: str, known: Mapping[str, Any], path: str) -> str:
+def _hint(key: str, known: Mapping[str, Any], path: str, named: str) -> str:
     close = difflib.get_close_matches(key, known, n=1)
     if close:
         return f"; did you mean '{close[0]}'?"
-    place = f"'{path[:-1]}'" if path else "the top level"
-    return f"; {place} has {', '.join(known)}"
+    place = f"'{path[:-1]}'" if path else named
+    return f"; {place} has {', '.join(known) or 'no settings'}"
 
 
 def _value(where: str, kind: Any, value: Any, f: Field[Any], source: str) -> Any:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from majelpy.comm.world import World
+from majelpy.nn import layers
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
 from majelpy.speech.corpus import Corpus
@@ -23,7 +25,7 @@ from majelpy.speech.text import Alphabet
 from majelpy.train import places
 from majelpy.train.data import Utterances
 from majelpy.train.launch import Launch
-from majelpy.train.recipe import Data, ModelSettings, Optimizer, Recipe, Schedule
+from majelpy.train.recipe import Augment, Data, ModelSettings, Optimizer, Recipe, Schedule
 from majelpy.train.team import Mesh
 from majelpy.train.trainer import Trainer
 
@@ -35,10 +37,39 @@ RECIPE = Recipe(
     model=ModelSettings(deep_speech_1(2, (96, 300), 272, 64, dropout=0.1)),
     optimizer=Optimizer(rate=0.01),
     schedule=Schedule(epochs=12, warmup=4, hold=3),
+    augment=Augment(),
 )
 """Wider than a chunk of the canonical sum, with tiles that the last columns do not fill."""
 
-TINY = replace(RECIPE, model=ModelSettings(deep_speech_1(1, (16,), 16, 8, dropout=0.1)))
+
+def deep_speech_2(
+    channels: int, kernel: tuple[int, int], recurrent: Sequence[str], units: int
+) -> tuple[layers.Table, ...]:
+    """Return two convolutions, recurrent layers of these kinds, row_conv, layer_norm, dense."""
+    conv = {"layer": "conv", "channels": channels, "kernel": kernel, "batch_norm": True}
+    above = [
+        *({"layer": kind, "units": units, "batch_norm": True} for kind in recurrent),
+        {"layer": "row_conv", "future": 3},
+        {"layer": "layer_norm"},
+        {"layer": "dense", "units": units},
+    ]
+    return layers.read([conv | {"stride": (2, 2)}, conv, *above], "layers", "")
+
+
+RECIPES = {
+    "Deep Speech 1": RECIPE,
+    "Deep Speech 2": replace(
+        RECIPE, model=ModelSettings(deep_speech_2(17, (5, 7), ("bigru", "bilstm", "lstm"), 272))
+    ),
+}
+TINY = {
+    "Deep Speech 1": replace(
+        RECIPE, model=ModelSettings(deep_speech_1(1, (16,), 16, 8, dropout=0.1))
+    ),
+    "Deep Speech 2": replace(
+        RECIPE, model=ModelSettings(deep_speech_2(2, (3, 4), ("bigru", "lstm"), 8))
+    ),
+}
 
 
 def write_corpus(

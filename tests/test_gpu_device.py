@@ -58,7 +58,9 @@ def test_both_tiles(case: Case, tile: Any, on: Any, monkeypatch: pytest.MonkeyPa
     one_case.check(case, on, PLANS[case.entry])
 
 
-@pytest.mark.parametrize("case", list(gpu_cases.recurrences()), ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "case", [*gpu_cases.recurrences(), *gpu_cases.cells()], ids=lambda c: c.name
+)
 def test_layers_step_by_step(case: Case, on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recurrent, "persistent_shape", lambda *_: None)
     one_case.check(case, on, PLANS[case.entry])
@@ -95,18 +97,28 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def expected(corpus: Path) -> list[str]:
-    """Bits of a training on the CPU."""
-    return device_training.bits(corpus, "cpu", STEPS, World.alone())
+def expected(corpus: Path) -> dict[str, list[str]]:
+    """Bits of each recipe's training on the CPU."""
+    return {
+        name: device_training.bits(corpus, "cpu", STEPS, World.alone(), recipe)
+        for name, recipe in device_training.RECIPES.items()
+    }
 
 
 @pytest.mark.parametrize("way", ["persistent", "stepwise"])
+@pytest.mark.parametrize("name", device_training.RECIPES)
 def test_a_training(
-    way: str, corpus: Path, expected: list[str], on: Any, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    way: str,
+    corpus: Path,
+    expected: dict[str, list[str]],
+    on: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if way == "stepwise":
         monkeypatch.setattr(recurrent, "persistent_shape", lambda *_: None)
-    assert device_training.bits(corpus, "gpu:0", STEPS, World.alone()) == expected
+    recipe = device_training.RECIPES[name]
+    assert device_training.bits(corpus, "gpu:0", STEPS, World.alone(), recipe) == expected[name]
 
 
 def test_host_memory_can_be_pinned(on: Any) -> None:
@@ -124,7 +136,9 @@ WORLDS = [["gpu:0"] * 2, ["gpu"] * 3, ["cpu", "gpu:0"]] if found_mpirun() else [
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=" ".join)
-def test_a_training_of_several_ranks(world: list[str], expected: list[str], on: Any) -> None:
+def test_a_training_of_several_ranks(
+    world: list[str], expected: dict[str, list[str]], on: Any
+) -> None:
     words = [str(found_mpirun())]
     for place in world:
         words += [] if len(words) == 1 else [":"]
@@ -135,4 +149,4 @@ def test_a_training_of_several_ranks(world: list[str], expected: list[str], on: 
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.splitlines() == expected
+    assert ended.stdout.splitlines() == expected["Deep Speech 1"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from majelpy.comm import tree as comm_tree
 from majelpy.errors import ShapeError
 from majelpy.nn.batch import Batch
 from majelpy.nn.layer import Pass, Training
+from majelpy.nn.layers import LAYERS
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
 from majelpy.nn.parameters import Layout, Parameter, digest
@@ -289,3 +292,13 @@ def test_the_digest_sees_every_parameter_and_no_gap() -> None:
         changed[place : place + 1].view(np.uint32)[0] ^= 1
         gap = 17 <= place < 32 or place >= 47
         assert (digest_of(changed) == base) == gap
+
+
+def test_the_document_lists_all_layers_with_their_settings() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "layers.md").read_text("utf-8")
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| `")]
+    listed = {}
+    for first, *_, last in rows:
+        for name in first.split("`")[1::2]:
+            listed[name] = set(last.split("`")[1::2])
+    assert listed == {name: {f.name for f in fields(k.Settings)} for name, k in LAYERS.items()}

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
+from test_augment import manifests
 from training import (
     SYMBOLS,
     Ground,
@@ -19,6 +21,7 @@ from training import (
     majel,
     network,
     own_lines,
+    settings,
     utterances,
     write_corpus,
     write_recipe,
@@ -27,6 +30,8 @@ from training import (
 from majelpy.array.memory import Pool
 from majelpy.comm import tree
 from majelpy.speech import leaves
+from majelpy.speech.joined import open_corpora
+from majelpy.speech.prepare import prepare
 from majelpy.train import loop, places, rehearsal
 
 pytest_plugins = ["training"]
@@ -96,6 +101,24 @@ def test_on_ranks_that_share_a_model(way: str, recipe: Path, tmp_path: Path) -> 
     assert last <= 1.01 * first, "but for small arrays that count utterances"
 
 
+@pytest.mark.parametrize("ranks", [1, pytest.param(3, marks=pytest.mark.mpi)])
+def test_slow_speeds_take_no_more(ranks: int, tmp_path: Path) -> None:
+    """One speed in three makes an utterance twice as long; no step is as large as rehearsed."""
+    spoken, _ = manifests(tmp_path)
+    prepare(spoken, tmp_path / "samples.h5", kind="samples")
+    table = settings(tmp_path / "samples.h5", data__batch=4, data__holdout=0)
+    table["augment"] = {"speeds": [0.5, 1.0, 2.0]}
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(tomli_w.dumps(table))
+    ended = majel("train", recipe, "--out", tmp_path / "run", ranks=ranks)
+    assert ended.returncode == 0, ended.stderr
+    (first, *_, last) = peaks(tmp_path / "run")
+    _, frames, _, peak, _ = rehearsed(ended.stderr)
+    assert first == last <= peak
+    with open_corpora(str(tmp_path / "samples.h5")) as corpus:
+        assert frames > 4 * corpus.lengths.max() / ranks, "only a slow minibatch has as many"
+
+
 def test_it_changes_no_bit(
     ground: Ground, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,8 +130,11 @@ def test_it_changes_no_bit(
 
 @pytest.mark.parametrize("at", [0, 7, 29])
 @pytest.mark.parametrize("ranks", [1, 3, 8])
-def test_the_step_with_most_frames_is_found(at: int, ranks: int) -> None:
-    lengths = np.random.default_rng(at).integers(8, 200, 50)
+@pytest.mark.parametrize("stretch", [0, 90])
+def test_the_step_with_most_frames_is_found(at: int, ranks: int, stretch: int) -> None:
+    dice = np.random.default_rng(at)
+    lengths = dice.integers(8, 200, 50)
+    longest = lengths + dice.integers(0, stretch + 1, 50)
     batches = [
         members
         for epoch in range(5)
@@ -118,11 +144,12 @@ def test_the_step_with_most_frames_is_found(at: int, ranks: int) -> None:
         first, last = tree.leaf_range(8, ranks, rank)
         trainer: Any = SimpleNamespace(
             step=at, steps=len(batches), members=batches.__getitem__,
-            data=SimpleNamespace(lengths=lengths), team=SimpleNamespace(leaves=(first, last)),
+            data=SimpleNamespace(lengths=lengths, longest=longest),
+            team=SimpleNamespace(leaves=(first, last)),
             recipe=SimpleNamespace(data=SimpleNamespace(leaves=8)),
         )  # fmt: skip
         sums = [
-            sum(int(lengths[leaf].sum()) for leaf in leaves.cut(members, lengths, 8)[first:last])
+            sum(int(longest[leaf].sum()) for leaf in leaves.cut(members, lengths, 8)[first:last])
             for members in batches
         ]
         step, frames = rehearsal.most_frames(trainer)

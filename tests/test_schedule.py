@@ -160,10 +160,10 @@ def in_parts(
     folder = tmp_path_factory.mktemp("parts")
     table = load(str(deep[0]))
     schedule = vars(table.schedule) | {"epochs": 3}
-    widths = {"dense": [32, 48], "recurrent": 32, "output_dense": 40, "parts": 2, "context": 1}
+    model = {"layers": list(deep_speech_1(1, (32, 48), 32, 40)), "parts": 2}
     recipe = write_recipe(
         folder / "parts.toml", ground.corpus,
-        optimizer=vars(table.optimizer), schedule=schedule, model=widths,
+        optimizer=vars(table.optimizer), schedule=schedule, model=model,
     )  # fmt: skip
     return recipe, train(recipe, folder / "undisturbed")
 

@@ -95,7 +95,8 @@ def _read_one(item: Any, where: str, folder: Path) -> Table:
             f'{where} is "{name}"; needs one of {", ".join(LAYERS)}, or "file.py:Class"'
         )
     kind = class_of(found)
-    return found | asdict(parse(kind.Settings, settings_of(item), f"{where} ({name})"))
+    settings = parse(kind.Settings, settings_of(item), f"{where} ({name})", named=name)
+    return found | asdict(settings)
 
 
 def settings_of(item: Mapping[str, Any]) -> Table:

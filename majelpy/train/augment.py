@@ -9,6 +9,7 @@ it are masked. Lengths are whole numbers throughout.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -97,6 +98,15 @@ class Augmentation:
     def shortest(self, utterance: int) -> int:
         """Return the fewest frames that an utterance ever has; they may be 0."""
         return self._frames(utterance, max(self._speeds))
+
+    def longest(self, utterance: int) -> int:
+        """Return the most frames that an utterance ever has."""
+        return self._frames(utterance, min(self._speeds))
+
+    def slowest(self) -> Augmentation:
+        """The same changes, with the lowest speed for every utterance in every epoch."""
+        settings = replace(self._settings, speeds=(min(self._settings.speeds),))
+        return Augmentation(settings, self._seed, self._corpus, self._noise)
 
     def sound(
         self,

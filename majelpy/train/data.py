@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Hashable, Sequence
+from copy import copy
 
 import numpy as np
 
@@ -44,8 +45,8 @@ class Utterances:
 
     Attributes
     ----------
-    lengths, shortest : (N,) int64
-        Frames of each, as it is and at the highest speed that augmentation gives it.
+    lengths, shortest, longest : (N,) int64
+        Frames of each, as it is and at the highest and lowest speed that augmentation gives it.
     labels : list of N lists of int
     texts, names : list of N str
 
@@ -90,10 +91,20 @@ class Utterances:
                 "takes that of the corpus)"
             )
         self.labels = [alphabet.encode(text) for text in self.texts]
-        self.lengths = self.shortest = corpus.lengths[members]
+        self.lengths = self.shortest = self.longest = corpus.lengths[members]
         if augmentation is not None and augmentation.of_sound:
             shortest = [augmentation.shortest(int(i)) for i in members]
+            longest = [augmentation.longest(int(i)) for i in members]
             self.shortest = np.array(shortest, dtype=np.int64)
+            self.longest = np.array(longest, dtype=np.int64)
+
+    def slowest(self) -> Utterances:
+        """The same utterances, each of them at its lowest speed in every epoch."""
+        if self._augmentation is None:
+            return self
+        found = copy(self)
+        found._augmentation = self._augmentation.slowest()
+        return found
 
     @property
     def features(self) -> int:

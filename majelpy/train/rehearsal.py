@@ -1,17 +1,19 @@
 """The steps that need most memory, computed once before the first, so that a run that begins ends.
 
-Policy. Memory of a step grows with the frames that a rank computes, and which those are is a
-function of seed and epoch; so the largest step of the whole run is known at the start. A small step
-is rehearsed first: it tells what a frame costs, and whether the largest one can be held at all.
-Then the largest, with room for what is read meanwhile, and the largest batch of an evaluation.
-Afterwards the pool has been as full as it will be. Nothing of it is kept: not a bit of the run
-changes.
+Policy. Memory of a step grows with the frames that a rank computes, and whose frames those are is a
+function of seed and epoch; so the largest step of the whole run is known at the start. Where speeds
+are drawn, each utterance counts, and is rehearsed, at the lowest of them. A small step is rehearsed
+first: it tells what a frame costs, and whether the largest one can be held at all. Then the
+largest, with room for what is read meanwhile, and the largest batch of an evaluation. Afterwards
+the pool has been as full as it will be. Nothing of it is kept: not a bit of the run changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from majelpy.array import CPU
 from majelpy.array.free_memory import free_bytes
@@ -86,18 +88,19 @@ def most_frames(trainer: Trainer) -> tuple[int, int]:
 
     Notes
     -----
-    No leaf has more than an equal share of the minibatch and its longest utterance, so that most
-    minibatches need not be cut.
+    No leaf has more than an equal share of the minibatch and its longest utterance, by the lengths
+    that it is cut by, so that most minibatches need not be cut.
     """
-    lengths, leaves = trainer.data.lengths, trainer.recipe.data.leaves
+    lengths, most, leaves = trainer.data.lengths, trainer.data.longest, trainer.recipe.data.leaves
     first, last = trainer.team.leaves
+    stretch = float((most / np.maximum(lengths, 1)).max())
     best = (trainer.step, -1)
     for step in range(trainer.step, trainer.steps):
         members = trainer.members(step)
         whole, longest = int(lengths[members].sum()), int(lengths[members].max())
-        if min(whole, (last - first) * (whole // leaves + 1 + longest)) <= best[1]:
+        if stretch * min(whole, (last - first) * (whole // leaves + 1 + longest)) <= best[1]:
             continue
-        found = sum(int(lengths[leaf].sum()) for leaf in cut(members, lengths, leaves)[first:last])
+        found = sum(int(most[leaf].sum()) for leaf in cut(members, lengths, leaves)[first:last])
         if found > best[1]:
             best = (step, found)
     return best
@@ -107,7 +110,7 @@ def _lightest(trainer: Trainer) -> int:
     """The step of the epoch at hand with fewest frames in all, if it can give each leaf some."""
     begin = trainer.step // trainer.steps_per_epoch * trainer.steps_per_epoch
     steps = range(begin, begin + trainer.steps_per_epoch)
-    lengths, leaves = trainer.data.lengths, trainer.recipe.data.leaves
+    lengths, leaves = trainer.data.longest, trainer.recipe.data.leaves
     sums = {step: int(lengths[trainer.members(step)].sum()) for step in steps}
     full = [step for step in steps if len(trainer.members(step)) >= leaves]
     return min(full or steps, key=lambda step: (sums[step], step))

@@ -161,18 +161,20 @@ class Trainer:
         cut = leaves.cut(self.members(step), self.data.lengths, self.recipe.data.leaves)
         return cut[slice(*self.team.leaves)]
 
-    def _read(self, epoch: int, mine: list[np.ndarray], upload: Upload) -> Batch:
-        batch = self.data.batch(mine, self._reducer.merges, epoch)
-        return batch.with_frames(upload.fill(batch.frames))
-
-    def _upload(self, epoch: int, mine: list[np.ndarray]) -> Upload:
-        frames = sum(int(self.data.lengths_in(epoch, leaf).sum()) for leaf in mine)
-        return Upload((frames, self.data.features), self.place)
-
     def _begin(self, step: int) -> Callable[[], Batch]:
         """Make room for this rank's share of a minibatch; return what reads and uploads it."""
+        return self._begin_of(self.data, step)
+
+    def _begin_of(self, data: Utterances, step: int) -> Callable[[], Batch]:
         epoch, mine = step // self.steps_per_epoch, self._mine(step)
-        return partial(self._read, epoch, mine, self._upload(epoch, mine))
+        frames = sum(int(data.lengths_in(epoch, leaf).sum()) for leaf in mine)
+        upload = Upload((frames, data.features), self.place)
+
+        def read() -> Batch:
+            batch = data.batch(mine, self._reducer.merges, epoch)
+            return batch.with_frames(upload.fill(batch.frames))
+
+        return read
 
     def _batch(self, step: int) -> Batch:
         """This rank's share of a minibatch; the next ones are read and uploaded meanwhile."""
@@ -210,20 +212,22 @@ class Trainer:
         return result
 
     def rehearse(self, step: int) -> None:
-        """Compute the gradient of a step (from 0), with all the memory that a step of as many
-        frames takes, and throw it away. All ranks call it together, each with a step of its own.
+        """Compute the gradient of a step (from 0) with every utterance at its lowest speed, with
+        all the memory that a step of as many frames takes, and throw it away. All ranks call it
+        together, each with a step of its own.
         """
-        batch = self._begin(step)()
+        begin = partial(self._begin_of, self.data.slowest(), step)
+        batch = begin()()
         # As if the next minibatches were as large, and being read.
-        ahead: list[Any] = [self._begin(step)() for _ in range(self._prefetch)]
+        ahead: list[Any] = [begin()() for _ in range(self._prefetch)]
         if ahead:
-            ahead.append(empty((int(self.data.lengths.max()), self.data.features)))
+            ahead.append(empty((int(self.data.longest.max()), self.data.features)))
         self._gradient(batch, step // self.steps_per_epoch, len(self.members(step)))
         del ahead
 
     def frames(self, step: int) -> int:
-        """Frames of this rank's leaves of the minibatch of a step (from 0)."""
-        return sum(int(self.data.lengths[leaf].sum()) for leaf in self._mine(step))
+        """Frames of this rank's leaves of the minibatch of a step (from 0), at most."""
+        return sum(int(self.data.longest[leaf].sum()) for leaf in self._mine(step))
 
     def skip(self, result: StepResult) -> StepResult:
         """Count a step that was not finite, and leave all else as it was."""
