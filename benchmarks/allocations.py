@@ -30,7 +30,7 @@ from majelpy.array.memory import DEFAULT_POOL_BYTES, Allocation, Pool, Returned,
 from majelpy.array.place import CPU, Place, parse_place
 from majelpy.comm.world import World
 from majelpy.errors import PoolError
-from majelpy.speech.corpus import CorpusWriter
+from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.train import places
 from majelpy.train.launch import Launch
 from majelpy.train.loop import Run

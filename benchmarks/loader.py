@@ -22,7 +22,7 @@ import numpy as np
 
 from majelpy.array.memory import Pool, set_pool
 from majelpy.native import isa
-from majelpy.speech.corpus import CorpusWriter
+from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.speech.joined import Joined, open_corpora
 from majelpy.speech.leaves import minibatches
 from majelpy.speech.text import Alphabet

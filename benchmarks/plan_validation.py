@@ -26,7 +26,7 @@ import numpy as np
 import tomli_w
 
 from majelpy.nn.networks import deep_speech_1
-from majelpy.speech.corpus import CorpusWriter
+from majelpy.speech.corpus_writer import CorpusWriter
 
 FEATURES = 81
 ALPHABET = " 'abcdefghijklmnopqrstuvwxyz"

@@ -80,3 +80,12 @@ class Sink:
         with self._file:
             if not self._given_up:
                 os.fsync(self._file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that the names in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -19,7 +19,8 @@ from majelpy.comm.world import World
 from majelpy.nn import layers
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
-from majelpy.speech.corpus import Corpus, CorpusWriter
+from majelpy.speech.corpus import Corpus
+from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.speech.text import Alphabet
 from majelpy.train import places
 from majelpy.train.data import Utterances

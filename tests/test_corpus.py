@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from majelpy.errors import CorpusError, OutputError
-from majelpy.speech.corpus import Corpus, CorpusWriter
+from majelpy.speech.corpus import Corpus
+from majelpy.speech.corpus_writer import CorpusWriter
 
 UTTERANCES = [(7, "one two", "wav/a.wav"), (1, "你", "wav/b.wav"), (300, "", "../c.wav")]
 MEAN = np.arange(5, dtype=np.float32)
@@ -341,7 +342,7 @@ _FULL_DISK = """
 import resource, sys
 import numpy as np
 from majelpy.errors import OutputError
-from majelpy.speech.corpus import CorpusWriter
+from majelpy.speech.corpus_writer import CorpusWriter
 limit = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:

@@ -13,9 +13,11 @@ import soundfile
 from majelpy import ops
 from majelpy.cli import main
 from majelpy.errors import CorpusError, ManifestError, RecipeError
-from majelpy.speech.corpus import Corpus, CorpusWriter
-from majelpy.speech.joined import Joined, files, open_corpora, shard_path
+from majelpy.speech.corpus import Corpus
+from majelpy.speech.corpus_writer import CorpusWriter
+from majelpy.speech.joined import Joined, files, open_corpora
 from majelpy.speech.prepare import prepare
+from majelpy.speech.shards import path_of
 
 TEXTS = ["one", "two", "three", "four", "five"]
 
@@ -233,7 +235,7 @@ def test_prepare_tells_the_digest_of_the_whole(
     assert capsys.readouterr().out == whole
     names = [f"c-0000{n}.h5" for n in range(3)]
     assert [p.name for p in sorted(tmp_path.glob("c-*.h5"))] == names
-    assert shard_path(tmp_path / "c.h5", 12) == tmp_path / "c-00012.h5"
+    assert path_of(tmp_path / "c.h5", 12) == tmp_path / "c-00012.h5"
 
 
 @pytest.mark.parametrize("count", [0, -1, 6])

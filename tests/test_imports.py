@@ -39,8 +39,8 @@ LAYERS = [
 DOORS = {
     "mpi4py": {"majelpy.comm.world"},
     "h5py": {
-        *("majelpy.speech.corpus", "majelpy.train.checkpoint", "majelpy.dist.file"),
-        "majelpy.cli.info",
+        *("majelpy.speech.corpus", "majelpy.speech.corpus_writer", "majelpy.train.checkpoint"),
+        *("majelpy.dist.file", "majelpy.cli.info"),
     },
     "soundfile": {"majelpy.speech.audio", "majelpy.speech.synth", "majelpy.cli.info"},
     "soxr": {"majelpy.speech.audio", "majelpy.speech.synth"},

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from majelpy.speech.corpus import CorpusWriter
+from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.train.loader import ReadAhead
 
 

@@ -72,6 +72,29 @@ def test_a_run_keeps_the_text(recipe: Path, tmp_path: Path, ground: Ground, insi
     )
 
 
+def test_a_run_that_was_killed_while_it_made_its_folder_begins_again(
+    recipe: Path, tmp_path: Path, inside: Inside
+) -> None:
+    run = tmp_path / "run"
+    assert inside("train", recipe, "--out", run, "--steps", "1").code == 0
+    for name in ("content.json", "ledger.jsonl", "timings.jsonl"):  # written last
+        (run / name).unlink()
+    shutil.rmtree(run / "checkpoints")
+    assert inside("train", recipe, "--out", run, "--steps", "1").code == 0
+    (run / "content.json").unlink()
+    (run / "other.py").write_text("x = 1")
+    assert "it has other files" in inside("train", recipe, "--out", run).err
+
+
+def test_a_text_of_another_encoding_is_kept_too(
+    recipe: Path, tmp_path: Path, inside: Inside
+) -> None:
+    text = b"# coding: latin-1: \xe9\r\n" + document_layer().encode()
+    (tmp_path / "scale.py").write_bytes(text)
+    assert inside("train", recipe, "--out", tmp_path / "run", "--steps", "1").code == 0
+    assert (tmp_path / "run" / "scale.py").read_bytes() == text
+
+
 def test_the_text_is_in_the_digest(recipe: Path, inside: Inside, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert inside("train", recipe, "--out", run, "--steps", "1").code == 0
@@ -88,6 +111,11 @@ BAD = [
     ("a.py:Scale", "x = 1 / 0", r"layers\[0\]: .*a\.py: ZeroDivisionError: division by zero"),
     ("a.py:Scale", "x = 1", r"layers\[0\]: .*a\.py has no class Scale that derives from Layer"),
     ("a.py:x", "x = 1", r"layers\[0\]: .*a\.py has no class x that derives from Layer"),
+    (
+        "a.py:Scale",
+        "from majelpy.nn.layer import Layer\nclass Scale(Layer): pass",
+        r"layers\[0\]: .*a\.py: Scale has no dataclass Settings, which it needs",
+    ),
     ("../a.py:x", "", r"layers\[0\] is \.\./a\.py:x; the file must lie beside the recipe"),
 ]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -261,6 +264,20 @@ def test_the_best_checkpoint_stays(deep: tuple[Path, Done], tmp_path: Path, insi
     stopped = tmp_path / "stopped"
     run(inside, recipe, stopped, *changes("schedule.average=0"), "--steps", str(best))
     assert kept(stopped)[f"step-{best}.h5"] == kept(tmp_path)["best.h5"]
+
+
+def test_a_best_checkpoint_does_not_put_off_the_next_one_to_resume_from(
+    deep: tuple[Path, Done], tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = (
+        itertools.count()
+    )  # the loop looks at the clock at its start, once a step and after it has saved
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), perf_counter=time.perf_counter)
+    monkeypatch.setattr("majelpy.train.loop.time", clock)
+    options = [*changes("schedule.average=0"), "--checkpoint-seconds", "7", "--steps", "11"]
+    run(inside, deep[0], tmp_path, *options)
+    assert wrong_of(tmp_path)  # after step 5 there is a best one
+    assert sorted(kept(tmp_path)) == ["best.h5", "step-11.h5", "step-7.h5"]
 
 
 def test_without_dev_utterances_there_is_no_best(

@@ -62,6 +62,10 @@ FIRST = Architecture(
     65, 5, read([{"layer": "batch_norm"}, {"layer": "rnn", "units": 64}], "layers", "")
 )
 """Layers that look at frames beside each, of one direction, and on top of the features."""
+THINNED = Architecture(
+    19, 5, read([{"layer": "dropout", "share": 0.25}, {"layer": "rnn", "units": 64}], "layers", "")
+)
+"""Fewer features than four parts have units."""
 
 
 T = TypeVar("T")
@@ -159,6 +163,7 @@ def computed(
 UNEVEN = [9, 1, 2, 30, 3, 1, 12]
 SHAPES: list[tuple[Architecture, int, list[int], list[int]]] = [
     # sizes, parts, frames of the utterances, utterances of the leaves
+    (THINNED, 4, UNEVEN, [3, 0, 4]),
     (TWO, 2, UNEVEN, [2, 0, 3, 2]),
     (TWO, 2, [1, 1], [1, 1]),
     (TWO, 2, [], [0, 0, 0]),

@@ -27,7 +27,8 @@ from majelpy.array.memory import pool, set_pool
 from majelpy.cli import main
 from majelpy.native import set_threads, threads
 from majelpy.nn.networks import deep_speech_1
-from majelpy.speech.corpus import Corpus, CorpusWriter
+from majelpy.speech.corpus import Corpus
+from majelpy.speech.corpus_writer import CorpusWriter
 
 FEATURES = 12
 UTTERANCES = 40

@@ -30,7 +30,7 @@ from majelpy.dist.creation import place_of, whole
 from majelpy.dist.mesh import Mesh
 from majelpy.dist.placement import Box, Placements, common, layout, sizes_of, within
 from majelpy.errors import ArrayFileError, MajelError, OutputError
-from majelpy.sink import Sink
+from majelpy.sink import Sink, sync_folder
 
 FORMAT = "majelpy array 1"
 TILE_BYTES = 4 << 20
@@ -145,11 +145,7 @@ class _Writer:
             raise self._sink.error
         self._sink.close()
         os.replace(self._aside, self._path)
-        handle = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(self._path.parent)
 
     def close(self) -> None:
         """Leave nothing behind but a finished file."""

@@ -93,10 +93,6 @@ class Batch:
         """Leaf boundaries over frames."""
         return Leaves(self.leaf_rows(), self.merges)
 
-    def utterance_leaves(self) -> Leaves:
-        """Leaf boundaries over utterances."""
-        return Leaves(self.leaf_utterances, self.merges)
-
 
 def numbers(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
     """Return the numbers from ``start`` up to ``stop`` of each pair, one pair after another."""

@@ -37,6 +37,9 @@ class Dropout(Layer):
             *(self.settings.share, run.training.seed, run.training.epoch),
             *(batch.offsets, batch.ids, batch.starts),
         )
+        if not self.inputs.cut:  # the input, which all ranks have
+            y = drop.apply(x.whole, self.number)
+            return Signal(self.share, batch, self.outputs.units, whole=y), drop
         return x.with_own(self._apply(drop, x.own)), drop
 
     def backward(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -136,6 +136,8 @@ def _load(name: str, where: str, folder: Path) -> str:
     found = getattr(_own[digest].module, attribute, None)
     if not isinstance(found, type) or not issubclass(found, Layer):
         raise RecipeError(f"{where}: {path} has no class {attribute} that derives from Layer")
+    if not is_dataclass(getattr(found, "Settings", None)):
+        raise RecipeError(f"{where}: {path}: {attribute} has no dataclass Settings, which it needs")
     return digest
 
 

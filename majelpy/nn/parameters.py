@@ -59,6 +59,11 @@ class Parameter:
     def size(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def stream(self) -> int:
+        """The stream of its random numbers."""
+        return int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:7])
+
 
 class Layout:
     """Places of a share's parameters in its flat vector.
@@ -158,9 +163,8 @@ class Layout:
             if not whole.gain:
                 self.view(vector, whole.name).numpy()[...] = whole.start
             else:
-                stream = int.from_bytes(hashlib.sha256(whole.name.encode()).digest()[:7])
                 numbers = ops.uniform(
-                    whole.size, gain=whole.gain, fan_in=whole.fan_in, seed=seed, stream=stream
+                    whole.size, gain=whole.gain, fan_in=whole.fan_in, seed=seed, stream=whole.stream
                 )
                 self.put_whole(vector, whole.name, numbers.numpy().reshape(whole.shape))
         return vector

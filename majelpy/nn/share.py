@@ -131,7 +131,7 @@ class Share:
 
     def extent(self, lengths: np.ndarray) -> ops.Extent:
         """Return which frames of utterances of these lengths are here."""
-        return ops.Extent(offsets_of(lengths), np.zeros_like(lengths), lengths)
+        return ops.Extent.whole(lengths)
 
     def cut(self, batch: Batch) -> Batch:
         """Return the batch of this share's frames."""

@@ -22,10 +22,6 @@ from majelpy.ops.frames import (
     conv_frames_input_gradient,
     conv_frames_weight_gradient,
     conv_reach,
-    row_conv,
-    row_conv_input_gradient,
-    row_conv_reach,
-    row_conv_weight_gradient,
 )
 from majelpy.ops.gemm import gemm
 from majelpy.ops.items import Items, dot_items, merge_items, sum_items
@@ -62,6 +58,12 @@ from majelpy.ops.rnn import (
     sum_directions,
 )
 from majelpy.ops.rnn_steps import Steps, rnn_backward_step, rnn_forward_step
+from majelpy.ops.row_conv import (
+    row_conv,
+    row_conv_input_gradient,
+    row_conv_reach,
+    row_conv_weight_gradient,
+)
 from majelpy.ops.samples import (
     add_noise,
     after_speed,

@@ -23,9 +23,7 @@ def vector(operation: str, name: str, x: Any) -> Array:
 
 def of_rank(operation: str, name: str, x: Any, rank: int) -> Array:
     """``x`` as a float32 array with ``rank`` axes."""
-    array = asarray(x)
-    if array.dtype != np.float32:
-        raise DTypeError(f"{operation}: {name} is {array.dtype}; needs float32")
+    array = floats(operation, name, x)
     if len(array.shape) != rank:
         raise ShapeError(f"{operation}: {name} has shape {array.shape}; needs {rank} axes")
     return array

@@ -119,3 +119,15 @@ class Reach:
         low = np.clip(-(-(starts + self.before - self.taps + 1) // self.stride), 0, count)
         high = np.clip((stops - 1 + self.before) // self.stride + 1, low, count)
         return low, np.where(stops > starts, high, low)
+
+    def check(self, operation: str, inputs: Extent, outputs: Extent) -> None:
+        """The outputs' lengths are those that the inputs' give."""
+        wanted = self.out_lengths(inputs.lengths)
+        outputs.check(operation, "the output", int(outputs.offsets[-1]))
+        inputs.check(operation, "the input", int(inputs.offsets[-1]))
+        if not np.array_equal(outputs.lengths, wanted):
+            raise ShapeError(
+                f"{operation}: inputs of {inputs.lengths.tolist()[:8]} frames and outputs of "
+                f"{outputs.lengths.tolist()[:8]}; with stride {self.stride} needs "
+                f"{wanted.tolist()[:8]}"
+            )

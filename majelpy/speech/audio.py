@@ -18,6 +18,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from majelpy import ops
 from majelpy.errors import AudioError
 
 # libsndfile reads a WAV that was cut off without complaint, but notes the difference in
@@ -139,8 +140,7 @@ def read_pieces(
     while piece := sys.stdin.buffer.read(2 * size):
         if len(piece) % 2:
             raise AudioError("-: standard input ends within a sample of 16 bits")
-        # Exact: a division by a power of two.
-        yield np.frombuffer(piece, "<i2").astype(np.float32) / np.float32(32768), False
+        yield ops.samples(np.frombuffer(piece, "<i2").astype(np.int16)).numpy(), False
     yield np.zeros(0, np.float32), True
 
 

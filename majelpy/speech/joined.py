@@ -157,12 +157,6 @@ def exist(names: str | Sequence[str]) -> bool:
     return all(os.path.exists(name) or glob.glob(name) for name in several)
 
 
-def shard_path(path: str | os.PathLike[str], shard: int) -> Path:
-    """Return the name of a shard: ``train.h5`` becomes ``train-00003.h5``."""
-    whole = Path(path)
-    return whole.with_name(f"{whole.stem}-{shard:05d}{whole.suffix}")
-
-
 def _described(corpus: Corpus) -> str:
     at = f" of {corpus.window} samples every {corpus.hop} at {corpus.rate} Hz"
     kind = "" if corpus.kind == "features" else f" from stored {corpus.kind}"

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +23,11 @@ from majelpy import ops
 from majelpy.errors import AudioError, ManifestError, RecipeError
 from majelpy.speech import features
 from majelpy.speech.audio import audio_rate, read_audio, read_features
-from majelpy.speech.corpus import CorpusWriter
-from majelpy.speech.joined import open_corpora, shard_path
 from majelpy.speech.manifest import Entry, read_manifest
+from majelpy.speech.shards import MOST_SHARDS, Shards
 from majelpy.speech.text import normalise
 
 HIGHEST_DEFAULT_RATE = 16000
-MOST_SHARDS = 512
-"""Files that are open at a time."""
 _RATES = (1000, 192000)
 
 
@@ -83,7 +79,7 @@ def prepare(
         files with features of one width. Several are taken one after the other.
     out : str or path
         The corpus; an existing file is replaced once the new one is whole. Of several shards
-        each has a number in its name (`majelpy.speech.joined.shard_path`).
+        each has a number in its name (`majelpy.speech.shards.path_of`).
     rate : int, optional
         Sample rate in Hz that all recordings are brought to; by default the lowest among
         them, but at most 16000.
@@ -139,7 +135,7 @@ def prepare(
     frames_in_all = 0
     described = {"rate": rate, "window": window, "hop": hop, "kind": kind}
     with ExitStack() as stack:
-        files = _Files(out, shards, described, stack)
+        files = Shards(out, shards, described, stack)
         bar = stack.enter_context(
             tqdm(entries, desc="prepare", unit="utterance", disable=not sys.stderr.isatty())
         )
@@ -171,53 +167,6 @@ def prepare(
             rate=rate,
             hop=hop,
             skipped=bad.count,
-        )
-
-
-class _Files:
-    """The corpus that is written: one file, or shards that wait for the statistics of all."""
-
-    def __init__(
-        self,
-        out: str | os.PathLike[str],
-        shards: int,
-        described: dict[str, Any],
-        stack: ExitStack,
-    ):
-        self._out, self._shards, self._described, self._stack = out, shards, described, stack
-        self.writers: list[CorpusWriter] = []
-        self._at = -1
-        self.width = 0
-
-    def at(self, shard: int, width: int) -> CorpusWriter:
-        """Return the writer of a shard, whose number never falls."""
-        if self._at != shard:
-            if shard > len(self.writers):
-                raise self._empty(len(self.writers))
-            path = shard_path(self._out, shard) if self._shards > 1 else self._out
-            writer = CorpusWriter(
-                path, features=width, shard=shard, shards=self._shards, **self._described
-            )
-            self.writers.append(self._stack.enter_context(writer))
-            self._at, self.width = shard, width
-        return self.writers[-1]
-
-    def finish(self, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> str:
-        """Put the files in their places and return the digest of the whole."""
-        if len(self.writers) < self._shards:
-            raise self._empty(len(self.writers))
-        for writer in self.writers:
-            digest = writer.finish(mean, scale)
-        if self._shards == 1:
-            return digest
-        names = [os.fspath(writer.path) for writer in self.writers]
-        with open_corpora(names, noise=self._described["kind"] == "noise") as corpus:
-            return corpus.digest
-
-    def _empty(self, shard: int) -> ManifestError:
-        return ManifestError(
-            f"{self._out}: none of the recordings for shard {shard} of {self._shards} (from 0) can "
-            "be used; make fewer shards"
         )
 
 

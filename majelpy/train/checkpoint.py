@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 
 from majelpy.errors import CheckpointError, OutputError
-from majelpy.sink import Sink
+from majelpy.sink import Sink, sync_folder
 
 FORMAT = "majelpy checkpoint 1"
 KEEP = 3
@@ -104,7 +104,7 @@ def write_as(path: Path, checkpoint: Checkpoint) -> None:
         aside.unlink(missing_ok=True)
         _write(aside, checkpoint)
         os.replace(aside, path)
-        _sync(folder)
+        sync_folder(folder)
     except OSError as error:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
@@ -138,14 +138,6 @@ def _write(path: Path, checkpoint: Checkpoint) -> None:
         sink.close()
     if sink.error is not None:
         raise sink.error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def steps(folder: Path) -> Iterator[int]:

@@ -303,6 +303,8 @@ class Run:
             save = due or step == last or step in schedule.ends or received is not None
         if not self._trainer.team.whole_everywhere:
             save = self._world.broadcast(save)  # all bring their share
+        elif not self._writes:
+            return
         state = self._trainer.checkpoint() if save or best else None
         if self._ledger is None:
             return
@@ -323,7 +325,7 @@ class Run:
             checkpoints.write_as(checkpoints.best_path(folder), state)
         if of_step:
             checkpoints.write(folder, state, self._trainer.schedule.state.ends)
-        self._saved_at = time.monotonic()
+            self._saved_at = time.monotonic()  # a run does not resume from the best one
 
     def _catch_signals(self) -> None:
         def note(received: int, frame: FrameType | None) -> None:

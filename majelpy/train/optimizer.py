@@ -8,7 +8,6 @@ bodies (kernels/optim.h, kernels/mj_random.h).
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping
 
@@ -127,7 +126,6 @@ def pieces(layout: Layout) -> Iterator[tuple[int, int, int, int]]:
         row = held.size // max(held.directions * held.groups * held.units, 1)
         rows = np.arange(math.prod(layout.whole_shape(held.name)) // row)
         here = layout.of_whole(held.name, rows).reshape(-1)
-        stream = int.from_bytes(hashlib.sha256(held.name.encode()).digest()[:7])
         for run in np.split(here, np.flatnonzero(np.diff(here) != 1) + 1):
-            yield stream, int(run[0]) * row, start, len(run) * row
+            yield held.stream, int(run[0]) * row, start, len(run) * row
             start += len(run) * row

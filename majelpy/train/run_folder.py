@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -53,7 +54,8 @@ class RunFolder:
         if str(self.path) == ".":
             raise OutputError("run folder: --out is empty or the current folder; give a new one")
         try:
-            if not self._content.exists() and self._foreign():
+            texts = layers.files(recipe.model.layers)
+            if not self._content.exists() and self._foreign(texts):
                 raise OutputError(f"run folder {self.path}: it has other files; give a new one")
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / "lock").open("w")
@@ -68,17 +70,17 @@ class RunFolder:
                 self._sweep()
                 return
             text = f"# Written by 'majel train': what trained this run.\n\n{_toml(recipe)}"
-            _write(self.path / "recipe.toml", text)
-            for name, layer in layers.files(recipe.model.layers).items():
-                _write(self.path / name, layer.decode())
-            _write(self._content, json.dumps(content, indent=1, sort_keys=True))
+            _write(self.path / "recipe.toml", text.encode())
+            for name, layer in texts.items():
+                _write(self.path / name, layer)
+            _write(self._content, json.dumps(content, indent=1, sort_keys=True).encode())
         except BaseException:
             self.close()
             raise
 
-    def _foreign(self) -> bool:
-        """Whether the folder holds what a training run does not write."""
-        own = {"lock", "recipe.toml", "checkpoints"}
+    def _foreign(self, layers: Collection[str]) -> bool:
+        """Whether the folder holds what a run with such files of layers has not begun to write."""
+        own = {"lock", "recipe.toml", "checkpoints", *layers}
         return self.path.is_dir() and any(
             item.name not in own and not item.name.startswith(".") for item in self.path.iterdir()
         )
@@ -114,7 +116,7 @@ class RunFolder:
 
     def write_fingerprint(self, text: str) -> None:
         """Store the fingerprint of the finished run; raises OutputError."""
-        _write(self.fingerprint, text + "\n")
+        _write(self.fingerprint, f"{text}\n".encode())
 
     def failed_step(self, step: int) -> Path:
         """What is known of a step that was not finite."""
@@ -126,7 +128,7 @@ class RunFolder:
             self.failed.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot make {self.failed} ({error.strerror})") from None
-        _write(self.failed_step(step), json.dumps(record, indent=1) + "\n")
+        _write(self.failed_step(step), f"{json.dumps(record, indent=1)}\n".encode())
 
     def content(self) -> dict[str, Any] | None:
         """What the run was trained from; None if that is lost or damaged."""
@@ -142,12 +144,12 @@ class RunFolder:
             self._lock.close()
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, content: bytes) -> None:
     """Write a file aside and rename it; a failure leaves nothing and raises OutputError."""
     aside = path.with_name(f".{path.name}.tmp")
     try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with aside.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)

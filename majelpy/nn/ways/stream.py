@@ -93,4 +93,4 @@ class StreamShare(Share):
 
 
 def _piece(first: int, last: int, lengths: np.ndarray) -> ops.Extent:
-    return ops.Extent(np.array([0, last - first]), np.array([first]), lengths)
+    return ops.Extent.range(np.array([first]), np.array([last]), lengths)

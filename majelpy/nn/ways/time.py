@@ -44,8 +44,7 @@ class TimeShare(Share):
         return (middle, lengths) if half else (np.zeros_like(middle), middle)
 
     def extent(self, lengths: np.ndarray) -> ops.Extent:
-        start, stop = self._frames(lengths, self._half)
-        return ops.Extent(offsets_of(stop - start), start, lengths)
+        return ops.Extent.range(*self._frames(lengths, self._half), lengths)
 
     def cut(self, batch: Batch) -> Batch:
         here = self.extent(batch.lengths)
@@ -81,9 +80,7 @@ class TimeShare(Share):
         utterances = [np.repeat(np.arange(len(c)), c) for c in counts]
         order = np.argsort(np.concatenate(utterances), kind="stable")
         rows = take(joined, asarray(order).to_device(x.place), axis=0)
-        low, high = wanted[mine]
-        of = ops.Extent(offsets_of(high - low), low, batch.lengths)
-        return Frames(rows, of, self.extent(lengths))
+        return Frames(rows, ops.Extent.range(*wanted[mine], batch.lengths), self.extent(lengths))
 
     def leaf_totals(self, mine: Array) -> Array:
         other = 1 - self._half
