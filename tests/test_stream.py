@@ -142,6 +142,7 @@ def test_a_stream_ends_with_the_text_of_the_whole(run: Path, wave: Path) -> None
 @pytest.mark.parametrize(
     ("sound", "message"),
     [
+        (b"RIFF" + bytes(4000), "-: a file of a format, by its first bytes; needs bare samples"),
         (b"123", "-: standard input ends within a sample of 16 bits"),
         (b"", "-: spectrogram: 0 samples at 8000 Hz; needs at least 160 (20 ms)"),
     ],

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -128,13 +128,18 @@ def _load(name: str, where: str, folder: Path) -> str:
         sys.modules[module.__name__] = module  # where dataclasses look for their module
         try:
             exec(compile(text, str(path), "exec"), module.__dict__)
-        except Exception as error:  # whatever a user's file raises
+        except (Exception, SystemExit) as error:  # whatever a user's file raises
             del sys.modules[module.__name__]
             raise RecipeError(f"{where}: {path}: {type(error).__name__}: {error}") from None
         _own[digest] = _Own(text, module)
     found = getattr(_own[digest].module, attribute, None)
     if not isinstance(found, type) or not issubclass(found, Layer):
         raise RecipeError(f"{where}: {path} has no class {attribute} that derives from Layer")
+    if not is_dataclass(getattr(found, "Settings", None)):
+        raise RecipeError(f"{where}: {path}: {attribute} needs a dataclass Settings, even if empty")
+    lacking = sorted(found.__abstractmethods__)
+    if lacking:
+        raise RecipeError(f"{where}: {path}: {attribute} needs the methods {', '.join(lacking)}")
     return digest
 
 
