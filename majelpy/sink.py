@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from majelpy.errors import OutputError
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
@@ -89,3 +91,9 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_replaceable(path: Path) -> None:
+    """Raise OutputError if a path is something other than a file: a device would be lost."""
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: not a file; give the output another name")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 from pathlib import Path
 
@@ -170,3 +171,13 @@ def test_text_in_another_encoding_is_one_line(inside: Inside, tmp_path: Path) ->
 def test_characters_of_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("A b\n", "utf-8")
     assert list(sentences([str(tmp_path / "t")], True)) == [["a", "<space>", "b"]]
+
+
+def test_a_device_is_not_replaced(inside: Inside, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("a b\n")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    said = inside("lm", tmp_path / "text.txt", "-o", pipe)
+    assert (said.code, said.out) == (2, "")
+    assert said.err == f"majel lm: {pipe}: not a file; give the output another name\n"
+    assert pipe.is_fifo()

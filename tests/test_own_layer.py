@@ -111,10 +111,16 @@ BAD = [
     ("a.py:Scale", "x = 1 / 0", r"layers\[0\]: .*a\.py: ZeroDivisionError: division by zero"),
     ("a.py:Scale", "x = 1", r"layers\[0\]: .*a\.py has no class Scale that derives from Layer"),
     ("a.py:x", "x = 1", r"layers\[0\]: .*a\.py has no class x that derives from Layer"),
+    ("a.py:x", "import sys; sys.exit(0)", r"layers\[0\]: .*a\.py: SystemExit: 0"),
     (
-        "a.py:Scale",
-        "from majelpy.nn.layer import Layer\nclass Scale(Layer): pass",
-        r"layers\[0\]: .*a\.py: Scale has no dataclass Settings, which it needs",
+        *("a.py:A", "from majelpy.nn.layer import Layer\nclass A(Layer): pass"),
+        r"layers\[0\]: .*a\.py: A needs a dataclass Settings, even if empty",
+    ),
+    (
+        "a.py:A",
+        "from majelpy.nn.dropout import Dropout\nfrom majelpy.nn.layer import Layer\n"
+        "class A(Layer):\n    Settings = Dropout.Settings",
+        r"layers\[0\]: .*a\.py: A needs the methods backward, forward",
     ),
     ("../a.py:x", "", r"layers\[0\] is \.\./a\.py:x; the file must lie beside the recipe"),
 ]
@@ -126,3 +132,35 @@ def test_a_bad_file_is_one_line(name: str, text: str, message: str, tmp_path: Pa
         (tmp_path / name.partition(":")[0]).write_text(text)
     with pytest.raises(RecipeError, match=rf"^{message}$"):
         read([{"layer": name}], "layers", str(tmp_path / "recipe.toml"))
+
+
+FORWARD = "return x.with_own(self._scaled(x.own, run)), x"
+BACKWARD = "return self._scaled(dy, run) if needed else None"
+NARROW = "take({}, asarray(np.zeros(3, np.int64)), axis=1)"
+SUM = "gradients.sum(self.gain, rows.of(ops.multiply(dy, saved.own)), rows.leaves)"
+WRONG = [
+    ("self.outputs = inputs", "pass", "its outputs are None; needs __init__ to set them"),
+    ("self.outputs = inputs", "inputs.foo", "AttributeError: 'Columns' object has no"),
+    ("return [Parameter", "return 3 or [Parameter", "parameters() gives 3; needs a list of"),
+    (FORWARD, "return 1 / 0", "ZeroDivisionError: division by zero"),
+    (FORWARD, "return x", "forward gives Signal; needs (Signal, saved)"),
+    (FORWARD, f"return x.with_own({NARROW.format('x.own')}), x", "forward gives float32 of ("),
+    (FORWARD, "return ops.gemm(x.own, x.own), x", "gemm: a is ("),
+    (BACKWARD, f"return {NARROW.format('dy')}", "backward gives float32 of ("),
+    (BACKWARD, "return None", "backward gives NoneType; needs float32 of ("),
+    (SUM, "pass", "backward pushes no gradient of scale.2.gain; needs"),
+]
+
+
+@pytest.mark.parametrize(("text", "other", "message"), WRONG)
+def test_a_wrong_layer_is_one_line_that_names_it(
+    text: str, other: str, message: str, recipe: Path, inside: Inside, tmp_path: Path
+) -> None:
+    changed = document_layer().replace(text, other)
+    assert changed != document_layer()
+    (tmp_path / "scale.py").write_text(changed, "utf-8")
+    said = inside("train", recipe, "--out", tmp_path / "run", "--steps", "1")
+    assert said.code == 2
+    assert "Traceback" not in said.err
+    last = said.err.splitlines()[-1]
+    assert last.startswith("majel train: model.layers[3] (scale.py:Scale)") and message in last

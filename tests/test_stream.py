@@ -146,6 +146,7 @@ def test_a_stream_ends_with_the_text_of_the_whole(run: Path, wave: Path) -> None
 @pytest.mark.parametrize(
     ("sound", "message"),
     [
+        (b"RIFF" + bytes(4000), "-: a file of a format, by its first bytes; needs bare samples"),
         (b"123", "-: standard input ends within a sample of 16 bits"),
         (b"", "-: spectrogram: 0 samples at 8000 Hz; needs at least 160 (20 ms)"),
     ],
@@ -161,3 +162,17 @@ def test_a_bad_stream_is_one_line(sound: bytes, message: str, run: Path) -> None
 def test_a_run_on_features_has_no_stream(ground: Ground, inside: Inside, wave: Path) -> None:
     said = inside("transcribe", ground.undisturbed.folder, wave, "--stream")
     assert said.code == 2 and said.err.endswith("trained on .npy features; --stream needs sound\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("-", "-: samples on standard input need --stream"),
+        ("f.npy", "f.npy: features; the run needs sound, at 8000 Hz best"),
+    ],
+)
+def test_what_a_run_on_sound_cannot_read(
+    path: str, message: str, run: Path, inside: Inside
+) -> None:
+    said = inside("transcribe", run, path)
+    assert (said.code, said.err) == (2, f"majel transcribe: {message}\n")

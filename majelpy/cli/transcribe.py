@@ -97,6 +97,10 @@ def _whole(path: str, trained: Trained, place: Place) -> Array:
     if trained.rate == 0:
         frames = read_features(path)
     else:
+        if path == "-":
+            raise AudioError("-: samples on standard input need --stream")
+        if path.endswith(".npy"):
+            raise AudioError(f"{path}: features; the run needs sound, at {trained.rate} Hz best")
         frames = spectrogram(read_audio(path, trained.rate), trained.rate)
     if frames.shape[1] != trained.features:
         raise AudioError(f"{path}: {frames.shape[1]} features; the run needs {trained.features}")

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from majelpy.corpora import CORPORA
 from majelpy.corpora.source import Faults, Utterance
 from majelpy.errors import AudioError, CorpusError, OutputError, RecipeError
+from majelpy.sink import require_replaceable
 from majelpy.speech.audio import audio_length
 
 _COLUMNS = ("path", "transcript", "duration", "speaker")
@@ -172,6 +173,7 @@ def _write(path: Path, rows: Sequence[tuple[Utterance, int]]) -> None:
             " ".join(utterance.speaker.split()),
         )
         lines.append((*line, utterance.start, utterance.end) if pieces else line)
+    require_replaceable(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         text = "".join("\t".join(line) + "\n" for line in lines)

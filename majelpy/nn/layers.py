@@ -129,7 +129,7 @@ def _load(name: str, where: str, folder: Path) -> str:
         sys.modules[module.__name__] = module  # where dataclasses look for their module
         try:
             exec(compile(text, str(path), "exec"), module.__dict__)
-        except Exception as error:  # whatever a user's file raises
+        except (Exception, SystemExit) as error:  # whatever a user's file raises
             del sys.modules[module.__name__]
             raise RecipeError(f"{where}: {path}: {type(error).__name__}: {error}") from None
         _own[digest] = _Own(text, module)
@@ -137,7 +137,10 @@ def _load(name: str, where: str, folder: Path) -> str:
     if not isinstance(found, type) or not issubclass(found, Layer):
         raise RecipeError(f"{where}: {path} has no class {attribute} that derives from Layer")
     if not is_dataclass(getattr(found, "Settings", None)):
-        raise RecipeError(f"{where}: {path}: {attribute} has no dataclass Settings, which it needs")
+        raise RecipeError(f"{where}: {path}: {attribute} needs a dataclass Settings, even if empty")
+    lacking = sorted(found.__abstractmethods__)
+    if lacking:
+        raise RecipeError(f"{where}: {path}: {attribute} needs the methods {', '.join(lacking)}")
     return digest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,12 @@ from majelpy import ops
 from majelpy.array import Array
 from majelpy.comm import tree
 from majelpy.errors import RecipeError
+from majelpy.nn import own
 from majelpy.nn.batch import Batch
 from majelpy.nn.dense import Logits
 from majelpy.nn.layer import Layer, Pass, Training
 from majelpy.nn.layers import class_of, settings_of
-from majelpy.nn.parameters import Gradients, Layout
+from majelpy.nn.parameters import Gradients, Layout, Parameter
 from majelpy.nn.share import Share
 from majelpy.nn.signal import Columns, Signal
 from majelpy.settings import parse
@@ -95,7 +97,9 @@ class Model:
             learning += kind.learns
             stem = name.rpartition(":")[2].lower()
             try:
-                layer = kind(settings, f"{stem}.{learning}", kinds[kind], columns, share)
+                with own.naming(table, f"{where} ({name})"):
+                    layer = kind(settings, f"{stem}.{learning}", kinds[kind], columns, share)
+                own.check_outputs(getattr(layer, "outputs", None))
                 _check_parts(layer.outputs, share.parts)
             except RecipeError as error:
                 raise RecipeError(f"{where} ({name}) on top of {below}: {error}") from None
@@ -104,7 +108,7 @@ class Model:
             self.layers.append(layer)
         last = Logits.Settings(architecture.alphabet)
         self.layers.append(Logits(last, "output", 0, columns, share))
-        self.layout = Layout([p for layer in self.layers for p in layer.parameters()], share)
+        self.layout = Layout([p for i in range(len(self.layers)) for p in self._named(i)], share)
 
     @property
     def stride(self) -> int:
@@ -129,8 +133,12 @@ class Model:
         here = self.share.cut(batch)
         x = Signal(self.share, here, self.architecture.features, whole=here.frames)
         saved: list[Any] = []
-        for layer in self.layers:
-            x, kept = layer.forward(x, run)
+        for place, layer in enumerate(self.layers):
+            with self._naming(place):
+                found = layer.forward(x, run)
+            if self._own(place):
+                own.check_forward(found, self._where(place), layer.outputs.units)
+            x, kept = found
             saved.append(kept)
         return Forward(x.batch, x.whole, saved)
 
@@ -172,11 +180,39 @@ class Model:
         del found
         for place in reversed(range(len(self.layers))):
             layer, kept = self.layers[place], saved.pop()
-            dx = layer.backward(dy, kept, run, gradients, needed=place > first)
+            with self._naming(place):
+                dx = layer.backward(dy, kept, run, gradients, needed=place > first)
+            if self._own(place):
+                own.check_pushed(self._named(place), gradients.named, self._where(place))
+                if place > first:
+                    held = self.share.units(layer.inputs.units)
+                    own.check_backward(dx, self._where(place), held)
             if place <= first:  # nothing below learns
                 return
             assert dx is not None
             dy = dx
+
+    def _table(self, place: int) -> Mapping[str, Any]:
+        tables = self.architecture.layers
+        return tables[place] if place < len(tables) else {}
+
+    def _own(self, place: int) -> bool:
+        """Whether a layer comes from a file of the user's."""
+        return "sha256" in self._table(place)
+
+    def _where(self, place: int) -> str:
+        return f"model.layers[{place}] ({self._table(place).get('layer')})"
+
+    def _naming(self, place: int) -> AbstractContextManager[None]:
+        return own.naming(self._table(place), self._where(place))
+
+    def _named(self, place: int) -> list[Parameter]:
+        """The parameters of a layer."""
+        with self._naming(place):
+            found = self.layers[place].parameters()
+        if self._own(place):
+            own.check_parameters(found, self._where(place))
+        return found
 
     @property
     def _first(self) -> int:

@@ -217,6 +217,11 @@ class Gradients:
     rounded : bool
         Whether the tree keeps gradients in bfloat16 (majelpy/ops/leaves.py); never statistics and
         the loss.
+
+    Attributes
+    ----------
+    named : set of str
+        Parameters of which something was pushed.
     """
 
     def __init__(
@@ -228,6 +233,7 @@ class Gradients:
     ):
         self.layout, self.slots = layout, slots
         self._pushed, self._rounded = pushed, rounded
+        self.named: set[str] = set()
 
     def gemm(
         self, name: str, a: Array, b: Array, leaves: ops.Leaves, *, part: int = 0, **columns: Any
@@ -244,6 +250,7 @@ class Gradients:
             ``a_columns``, ``b_columns`` of `ops.gemm_leaves`.
         """
         start, parameter = self.layout.place(name)
+        self.named.add(name)
         size = math.prod(parameter.shape[-2:])
         start += part * size
         ops.gemm_leaves(a, b, leaves, self.slots, start, rounded=self._rounded, **columns)
@@ -252,6 +259,7 @@ class Gradients:
     def sum(self, name: str, x: Array, leaves: ops.Leaves) -> None:
         """Push the column sums of x, the gradient or statistic of the named parameter."""
         start, parameter = self.layout.place(name)
+        self.named.add(name)
         rounded = self._rounded and not parameter.tracked
         ops.sum_leaves(x, leaves, self.slots, start, rounded=rounded)
         self._tell(start, parameter.size)

@@ -130,14 +130,18 @@ def read_pieces(
     Raises
     ------
     AudioError
-        As `read_audio`, or if standard input ends within a sample.
+        As `read_audio`, or if standard input ends within a sample or begins with a header.
     """
     if os.fspath(path) != "-":
         samples = read_audio(path, rate)
         for start in range(0, len(samples), size):
             yield samples[start : start + size], start + size >= len(samples)
         return
+    first = True
     while piece := sys.stdin.buffer.read(2 * size):
+        if first and piece[:4] in (b"RIFF", b"fLaC", b"OggS", b"NIST"):
+            raise AudioError("-: a file of a format, by its first bytes; needs bare samples")
+        first = False
         if len(piece) % 2:
             raise AudioError("-: standard input ends within a sample of 16 bits")
         yield ops.samples(np.frombuffer(piece, "<i2").astype(np.int16)).numpy(), False

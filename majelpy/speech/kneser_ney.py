@@ -19,6 +19,7 @@ import numpy as np
 from majelpy.array import asarray
 from majelpy.array.elementary import log10
 from majelpy.errors import LanguageModelError, OutputError
+from majelpy.sink import require_replaceable
 from majelpy.speech.ngram import END, SPACE, START, UNKNOWN
 from majelpy.speech.text import Alphabet, normalise
 
@@ -167,6 +168,7 @@ def write_arpa(path: str | Path, model: Estimate) -> None:
         If it cannot be written.
     """
     target = Path(path)
+    require_replaceable(target)
     aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with open(aside, "x", encoding="utf-8", newline="\n") as file:
