@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from majelpy.nn.model import Model
+from majelpy.nn.model import Model, Sizes
 from majelpy.nn.parameters import Parameter
 
 CLIP = 20.0
@@ -39,7 +39,7 @@ class Context(nn.Module):
 class Dense(nn.Module):
     """y = x W^T + b, clipped or not."""
 
-    def __init__(self, inputs: int, units: int, *, clipped: bool):
+    def __init__(self, inputs: int, units: int, *, clipped: bool = True):
         super().__init__()
         self.clipped, self.columns = clipped, units
         self.weight = nn.Parameter(torch.empty(units, inputs))
@@ -126,50 +126,60 @@ def padding(frames: int, lengths: Tensor) -> Tensor:
     return (torch.arange(frames)[:, None] >= lengths)[:, :, None]
 
 
+def ds1_layers(sizes: Sizes, dropout: float) -> list[tuple[str, dict[str, Any]]]:
+    """Return kind and settings of each layer of Deep Speech 1, the last one without."""
+    layers: list[tuple[str, dict[str, Any]]] = [("context", {"frames": sizes.context})]
+    for units in sizes.dense:
+        layers += [("dense", {"units": units}), ("dropout", {"share": dropout})]
+    layers += [("birnn", {"units": sizes.recurrent}), ("dense", {"units": sizes.output_dense})]
+    return [*layers, ("dropout", {"share": dropout})]
+
+
+KINDS: dict[str, type[nn.Module]] = {
+    "context": Context,
+    "dense": Dense,
+    "dropout": Dropout,
+    "birnn": BiRnn,
+}
+
+
 class Twin(nn.Module):
     """The network of a model of majelpy.
 
     Parameters
     ----------
     model : Model
-        Whose layers, and which parameters with which starting distribution.
+        Which layers, which parameters, and the distributions that they start from.
     dropout : float
         Share of the dense layers' outputs.
     """
 
     def __init__(self, model: Model, dropout: float):
         super().__init__()
-        self._described = {p.name: p for p in model.layout.parameters}
-        self._names: list[str] = []
         self.layers = nn.ModuleList()
-        sizes = model.sizes
-        self._add("", Context(sizes.features, sizes.context))
-        for number, units in enumerate(sizes.dense, 1):
-            self._add(f"dense.{number}", Dense(self._columns, units, clipped=True))
-            self._add("", Dropout(self._columns, dropout))
-        number = len(sizes.dense) + 1
-        self._add(f"birnn.{number}", BiRnn(self._columns, sizes.recurrent))
-        last = Dense(self._columns, sizes.output_dense, clipped=True)
-        self._add(f"dense.{number + 1}", last)
-        self._add("", Dropout(self._columns, dropout))
-        self._add("output", Dense(self._columns, sizes.alphabet, clipped=False))
-        shapes = {name: tuple(value.shape) for name, value, _ in self.described()}
-        wanted = {name: p.shape for name, p in self._described.items()}
-        assert shapes == wanted, f"twin: it has {shapes}; needs {wanted}"
+        self._described = {p.name: p for p in model.layout.parameters}
+        self._names: dict[str, nn.Parameter] = {}
+        columns = model.sizes.features
+        for kind, settings in ds1_layers(model.sizes, dropout):
+            columns = self._add(kind, KINDS[kind](columns, **settings))
+        self._add("output", Dense(columns, model.sizes.alphabet, clipped=False))
+        found = {name: tuple(value.shape) for name, value in self._names.items()}
+        wanted = {name: described.shape for name, described in self._described.items()}
+        if found != wanted:
+            raise ValueError(f"twin: its parameters are {found}; needs {wanted}")
 
-    @property
-    def _columns(self) -> int:
-        return int(self.layers[-1].columns)  # type: ignore[arg-type]
-
-    def _add(self, name: str, layer: nn.Module) -> None:
-        self._names.append(name)
+    def _add(self, kind: str, layer: nn.Module) -> int:
+        """Append a layer, whose parameters get majelpy's names; return its columns."""
+        number = 1 + len({name.rpartition(".")[0] for name in self._names})
+        prefix = kind if kind == "output" else f"{kind}.{number}"
+        self._names |= {f"{prefix}.{name}": value for name, value in layer.named_parameters()}
         self.layers.append(layer)
+        return int(layer.columns)  # type: ignore[arg-type]
 
     def described(self) -> Iterator[tuple[str, nn.Parameter, Parameter]]:
         """Yield majelpy's name of each parameter, the parameter, and majelpy's description."""
-        for prefix, layer in zip(self._names, self.layers, strict=True):
-            for name, value in layer.named_parameters():
-                yield f"{prefix}.{name}", value, self._described[f"{prefix}.{name}"]
+        for name, value in self._names.items():
+            yield name, value, self._described[name]
 
     def start(self, seed: int) -> None:
         """Let the parameters start from majelpy's distributions, by PyTorch's generator."""
