@@ -7,7 +7,6 @@ recurrences, 2 a term; all else a step does is in the time alone.
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,14 +17,18 @@ from typing import Any
 import device_training
 import numpy as np
 
-from majelpy import ops
 from majelpy.array import Place, asarray, launch, zeros
 from majelpy.comm.world import World
 from majelpy.nn.batch import Batch
-from majelpy.nn.birnn import DIRECTIONS, BiRnn
+from majelpy.nn.dense import Dense
+from majelpy.nn.layer import Pass
 from majelpy.nn.model import Model
+from majelpy.nn.networks import deep_speech_1
 from majelpy.nn.parameters import Gradients, Layout
+from majelpy.nn.recurrent import BiRnn, Rnn
 from majelpy.nn.share import Share
+from majelpy.nn.signal import Columns, Signal
+from majelpy.train.recipe import ModelSettings
 from majelpy.train.trainer import Trainer
 
 WARM, TIMED = 3, 10
@@ -36,16 +39,17 @@ LAYERS = ((512, 32, 200), (1024, 32, 200), (1760, 16, 100), (1760, 32, 100))
 
 def step_flops(model: Model, frames: int, utterances: int) -> float:
     """Operations of a step's products and recurrences."""
-    sizes = model.sizes
-    widths = [(2 * sizes.context + 1) * sizes.features, *sizes.dense]
-    terms = 0
-    for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-        # Forward, gradient by the weight, and by the input but for the first layer.
-        terms += (3 if i else 2) * inputs * outputs
-    hidden = sizes.recurrent
-    terms += 3 * DIRECTIONS * widths[-1] * hidden + DIRECTIONS * hidden * hidden
-    terms += 3 * (hidden * sizes.output_dense + sizes.output_dense * sizes.alphabet)
-    recurrent = 2 * DIRECTIONS * hidden * hidden * (frames - utterances)
+    terms = recurrent = 0
+    first = True
+    for layer in model.layers:
+        inputs, units = layer.inputs.units, layer.outputs.units
+        if isinstance(layer, Rnn):
+            # Forward, gradient by the weight, and by the input but for the first layer.
+            terms += layer.directions * units * (units + (2 if first else 3) * inputs)
+            recurrent += 2 * layer.directions * units * units * (frames - utterances)
+        elif isinstance(layer, Dense):
+            terms += (2 if first else 3) * inputs * units
+        first = first and not layer.learns
     return 2.0 * (terms * frames + recurrent)
 
 
@@ -56,10 +60,7 @@ def training_steps(place: Place, peak: float) -> dict[str, Any]:
         recipe = replace(
             device_training.RECIPE,
             data=replace(device_training.RECIPE.data, batch=batch),
-            model=replace(
-                device_training.RECIPE.model, context=5, dense=(width,) * 3, recurrent=width,
-                output_dense=width,
-            ),
+            model=ModelSettings(deep_speech_1(5, (width,) * 3, width, width, dropout=0.1)),
             schedule=replace(device_training.RECIPE.schedule, epochs=100),
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
@@ -128,7 +129,7 @@ def recurrent_layers(place: Place, seconds: Callable[[Callable[[], None]], float
 
 
 def _our_layer(place: Place, hidden: int, batch: int, frames: int) -> Callable[[], None]:
-    layer = BiRnn("birnn", hidden, hidden, recurrent_gain=0.5, share=Share())
+    layer = BiRnn(BiRnn.Settings(hidden), "birnn", 0, Columns(hidden), Share())
     layout = Layout(layer.parameters())
     weights = dict(layout.items(layout.initial(1).to_device(place)))
     offsets = np.arange(batch + 1, dtype=np.int64) * frames
@@ -136,12 +137,11 @@ def _our_layer(place: Place, hidden: int, batch: int, frames: int) -> Callable[[
     x = asarray(random.random((frames * batch, hidden), dtype=np.float32)).to_device(place)
     dy = asarray(np.full((frames * batch, hidden), 1e-3, np.float32)).to_device(place)
     slots = zeros((1, layout.gradient_size), device=place)
-    leaves = ops.Leaves(offsets[[0, -1]], np.zeros(1, np.int32))
-    gradients = Gradients(layout, slots, leaves)
-    batch_of_frames = Batch.unlabelled(x, offsets)
+    gradients, run = Gradients(layout, slots), Pass(weights)
+    signal = Signal(layer.share, Batch.unlabelled(x, offsets), hidden, own=x)
 
     def work() -> None:
-        _, saved = layer.forward(x, batch_of_frames, weights)
-        layer.backward(dy, batch_of_frames, saved, weights, gradients)
+        _, saved = layer.forward(signal, run)
+        layer.backward(dy, saved, run, gradients, needed=True)
 
     return work

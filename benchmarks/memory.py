@@ -27,7 +27,8 @@ import numpy as np
 from majelpy.array import CPU
 from majelpy.comm.world import World
 from majelpy.native import set_threads
-from majelpy.nn.model import Model, Sizes
+from majelpy.nn.model import Architecture, Model
+from majelpy.nn.networks import deep_speech_1
 from majelpy.speech.corpus import Corpus, CorpusWriter
 from majelpy.speech.text import Alphabet
 from majelpy.train import places
@@ -74,9 +75,7 @@ def measure(corpus: Path, task: dict[str, Any]) -> None:
     units = task["units"]
     recipe = Recipe(
         data=Data(train="", batch=task["batch"], leaves=1, alphabet=SYMBOLS),
-        model=ModelSettings(
-            parts=task["parts"], dense=(units,) * 3, recurrent=units, output_dense=units
-        ),
+        model=ModelSettings(deep_speech_1(5, (units,) * 3, units, units), task["parts"]),
         optimizer=Optimizer(),
         schedule=Schedule(),
     )
@@ -88,14 +87,10 @@ def measure(corpus: Path, task: dict[str, Any]) -> None:
     data = Utterances(
         *(opened, np.arange(len(opened)), alphabet, "error", opened.mean, opened.scale, 1 << 30)
     )
-    settings = recipe.model
-    sizes = Sizes(
-        *(FEATURES, alphabet.size, settings.context, settings.dense),
-        *(settings.recurrent, settings.output_dense, settings.recurrent_gain),
-    )
+    model = Model(Architecture(FEATURES, alphabet.size, recipe.model.layers))
     trainer = Trainer(
-        *(recipe, launch, world, Model(sizes), data, {"recipe": ""}),
-        mesh=choose_mesh(launch, world.size, recipe.data.leaves, settings.parts)[0],
+        *(recipe, launch, world, model, data, {"recipe": ""}),
+        mesh=choose_mesh(launch, world.size, recipe.data.leaves, task["parts"])[0],
     )
     before = pool.statistics.in_use
     seconds = []

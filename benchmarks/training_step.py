@@ -26,9 +26,12 @@ from majelpy import native, ops
 from majelpy.array import asarray, zeros
 from majelpy.comm import tree
 from majelpy.nn.batch import Batch
-from majelpy.nn.model import Model, Sizes
+from majelpy.nn.layer import Training
+from majelpy.nn.model import Architecture, Model
+from majelpy.nn.networks import deep_speech_1
 
 LEAVES = 8
+FEATURES, ALPHABET, CONTEXT = 81, 28, 5
 
 
 class Workload:
@@ -39,10 +42,14 @@ class Workload:
     ):
         random = np.random.default_rng(1)
         self.name = name
-        self.sizes = Sizes(81, 28, 5, (width,) * 3, width, width, 0.5)
+        self.width = width
         self.lengths = np.sort(random.integers(*frames, utterances))
-        self.frames = [random.standard_normal((n, 81)).astype(np.float32) for n in self.lengths]
-        self.labels = [random.integers(1, 28, min(labels, n // 3)).tolist() for n in self.lengths]
+        self.frames = [
+            random.standard_normal((n, FEATURES)).astype(np.float32) for n in self.lengths
+        ]
+        self.labels = [
+            random.integers(1, ALPHABET, min(labels, n // 3)).tolist() for n in self.lengths
+        ]
         self.count = int(self.lengths.sum())
 
 
@@ -56,7 +63,9 @@ class Ours:
     """majelpy's training step."""
 
     def __init__(self, work: Workload):
-        self.model = Model(work.sizes)
+        width = work.width
+        layers = deep_speech_1(CONTEXT, (width,) * 3, width, width)
+        self.model = Model(Architecture(FEATURES, ALPHABET, layers))
         layout = self.model.layout
         self.parameters, self.velocities = layout.initial(1), zeros(layout.size)
         offsets = np.concatenate([[0], np.cumsum(work.lengths)]).astype(np.int64)
@@ -77,7 +86,7 @@ class Ours:
         self.rate = asarray(np.full(1, 1e-5, np.float32))
 
     def step(self) -> None:
-        self.model.train(self.batch, self.parameters, self.slots, self.scale)
+        self.model.train(self.batch, self.parameters, self.slots, self.scale, Training(1, 0))
         gradient = self.slots[0, : self.model.layout.size]
         _, factor = ops.norm_and_factor(gradient, 10.0)
         ops.nesterov(
@@ -89,21 +98,18 @@ class Ours:
 class Twin(torch.nn.Module):
     """The same network in PyTorch."""
 
-    def __init__(self, sizes: Sizes):
+    def __init__(self, width: int):
         super().__init__()
-        self.context = sizes.context
-        widths = [(2 * sizes.context + 1) * sizes.features, *sizes.dense]
+        widths = [(2 * CONTEXT + 1) * FEATURES, *(width,) * 3]
         self.dense = torch.nn.ModuleList(
             torch.nn.Linear(a, b) for a, b in itertools.pairwise(widths)
         )
-        self.rnn = torch.nn.RNN(
-            widths[-1], sizes.recurrent, nonlinearity="relu", bidirectional=True
-        )
-        self.last = torch.nn.Linear(sizes.recurrent, sizes.output_dense)
-        self.output = torch.nn.Linear(sizes.output_dense, sizes.alphabet)
+        self.rnn = torch.nn.RNN(width, width, nonlinearity="relu", bidirectional=True)
+        self.last = torch.nn.Linear(width, width)
+        self.output = torch.nn.Linear(width, ALPHABET)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (T, N, F)
-        c = self.context
+        c = CONTEXT
         padded = torch.nn.functional.pad(x, (0, 0, 0, 0, c, c))
         x = padded.unfold(0, 2 * c + 1, 1).permute(0, 1, 3, 2).flatten(2)
         for layer in self.dense:
@@ -119,7 +125,7 @@ class Theirs:
 
     def __init__(self, work: Workload):
         torch.manual_seed(1)
-        self.model = Twin(work.sizes)
+        self.model = Twin(work.width)
         self.x = torch.zeros(int(work.lengths.max()), len(work.lengths), 81)
         for n, frames in enumerate(work.frames):
             self.x[: len(frames), n] = torch.from_numpy(frames)
@@ -208,7 +214,7 @@ def parts(threads: int, rounds: int) -> list[dict[str, object]]:
     for frames, labels, utterances in [(50, 4, 32), (400, 60, 16)]:
         logits = random.standard_normal((utterances * frames, 28)).astype(np.float32)
         lp = ops.log_softmax(logits)
-        targets = [random.integers(1, 28, labels).tolist() for _ in range(utterances)]
+        targets = [random.integers(1, ALPHABET, labels).tolist() for _ in range(utterances)]
         offsets = np.arange(0, utterances * frames + 1, frames)
         t_lp = torch.from_numpy(
             lp.numpy().reshape(utterances, frames, 28).transpose(1, 0, 2).copy()

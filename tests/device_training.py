@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from majelpy.comm.world import World
-from majelpy.nn.model import Model, Sizes
+from majelpy.nn.model import Architecture, Model
+from majelpy.nn.networks import deep_speech_1
 from majelpy.speech.corpus import Corpus, CorpusWriter
 from majelpy.speech.text import Alphabet
 from majelpy.train import places
@@ -30,17 +31,13 @@ SYMBOLS = " abcdefgh"
 RECIPE = Recipe(
     seed=3,
     data=Data(train="", batch=18, leaves=8, bin=2, alphabet=SYMBOLS),
-    model=ModelSettings(
-        context=2, dense=(96, 300), recurrent=272, output_dense=64, recurrent_gain=0.5, dropout=0.1
-    ),
+    model=ModelSettings(deep_speech_1(2, (96, 300), 272, 64, dropout=0.1)),
     optimizer=Optimizer(rate=0.01),
     schedule=Schedule(epochs=12, warmup=4, hold=3),
 )
 """Wider than a chunk of the canonical sum, with tiles that the last columns do not fill."""
 
-TINY = replace(
-    RECIPE, model=replace(RECIPE.model, dense=(16,), recurrent=16, output_dense=8, context=1)
-)
+TINY = replace(RECIPE, model=ModelSettings(deep_speech_1(1, (16,), 16, 8, dropout=0.1)))
 
 
 def write_corpus(
@@ -70,18 +67,7 @@ def trainer(corpus: Path, place: str, world: World, recipe: Recipe = RECIPE) -> 
     alphabet = Alphabet.from_characters(SYMBOLS)
     everything = np.arange(len(opened))
     data = Utterances(opened, everything, alphabet, "error", opened.mean, opened.scale, 1 << 30)
-    settings = recipe.model
-    model = Model(
-        Sizes(
-            features=opened.features,
-            alphabet=alphabet.size,
-            context=settings.context,
-            dense=settings.dense,
-            recurrent=settings.recurrent,
-            output_dense=settings.output_dense,
-            recurrent_gain=settings.recurrent_gain,
-        )
-    )
+    model = Model(Architecture(opened.features, alphabet.size, recipe.model.layers))
     mesh = Mesh(world.size, 1, "")
     return Trainer(recipe, launch, world, model, data, {"recipe": ""}, where, mesh)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training import Ground, Inside, write_recipe
+from training import Ground, Inside, network, write_recipe
 
 from majelpy.train import checkpoint as checkpoints
 from majelpy.train.compare import compare_runs
@@ -113,11 +113,11 @@ def test_equal_nans_are_the_same_bits(ground: Ground, copied: Path, tmp_path: Pa
 
 
 def test_other_shapes(ground: Ground, tmp_path: Path, inside: Inside) -> None:
-    recipe = write_recipe(tmp_path / "r.toml", ground.corpus, model__recurrent=24)
+    recipe = write_recipe(tmp_path / "r.toml", ground.corpus, model__layers=network(recurrent=24))
     inside("train", recipe, "--out", tmp_path / "run")
     lines, same = compare_runs(str(ground.undisturbed.folder), str(tmp_path / "run"))
     assert not same
-    assert lines[0] == "compare: the recipes differ: model.recurrent is 16 and 24"
+    assert lines[0] == "compare: the recipes differ: model.layers[7].units is 16 and 24"
     assert lines[2:] == ["compare: birnn.4.bias has shapes (32,) and (48,) in step 30"]
 
 

@@ -19,7 +19,7 @@ KERNELS = ROOT / "kernels"
 
 LAYERS = [
     {"majelpy", "majelpy.errors"},
-    {"majelpy.comm.tree", "majelpy.sink", "majelpy.train.settings"},
+    {"majelpy.comm.tree", "majelpy.sink", "majelpy.settings"},
     {"majelpy.comm.bucket"},
     {"majelpy.native", "majelpy.array.place", "majelpy.array.dtypes"},
     {"majelpy.array.buddy", "majelpy.array.system", "majelpy.array.numbering"},

@@ -10,23 +10,27 @@ from makers import U, level_data, same_bits, touchy_data
 from test_ctc import reference
 
 from majelpy import native, ops
-from majelpy.array import asarray, zeros
+from majelpy.array import Array, asarray, zeros
 from majelpy.comm import tree as comm_tree
 from majelpy.errors import ShapeError
 from majelpy.nn.batch import Batch
-from majelpy.nn.birnn import BiRnn
-from majelpy.nn.model import Model, Sizes
+from majelpy.nn.layer import Pass, Training
+from majelpy.nn.model import Architecture, Model
+from majelpy.nn.networks import deep_speech_1
 from majelpy.nn.parameters import Layout, Parameter, digest
+from majelpy.nn.recurrent import BiRnn
 from majelpy.nn.share import Share
+from majelpy.nn.signal import Columns, Signal
 
-SMALL = Sizes(5, 4, 1, (6, 5), 4, 5, 0.5)
-MEDIUM = Sizes(17, 11, 2, (33, 40), 37, 29, 0.5)
+SMALL = Architecture(5, 4, deep_speech_1(1, (6, 5), 4, 5))
+DROPPED = Architecture(5, 4, deep_speech_1(1, (6, 5), 4, 5, dropout=0.5))
+MEDIUM = Architecture(17, 11, deep_speech_1(2, (33, 40), 37, 29))
 
 
 def batch_of(
     lengths: list[int],
     leaves: list[int],
-    sizes: Sizes,
+    sizes: Architecture,
     seed: int,
     total: int | None = None,
     first: int = 0,
@@ -57,12 +61,10 @@ def lively(model: Model, seed: int) -> np.ndarray:
     return vector.numpy().copy()
 
 
-def train(
-    model: Model, batch: Batch, vector: np.ndarray, scale: float, dropout: object = None
-) -> np.ndarray:
+def train(model: Model, batch: Batch, vector: np.ndarray, scale: float) -> np.ndarray:
     """Return the gradient vector, the loss in its own place."""
     slots = np.zeros((len(batch.merges) + 1, model.layout.gradient_size), np.float32)
-    model.train(batch, asarray(vector), asarray(slots), scale, dropout)  # type: ignore[arg-type]
+    model.train(batch, asarray(vector), asarray(slots), scale, Training(1, 0))
     return slots
 
 
@@ -99,7 +101,7 @@ def forward64(weights: dict[str, np.ndarray], batch: Batch, context: int) -> np.
 
 def losses64(model: Model, batch: Batch, vector: np.ndarray) -> list[float]:
     weights = {n: v.numpy() for n, v in model.layout.items(asarray(vector))}
-    lp = forward64(weights, batch, model.sizes.context)
+    lp = forward64(weights, batch, model.architecture.layers[0]["frames"])
     cut = itertools.pairwise(batch.offsets)
     return [
         reference(lp[a:b], list(labels)).loss
@@ -138,7 +140,7 @@ def test_log_probabilities_are_right() -> None:
     model, batch = Model(MEDIUM), batch_of([9, 14], [2], MEDIUM, 5)
     vector = lively(model, 6)
     weights = {n: v.numpy() for n, v in model.layout.items(asarray(vector.astype(np.float64)))}
-    wanted = forward64(weights, batch, MEDIUM.context)
+    wanted = forward64(weights, batch, 2)
     found = model.forward(batch, asarray(vector)).log_probs.numpy()
     # As above: fan-ins 85, 33, 40, 37, 29 and 14 recurrent steps of 41 terms; values below 32.
     assert np.abs(found - wanted).max() <= (85 + 33 + 40 + 37 + 29 + 14 * 41) * U * 32
@@ -155,7 +157,7 @@ def test_an_utterance_alone_equals_itself_in_a_batch() -> None:
 
 
 def test_reversed_input_with_swapped_directions_gives_the_reversed_output() -> None:
-    layer = BiRnn("r", 13, 21, recurrent_gain=0.5, share=Share())
+    layer = BiRnn(BiRnn.Settings(21), "r", 0, Columns(13), Share())
     layout = Layout(layer.parameters())
     vector = asarray(level_data(layout.size, 9, 0.25))
     weights = dict(layout.items(vector))
@@ -165,11 +167,14 @@ def test_reversed_input_with_swapped_directions_gives_the_reversed_output() -> N
         swapped[name].numpy()[...] = halves.reshape(weights[name].shape)
     x = level_data((12, 13), 10)
     batch = Batch.unlabelled(asarray(x), np.array([0, 12]))
-    y, _ = layer.forward(asarray(x), batch, weights)
-    mirrored, _ = layer.forward(asarray(x[::-1]), batch, swapped)
-    assert same_bits(mirrored, y.numpy()[::-1].copy())
-    unswapped, _ = layer.forward(asarray(x[::-1]), batch, weights)
-    assert not same_bits(unswapped, y.numpy()[::-1].copy())
+
+    def output(x: np.ndarray, weights: dict[str, Array]) -> np.ndarray:
+        y, _ = layer.forward(Signal(layer.share, batch, 13, own=asarray(x)), Pass(weights))
+        return y.own.numpy()
+
+    y = output(x, weights)
+    assert same_bits(output(x[::-1], swapped), y[::-1].copy())
+    assert not same_bits(output(x[::-1], weights), y[::-1].copy())
 
 
 LENGTHS = [9, 14, 5, 30, 11, 7, 6]
@@ -229,11 +234,10 @@ def test_any_number_of_ranks_gives_the_same_gradient(ranks: int, threads: None) 
 def test_dropout_is_the_same_mask_forward_and_backward() -> None:
     # Differences of the loss under a fixed mask, by one weight of each layer, in float32: h is
     # large and the test coarse, but a mask that differed would be off by the share dropped.
-    model, batch = Model(SMALL), batch_of([6, 3, 7], [3], SMALL, 17)
+    model, batch = Model(DROPPED), batch_of([6, 3, 7], [3], SMALL, 17)
     vector = lively(model, 18)
-    dropout = ops.Dropout(0.5, 1, 0, batch.offsets, batch.ids)
-    found = train(model, batch, vector, 1.0, dropout)[0]
-    assert not same_bits(found, train(model, batch, vector, 1.0)[0])
+    found = train(model, batch, vector, 1.0)[0]
+    assert not same_bits(found, train(Model(SMALL), batch, vector, 1.0)[0])
     for name, _ in model.layout.items(asarray(vector)):
         start, parameter = model.layout.place(name)
         gradient = found[start : start + parameter.size]
@@ -242,7 +246,7 @@ def test_dropout_is_the_same_mask_forward_and_backward() -> None:
         for step in (2.0**-8, -(2.0**-8)):
             moved = vector.copy()
             moved[start : start + parameter.size] += np.float32(step) * direction
-            ends.append(float(train(model, batch, moved, 1.0, dropout)[0, model.layout.loss]))
+            ends.append(float(train(model, batch, moved, 1.0)[0, model.layout.loss]))
         slope = (ends[0] - ends[1]) / 2.0**-7
         # Rounding: some 2^-22 of a loss below 32 over 2^-7; curvature and kinks: 2^-8 a part.
         assert abs(slope - np.sqrt(np.square(gradient).sum())) <= 0.05 * abs(slope) + 2e-3, name

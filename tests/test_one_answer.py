@@ -27,6 +27,7 @@ from training import (
     command,
     done,
     majel,
+    network,
     own_lines,
     train,
     utterances,
@@ -112,10 +113,9 @@ def test_each_variation_changes_its_setting(field: str) -> None:
 def in_parts(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
     """The recipe with parts, so that ranks can share a model, and its undisturbed run."""
     folder = tmp_path_factory.mktemp("parts")
-    widths = {"dense": [32, 48], "recurrent": 32, "output_dense": 40}
     recipe = write_recipe(
         folder / "parts.toml", ground.corpus,
-        model__parts=2, **{f"model__{name}": width for name, width in widths.items()},
+        model__parts=2, model__layers=network([32, 48], 32, 40),
     )  # fmt: skip
     return recipe, train(recipe, folder / "undisturbed")
 

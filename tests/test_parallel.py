@@ -24,6 +24,7 @@ from training import (
     command,
     done,
     majel,
+    network,
     own_lines,
     train,
     utterances,
@@ -40,10 +41,7 @@ pytest_plugins = ["several_hosts", "training"]
 LEAVES = 4
 STEPS = 6
 LENGTHS = [1, 2, 1, 30, 5, 3, 17, 2, 9, 30, 1, 30, 12, 2, 30, 4, 30, 30]
-SIZES: dict[int, dict[str, object]] = {
-    2: {"model__dense": [32, 48], "model__recurrent": 64, "model__output_dense": 40},
-    4: {"model__dense": [64, 80], "model__recurrent": 64, "model__output_dense": 70},
-}
+NETWORKS = {2: network([32, 48], 64, 40), 4: network([64, 80], 64, 70)}
 """Of the recipe with so many parts: layers whose parts are even, uneven, and end within a line."""
 
 PROGRAMS = Path(__file__).parent / "mpi_programs"
@@ -71,11 +69,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Tiny]:
     assert {len(frames) for frames, _, _ in made} >= {1, 2, 3}
     write_corpus(folder / "train.h5", made)
     found = {}
-    for parts, sizes in SIZES.items():
+    for parts, layers in NETWORKS.items():
         recipe = write_recipe(
             folder / f"parts-{parts}.toml", folder / "train.h5",
             data__holdout=2, data__leaves=LEAVES, schedule__epochs=2, schedule__hold=1,
-            model__parts=parts, **sizes,
+            model__parts=parts, model__layers=layers,
         )  # fmt: skip
         found[parts] = Tiny(recipe, train(recipe, folder / f"alone-{parts}"))
         assert len(found[parts].alone.ledger.splitlines()) == STEPS
@@ -242,8 +240,9 @@ BAD: list[tuple[int, list[str], str]] = [
     (1, ["--set", "model.parts=3"], "model.parts is 3; needs a power of two"),
     (
         1,
-        ["--set", "model.parts=4", "--set", "model.dense=[100, 48]"],
-        "model.parts is 4: model.dense[1] has 48 units; each part needs 16, so 64 units",
+        ["--set", "model.parts=4"],
+        "model.layers[3] (dense) on top of model.layers[2] (dropout): 48 units in 4 parts "
+        "(model.parts); each needs 16, so 64 units",
     ),
     (
         1,

@@ -12,7 +12,8 @@ from training import Inside, write_corpus, write_recipe
 
 from majelpy.comm.bucket import LINE
 from majelpy.errors import WorldError
-from majelpy.nn.model import Sizes
+from majelpy.nn.model import Architecture
+from majelpy.nn.networks import deep_speech_1
 from majelpy.plan.communication import exchanges, exposed, gradient_sum, most_nodes
 from majelpy.plan.compute import Clock, parameters, step
 from majelpy.plan.constants import Cluster, CtcRates, GemmRates, Link, Links, Rates, RecurrentRates
@@ -27,10 +28,8 @@ pytest_plugins = ["training"]
 FREE = 1e30
 """A rate at which something costs nothing."""
 
-SIZES = Sizes(
-    features=3, alphabet=5, context=1, dense=(32, 64), recurrent=48, output_dense=32,
-    recurrent_gain=1.0,
-)  # fmt: skip
+MODEL = Architecture(3, 5, deep_speech_1(1, (32, 64), 48, 32))
+WIDE = deep_speech_1(1, (32, 32, 200), 16, 16)
 LEAVES = 8
 MINIBATCH = tuple((Utterance(10 + i, 2), Utterance(6, 1)) for i in range(LEAVES))
 
@@ -56,7 +55,7 @@ def cluster(hosts: int = 1, local: int = 8, sockets: int = 1, **given: float) ->
 
 
 def work(parts: int = 4, dropout: bool = False, transport_bytes: int = 4) -> Workload:
-    return Workload(SIZES, LEAVES, parts, dropout, transport_bytes, (MINIBATCH,), "a test")
+    return Workload(MODEL, LEAVES, parts, dropout, transport_bytes, (MINIBATCH,), "a test")
 
 
 FRAMES = sum(u.frames for leaf in MINIBATCH for u in leaf)
@@ -332,7 +331,7 @@ def test_hidden_ranks_keep_less_and_others_the_same() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"model__dropout": 0.0, "model__dense": [32, 32, 200], "data__leaves": 1}],
+    [{}, {"model__layers": list(WIDE), "data__leaves": 1}],
     ids=["dropout", "wide"],
 )
 def test_the_pool_of_a_real_training_is_predicted_within_a_quarter(

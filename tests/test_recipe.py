@@ -46,7 +46,7 @@ def test_defaults_stand_where_the_file_is_silent(path: Path) -> None:
     assert recipe.optimizer.rate == 0.5
     assert recipe.optimizer.momentum == 0.9
     assert recipe.data.leaves == 8
-    assert recipe.model.dense == (256, 256, 256)
+    assert [item["layer"] for item in recipe.model.layers].count("dense") == 4
     assert recipe.seed == 1
 
 
@@ -74,7 +74,7 @@ def test_shipped_recipes_are_recipes(name: str) -> None:
 
 def test_every_setting_has_help() -> None:
     names = [name for name, _ in settings_of(Recipe)]
-    assert len(names) == len(set(names)) > 20
+    assert len(names) == len(set(names)) > 15
     for name, f in settings_of(Recipe):
         assert len(f.metadata["help"]) > 4, name
 
@@ -84,7 +84,11 @@ ASSIGNMENTS = [
     ("optimizer.rate=0.25", lambda r: r.optimizer.rate, 0.25),
     ("optimizer.rate=1", lambda r: r.optimizer.rate, 1.0),
     ("optimizer.rate = 1e-3 ", lambda r: r.optimizer.rate, 0.001),
-    ("model.dense=[8, 9]", lambda r: r.model.dense, (8, 9)),
+    (
+        'model.layers=[{ layer = "dense", units = 8 }]',
+        lambda r: r.model.layers,
+        ({"layer": "dense", "units": 8},),
+    ),
     ('data.dev="a b.h5"', lambda r: r.data.dev, "a b.h5"),
     ("data.dev=a b.h5", lambda r: r.data.dev, "a b.h5"),
     ("data.dev=/x/y=z.h5", lambda r: r.data.dev, "/x/y=z.h5"),
@@ -108,7 +112,7 @@ def test_the_last_of_two_counts(path: Path) -> None:
 def test_set_makes_tables(tmp_path: Path) -> None:
     empty = tmp_path / "empty.toml"
     empty.write_text("")
-    assert load(str(empty), ["data.train=x.h5", "model.context=2"]).model.context == 2
+    assert load(str(empty), ["data.train=x.h5", "model.parts=2"]).model.parts == 2
 
 
 WRONG = [
@@ -133,10 +137,29 @@ WRONG = [
     ("data.leaves=0", "data.leaves is 0; needs at least 1 and at most 4096"),
     ("data.batch=0", "data.batch is 0; needs at least 1"),
     ("schedule.epochs=0", "schedule.epochs is 0; needs at least 1"),
-    ("model.dense=16", "model.dense is 16; needs a list, each entry an integer"),
-    ("model.dense=[]", "model.dense is empty; needs at least one entry"),
-    ('model.dense=[16, "a"]', "model.dense[1] is 'a'; needs an integer"),
-    ("model.dense=[16, 0]", "model.dense[1] is 0; needs at least 1 and at most 65536"),
+    ("model.layers=16", "model.layers is 16; needs a list of layers"),
+    ("model.layers=[]", "model.layers is []; needs a list of layers"),
+    (
+        "model.layers=[3]",
+        'model.layers[0] is 3; needs a table such as { layer = "dense", ... }',
+    ),
+    (
+        'model.layers=[{layer="dens"}]',
+        'model.layers[0] is "dens"; needs one of context, dense, dropout, rnn, birnn, or '
+        '"file.py:Class"',
+    ),
+    (
+        'model.layers=[{layer="dense"}]',
+        "model.layers[0] (dense): 'units' is missing: outputs",
+    ),
+    (
+        'model.layers=[{layer="dense", units=0}]',
+        "model.layers[0] (dense): units is 0; needs at least 1 and at most 65536",
+    ),
+    (
+        'model.layers=[{layer="dense", unit=9}]',
+        "model.layers[0] (dense): unknown key 'unit'; did you mean 'units'?",
+    ),
     ("model=3", "model is 3; needs a table of settings"),
 ]
 
@@ -212,7 +235,7 @@ def test_paths_are_not_in_the_digest_but_their_contents_are(path: Path) -> None:
 
 def changed(value: Any) -> Any:
     if isinstance(value, tuple):
-        return [*value, 3]
+        return [*value, {"layer": "dense", "units": 3}]
     if isinstance(value, str):
         return {"error": "drop", "float32": "bfloat16"}.get(value, value + "x")
     if isinstance(value, float):
@@ -236,7 +259,7 @@ def test_every_other_setting_is_in_the_digest(path: Path) -> None:
         assert differences(base.content("", ""), other.content("", "")), name
         digests.add(digest(other.content("A", "B")))
         varied += 1
-    assert varied > 15
+    assert varied > 12
     assert len(digests) == varied + 1
 
 
@@ -248,8 +271,8 @@ def test_the_arithmetic_is_in_the_digest(path: Path) -> None:
 
 def test_the_digest_does_not_depend_on_the_order_in_the_file(tmp_path: Path) -> None:
     one, two = tmp_path / "1.toml", tmp_path / "2.toml"
-    one.write_text('seed = 2\n[data]\ntrain = "t"\nbatch = 4\n[model]\ncontext = 3\n')
-    two.write_text('seed = 2\n[model]\ncontext = 3\n[data]\nbatch = 4\ntrain = "t"\n')
+    one.write_text('seed = 2\n[data]\ntrain = "t"\nbatch = 4\n[model]\nparts = 2\n')
+    two.write_text('seed = 2\n[model]\nparts = 2\n[data]\nbatch = 4\ntrain = "t"\n')
     digests = {digest(load(str(path)).content("A", "")) for path in (one, two)}
     assert len(digests) == 1
 
@@ -262,10 +285,10 @@ def test_an_integer_for_a_float_is_the_same(path: Path) -> None:
 
 def test_differences_name_settings_and_values(path: Path) -> None:
     one = load(str(path)).content("A", "")
-    two = load(str(path), ["seed=2", "model.dense=[1]", "optimizer.rate=0.1"]).content("B", "")
+    two = load(str(path), ["seed=2", "model.parts=2", "optimizer.rate=0.1"]).content("B", "")
     assert differences(one, two) == [
         "data.train is 'A' and 'B'",
-        "model.dense is (256, 256, 256) and (1,)",
+        "model.parts is 1 and 2",
         "optimizer.rate is 0.5 and 0.1",
         "seed is 1 and 2",
     ]

@@ -17,7 +17,9 @@ from majelpy.train.run_folder import RunFolder
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
     file = tmp_path / "r.toml"
-    file.write_text('[data]\ntrain = "t ü.h5"\n[model]\ndense = [3, 4]\n')
+    file.write_text(
+        '[data]\ntrain = "t ü.h5"\n[model]\nlayers = [{ layer = "dense", units = 3 }]\n'
+    )
     return load(str(file))
 
 
@@ -76,7 +78,7 @@ def test_another_recipe_is_refused_by_what_differs(tmp_path: Path, recipe: Recip
 
 def test_many_differences_are_counted(tmp_path: Path, recipe: Recipe) -> None:
     opened(tmp_path / "run", recipe).close()
-    changes = ["seed=2", "data.bin=2", "data.batch=2", "data.leaves=2", "model.context=2"]
+    changes = ["seed=2", "data.bin=2", "data.batch=2", "data.leaves=2", "model.parts=2"]
     with pytest.raises(CheckpointError) as caught:
         opened(tmp_path / "run", load(str(tmp_path / "r.toml"), changes))
     assert "data.batch is 32 and 2; data.bin is 16 and 2; data.leaves is 8 and 2; and 2 more " in (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from majelpy.errors import RecipeError
-from majelpy.train.settings import assign, parse, setting
+from majelpy.settings import assign, parse, setting
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,15 @@ from training import (
     Ground,
     assert_same,
     done,
+    network,
     processes_with,
     train,
     write_recipe,
 )
 
 from majelpy.comm.bucket import FLOAT_BYTES
-from majelpy.nn.model import Model, Sizes
+from majelpy.nn.model import Architecture, Model
+from majelpy.nn.networks import deep_speech_1
 
 pytest_plugins = ["several_hosts", "training"]
 pytestmark = [pytest.mark.hosts, pytest.mark.mpi, pytest.mark.slow]
@@ -130,10 +132,10 @@ def test_trains_to_the_one_answer_by_the_ideal_bytes(
     width = 64
     recipe = write_recipe(
         tmp_path / "wide.toml", ground.corpus,
-        model__dense=[width] * 3, model__recurrent=width, model__output_dense=width,
+        model__layers=network([width] * 3, width, width),
     )  # fmt: skip
-    sizes = Sizes(FEATURES, len(SYMBOLS) + 1, 1, (width,) * 3, width, width, 1.0)
-    size = Model(sizes).layout.gradient_size
+    layers = deep_speech_1(1, [width] * 3, width, width)
+    size = Model(Architecture(FEATURES, len(SYMBOLS) + 1, layers)).layout.gradient_size
     alone = train(recipe, tmp_path / "alone")
     with make_hosts((2, 2)) as hosts:
         at = [hosts.sent()]

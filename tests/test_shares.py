@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from queue import Queue
 from typing import TypeVar
 
@@ -21,14 +20,16 @@ from majelpy.array import CPU, Array, asarray, empty, zeros
 from majelpy.comm import tree
 from majelpy.errors import RecipeError, WorldError
 from majelpy.nn.batch import Batch
-from majelpy.nn.model import Model, Sizes
+from majelpy.nn.layer import Training
+from majelpy.nn.model import Architecture, Model
+from majelpy.nn.networks import deep_speech_1
 from majelpy.nn.parameters import Layout
 from majelpy.nn.share import Share
 from majelpy.train.launch import Launch
-from majelpy.train.team import WAYS, Mesh, check_parts, choose_mesh, models
+from majelpy.train.team import WAYS, Mesh, choose_mesh, models
 
-TWO = Sizes(5, 6, 2, (33, 48), 50, 40, 0.5)
-FOUR = Sizes(7, 5, 1, (64, 90), 70, 113, 0.5)
+TWO = Architecture(5, 6, deep_speech_1(2, (33, 48), 50, 40, dropout=0.25))
+FOUR = Architecture(7, 5, deep_speech_1(1, (64, 90), 70, 113, dropout=0.25))
 
 
 T = TypeVar("T")
@@ -79,7 +80,7 @@ def items_of(share: Share, leaves: int) -> list[tuple[int, int]]:
     return [(leaf * share.parts + low, leaf * share.parts + high) for leaf in range(leaves)]
 
 
-def batch_of(lengths: list[int], leaves: list[int], sizes: Sizes, share: Share) -> Batch:
+def batch_of(lengths: list[int], leaves: list[int], sizes: Architecture, share: Share) -> Batch:
     """Return utterances of these lengths, the n-th leaf holding leaves[n] of them."""
     offsets = np.cumsum([0, *lengths], dtype=np.int64)
     total = len(leaves) * share.parts
@@ -110,7 +111,7 @@ def vector_of(layout: Layout, whole: Layout) -> Array:
 
 
 def computed(
-    sizes: Sizes, lengths: list[int], leaves: list[int], share: Share
+    sizes: Architecture, lengths: list[int], leaves: list[int], share: Share
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the maximal subtrees that a share leaves in its slots, and its log-probabilities."""
     model = Model(sizes, share)
@@ -118,14 +119,13 @@ def computed(
     vector = vector_of(model.layout, Model(sizes).layout)
     program = tree.stack(len(leaves) * share.parts, items_of(share, len(leaves)))
     slots = zeros((program.depth, model.layout.gradient_size))
-    dropout = ops.Dropout(0.25, 1, 0, batch.offsets, batch.ids)
-    model.train(batch, vector, slots, 0.125, dropout)
-    log_probs = model.forward(batch, vector, dropout).log_probs
+    model.train(batch, vector, slots, 0.125, Training(1, 0))
+    log_probs = model.forward(batch, vector, Training(1, 0)).log_probs
     return list(slots.numpy()[: len(program.nodes)]), log_probs.numpy().copy()
 
 
 UNEVEN = [9, 1, 2, 30, 3, 1, 12]
-SHAPES: list[tuple[Sizes, int, list[int], list[int]]] = [
+SHAPES: list[tuple[Architecture, int, list[int], list[int]]] = [
     # sizes, parts, frames of the utterances, utterances of the leaves
     (TWO, 2, UNEVEN, [2, 0, 3, 2]),
     (TWO, 2, [1, 1], [1, 1]),
@@ -145,7 +145,7 @@ CASES = [
 
 @pytest.mark.parametrize(("sizes", "parts", "lengths", "leaves", "ranks", "way"), CASES)
 def test_a_share_has_the_bits_of_the_whole(
-    sizes: Sizes, parts: int, lengths: list[int], leaves: list[int], ranks: int, way: str
+    sizes: Architecture, parts: int, lengths: list[int], leaves: list[int], ranks: int, way: str
 ) -> None:
     alone = Share(parts)
     (expected,), log_probs = computed(sizes, lengths, leaves, alone)
@@ -194,10 +194,10 @@ def test_parts_decide_the_bits() -> None:
 def test_hidden_parts_divide_memory_by_the_ranks(ranks: int, parts: int) -> None:
     # All layers in parts of whole lines, so that parts are even. Only the logits' layer, whose
     # outputs are no units, is everywhere.
-    sizes = Sizes(20, 29, 2, (128, 256), 192, 64, 0.5)
+    sizes = Architecture(20, 29, deep_speech_1(2, (128, 256), 192, 64))
     whole = Model(sizes, Share(parts)).layout
     output = 29 * 64 + -(-29 // 16) * 16
-    inputs, (first, second), recurrent, last = 5 * 20, sizes.dense, 192, 64
+    inputs, first, second, recurrent, last = 5 * 20, 128, 256, 192, 64
     units = first * (inputs + 1) + second * (first + 1) + last * (recurrent + 1)
     units += 2 * recurrent * (second + recurrent + 1)
     assert whole.size == units + output
@@ -212,19 +212,19 @@ def test_hidden_parts_divide_memory_by_the_ranks(ranks: int, parts: int) -> None
 def test_ranks_send_what_the_document_says(way: str, ranks: int) -> None:
     # docs/parallelism.md; all layers as wide as the recurrent one, some frames in each half.
     units, lengths, symbols = 64, [8, 20, 4], 6
-    sizes = Sizes(5, symbols, 1, (units,) * 3, units, units, 0.5)
+    sizes = Architecture(5, symbols, deep_speech_1(1, (units,) * 3, units, units))
     frames, utterances = sum(lengths), len(lengths)
 
     def sent(_: int, share: Share) -> tuple[int, int]:
         model = Model(sizes, share)
         batch = batch_of(lengths, [3], sizes, share)
         vector = vector_of(model.layout, Model(sizes).layout)
-        model.train(batch, vector, zeros((3, model.layout.gradient_size)), 1.0)
+        model.train(batch, vector, zeros((3, model.layout.gradient_size)), 1.0, Training(1, 0))
         neighbours = share._neighbours  # type: ignore[attr-defined]
         return neighbours.sent_bytes, neighbours.messages // (ranks - 1)
 
     expected = {
-        "time": (4 * (2 * utterances * units + frames // 2 * symbols), 3),
+        "time": (4 * (utterances * (2 * units + 5) + frames // 2 * symbols), 4),
         "directions": (4 * frames * 2 * units, 2),
         # The states of an utterance's last step are not needed in a next one; nor the gradients.
         "hidden": (
@@ -331,8 +331,15 @@ def test_ranks_that_nothing_divides(launch: Launch, ranks: int, leaves: int, mes
 
 @pytest.mark.parametrize("parts", [2, 4, 8])
 def test_layers_need_a_line_for_each_part(parts: int) -> None:
-    most = Sizes(1, 2, 0, (16 * parts,), 16 * parts, 16 * parts, 1.0)
-    check_parts(most, parts)
-    check_parts(replace(most, recurrent=16 * parts - 15), parts)
-    with pytest.raises(RecipeError, match=r"model\.recurrent has .* units; each part needs 16"):
-        check_parts(replace(most, recurrent=16 * parts - 16), parts)
+    def model(recurrent: int) -> Model:
+        layers = deep_speech_1(0, (16 * parts,), recurrent, 16 * parts)
+        return Model(Architecture(1, 2, layers), Share(parts))
+
+    model(16 * parts)
+    model(16 * parts - 15)
+    with pytest.raises(RecipeError) as raised:
+        model(16 * parts - 16)
+    assert str(raised.value) == (
+        f"model.layers[2] (birnn) on top of model.layers[1] (dense): {16 * parts - 16} units in "
+        f"{parts} parts (model.parts); each needs 16, so {16 * parts} units"
+    )

@@ -22,6 +22,7 @@ from training import (
     assert_same,
     done,
     majel,
+    network,
     own_lines,
     train,
     utterances,
@@ -68,10 +69,10 @@ def test_a_step_takes_no_bulk_memory_from_numpy(
     tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_corpus(tmp_path / "train.h5", utterances(48, features=81), features=81)
-    widths = {"model__dense": [256, 256, 256], "model__recurrent": 256, "data__batch": 20}
     recipe = write_recipe(
-        tmp_path / "wide.toml", tmp_path / "train.h5", schedule__epochs=3, **widths
-    )
+        tmp_path / "wide.toml", tmp_path / "train.h5", schedule__epochs=3, data__batch=20,
+        model__layers=network([256, 256, 256], 256),
+    )  # fmt: skip
     advance = Trainer.advance
     peaks: list[int] = []
 
@@ -153,6 +154,9 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+WIDE = "model.layers=[" + '{layer="dense", units=2000}, ' * 3 + '{layer="birnn", units=16}]'
+
+
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
@@ -164,7 +168,7 @@ sys.exit(main(sys.argv[1:]))
         ),
         (
             # Its gradients take 124 MiB, its parameters would take 31 more.
-            ["--pool-bytes", "4096", "--set", "model.dense=[2000,2000,2000]"],
+            ["--pool-bytes", "4096", "--set", WIDE],
             r"\d{8} bytes asked, 4096 free of 4096 \(largest block 4096\), no limit; the system "
             r"has none left",
         ),

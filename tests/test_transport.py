@@ -12,7 +12,7 @@ import pytest
 from gpu_place import emulated_gpu
 from makers import U, level_data, same_bits, touchy_data, words
 from test_sum import leaves_of, slots_of
-from training import Done, Ground, Inside, assert_same, done, train, write_recipe
+from training import Done, Ground, Inside, assert_same, done, network, train, write_recipe
 
 import majelpy as mj
 from majelpy import ops
@@ -128,9 +128,10 @@ def test_ranks_that_add_later_give_the_same_bits(first: int, last: int) -> None:
 def recipe(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a recipe of gradients in bfloat16, for ranks that may share a model."""
     path = tmp_path_factory.mktemp("transport") / "bfloat16.toml"
-    model = {"model__dense": [32], "model__recurrent": 32, "model__output_dense": 32}
-    changes = {"data__transport": "bfloat16", "model__parts": 2, "schedule__epochs": 2} | model
-    return write_recipe(path, ground.corpus, **changes)
+    return write_recipe(
+        path, ground.corpus, data__transport="bfloat16", model__parts=2, schedule__epochs=2,
+        model__layers=network([32], 32, 32),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

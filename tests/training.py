@@ -26,6 +26,7 @@ from mpi_launch import environment, mpirun
 from majelpy.array.memory import pool, set_pool
 from majelpy.cli import main
 from majelpy.native import set_threads, threads
+from majelpy.nn.networks import deep_speech_1
 from majelpy.speech.corpus import Corpus, CorpusWriter
 
 FEATURES = 12
@@ -91,6 +92,13 @@ def damage_frames(path: Path, utterance: int) -> None:
     path.write_bytes(data)
 
 
+def network(
+    dense: Sequence[int] = (16, 16, 16), recurrent: int = 16, output_dense: int = 16
+) -> list[dict[str, Any]]:
+    """Return the layers of a tiny Deep Speech 1 network."""
+    return list(deep_speech_1(1, dense, recurrent, output_dense, dropout=0.1))
+
+
 def settings(train: Path, **changes: Any) -> dict[str, Any]:
     """Return the tables of the tiny recipe; a change is ``table__key=value``."""
     table: dict[str, Any] = {
@@ -99,10 +107,7 @@ def settings(train: Path, **changes: Any) -> dict[str, Any]:
             "train": str(train), "holdout": 8, "batch": 7, "leaves": LEAVES, "bin": 2,
             "alphabet": SYMBOLS,
         },
-        "model": {
-            "context": 1, "dense": [16, 16, 16], "recurrent": 16, "output_dense": 16,
-            "dropout": 0.1,
-        },
+        "model": {"layers": network()},
         "optimizer": {"rate": 0.02},
         "schedule": {"epochs": 6, "warmup": 4, "hold": 3},
     }  # fmt: skip

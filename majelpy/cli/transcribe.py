@@ -66,11 +66,12 @@ def run(options: argparse.Namespace) -> int:
             np.array([0, len(frames)], dtype=np.int64),
             [path],
         )
-        log_probs = trained.model.forward(batch.to_device(place), parameters).log_probs
+        forward = trained.model.forward(batch.to_device(place), parameters)
+        log_probs = forward.log_probs
         if decoder is None:
             text = trained.alphabet.decode(greedy(ops.argmax(log_probs)))
         else:
-            (found,) = decoder(log_probs.to_device(CPU), batch.offsets)
+            (found,) = decoder(log_probs.to_device(CPU), forward.batch.offsets)
             text = found[0].text
             if options.nbest is not None:
                 best = [language.shown(hypothesis) for hypothesis in found]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from majelpy.array import Array, Place
-from majelpy.ops import Leaves
+from majelpy.ops import Extent, Leaves
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,15 @@ class Batch:
         """The batch with the same frames elsewhere."""
         return replace(self, frames=frames)
 
+    @property
+    def extent(self) -> Extent:
+        """Which frames of each utterance the rows are."""
+        return Extent(self.offsets, self.starts, self.lengths)
+
+    def within(self, extent: Extent) -> Batch:
+        """The batch whose rows are other frames: of a layer with a stride, or of a share."""
+        return replace(self, offsets=extent.offsets, starts=extent.starts, lengths=extent.lengths)
+
     def frame_leaves(self) -> Leaves:
         """Leaf boundaries over frames."""
         return Leaves(np.ascontiguousarray(self.offsets[self.leaf_utterances]), self.merges)
@@ -87,3 +96,8 @@ def numbers(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
     before = np.cumsum(counts) - counts  # numbers of the pairs before
     found: np.ndarray = np.repeat(start - before, counts) + np.arange(int(counts.sum()))
     return found
+
+
+def offsets_of(lengths: np.ndarray) -> np.ndarray:
+    """Return the first row of each utterance with so many rows, and the number of rows."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -1,76 +1,95 @@
-"""Dense layer: y = x W^T + b, with the clipped rectifier or without."""
+"""Dense layer: y = clip(W x + b), and the logits, without the clipped rectifier."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from majelpy import ops
 from majelpy.array import Array
+from majelpy.nn.layer import Layer, Pass
 from majelpy.nn.parameters import Gradients, Parameter
 from majelpy.nn.share import Share
+from majelpy.nn.signal import Columns, Signal
+from majelpy.settings import setting
 
 
-class Dense:
-    """Affine map of each frame.
+@dataclass(frozen=True)
+class Saved:
+    """The input, and this rank's share of the output."""
 
-    Parameters
-    ----------
-    name : str
-    inputs, outputs : int
-    clipped : bool
-        Apply min(max(y, 0), 20).
-    share : Share
-        Which of the outputs, if they are units; the logits are not.
-    of_units : bool
-        The inputs are units of a layer.
-    """
+    x: Signal
+    y: Array
 
-    def __init__(
-        self,
-        name: str,
-        inputs: int,
-        outputs: int,
-        *,
-        clipped: bool,
-        share: Share,
-        of_units: bool = True,
-    ):
-        self._share, self._units = share, outputs if clipped else 0
-        self._parts = share.parts if of_units else 1
+
+class Dense(Layer):
+    """An affine map of each frame, and the clipped rectifier min(max(y, 0), 20)."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Of the recipe."""
+
+        units: int = setting(least=1, most=1 << 16, help="outputs")
+
+    gain = 2.0
+
+    def __init__(self, settings: Any, name: str, number: int, inputs: Columns, share: Share):
+        super().__init__(settings, name, number, inputs, share)
+        self.outputs = inputs.of_units(settings.units)
         self.weight, self.bias = f"{name}.weight", f"{name}.bias"
-        self.inputs, self.outputs, self.clipped = inputs, outputs, clipped
+        self._parts = share.parts if inputs.cut else 1
 
     def parameters(self) -> list[Parameter]:
-        """Weight (outputs, inputs) and bias (outputs,)."""
-        gain = 2.0 if self.clipped else 1.0
+        """Weight (units, inputs) and bias (units,)."""
+        units, inputs = self.outputs.units, self.inputs.units
+        held = units if self.outputs.cut else 0
         return [
-            Parameter(
-                *(self.weight, (self.outputs, self.inputs), gain, self.inputs), units=self._units
-            ),
-            Parameter(self.bias, (self.outputs,), 0.0, self.inputs, units=self._units),
+            Parameter(self.weight, (units, inputs), self.gain, inputs, units=held),
+            Parameter(self.bias, (units,), 0.0, inputs, units=held),
         ]
 
-    def forward(self, x: Array, weights: dict[str, Array]) -> Array:
-        """Return the share of y, (M, outputs), for x (M, inputs)."""
-        products = ops.gemm(x, weights[self.weight], transpose_b=True, parts=self._parts)
-        return ops.bias(products, weights[self.bias], clipped=self.clipped)
+    def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
+        y = self._affine(x, run, clipped=True)
+        return Signal(self.share, x.batch, self.outputs.units, own=y), Saved(x, y)
 
-    def push(self, dy: Array, x: Array, y: Array, gradients: Gradients) -> Array:
-        """Push the parameters' gradients; return the gradient before the rectifier."""
-        d = ops.clip_backward(dy, y) if self.clipped else dy
-        rows = gradients.in_order(d)
-        gradients.gemm(self.weight, rows, gradients.in_order(x))
-        gradients.sum(self.bias, rows)
-        return d
-
-    def input_gradient(self, d: Array, weights: dict[str, Array]) -> Array:
-        """Return the gradient by the share of x, from that before the rectifier."""
-        if not self._units:
-            first, last = self._share.units(self.inputs)
-            weight = weights[self.weight]
-            return ops.gemm(d, weight if last - first == self.inputs else weight[:, first:last])
-        return self._share.unit_gradient(d, weights[self.weight], self.outputs)
+    def _affine(self, x: Signal, run: Pass, *, clipped: bool) -> Array:
+        weight = run.weights[self.weight]
+        products = ops.gemm(x.whole, weight, transpose_b=True, parts=self._parts)
+        return ops.bias(products, run.weights[self.bias], clipped=clipped)
 
     def backward(
-        self, dy: Array, x: Array, y: Array, weights: dict[str, Array], gradients: Gradients
-    ) -> Array:
-        """Push the parameters' gradients and return the gradient by x."""
-        return self.input_gradient(self.push(dy, x, y, gradients), weights)
+        self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool
+    ) -> Array | None:
+        d = ops.clip_backward(dy, saved.y)
+        self._push(d, saved.x, gradients)
+        if not needed:
+            return None
+        return self.share.unit_gradient(d, run.weights[self.weight], self.outputs.units)
+
+    def _push(self, d: Array, x: Signal, gradients: Gradients) -> None:
+        rows = self.share.rows(x.batch)
+        ordered = rows.of(d)
+        gradients.gemm(self.weight, ordered, rows.of(x.whole), rows.leaves)
+        gradients.sum(self.bias, ordered, rows.leaves)
+
+
+class Logits(Dense):
+    """The last layer: log-probabilities of the alphabet. Its outputs are not shared among ranks."""
+
+    gain = 1.0
+
+    def __init__(self, settings: Any, name: str, number: int, inputs: Columns, share: Share):
+        super().__init__(settings, name, number, inputs, share)
+        self.outputs = Columns(settings.units, stride=inputs.stride, cut=False)
+
+    def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
+        log_probs = ops.log_softmax(self._affine(x, run, clipped=False))
+        return Signal(self.share, x.batch, self.outputs.units, whole=log_probs), x
+
+    def backward(
+        self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool
+    ) -> Array | None:
+        """As `Layer.backward`; dy is by the logits, before the softmax."""
+        self._push(dy, saved, gradients)
+        weight = self.share.own_columns(run.weights[self.weight], self.inputs.units)
+        return ops.gemm(dy, weight) if needed else None

@@ -2,9 +2,10 @@
 
 Policy. Parameters lie in name order, each from a multiple of 16 floats on, so that optimizer and
 reduction see one vector. A rank may hold a share of each (majelpy/nn/share.py); checkpoint and
-digest see the whole. Nobody writes the gaps between them: they are +0
-from the start. Gradients have the same layout, with the loss in a place of its own behind them: it
-goes through the same tree.
+digest see the whole. Nobody writes the gaps between them: they are +0 from the start. Behind those
+that the optimizer trains lie those that follow statistics of the leaves. Gradients have the same
+layout, with the sums of these statistics, and with the loss in a place of its own at the end: all
+go through the same tree.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import numpy as np
 
 from majelpy import ops
 from majelpy.array import Array, zeros
-from majelpy.array.indexing import take
 from majelpy.comm import tree
 from majelpy.errors import ShapeError
 from majelpy.nn.share import Share
@@ -36,17 +36,24 @@ class Parameter:
     name : str
     shape : tuple of int
     gain, fan_in : float, int
-        Starts uniform with variance gain / fan_in; a gain of 0 starts at 0.
-    groups, units : int
-        Its rows are ``groups`` times the units of a layer; 0 units: no rank has a share of it.
+        Starts uniform with variance gain / fan_in; with a gain of 0 all of it is ``start``.
+    directions, groups, units : int
+        Its rows, the one or two first axes, are directions times groups times the units of a layer;
+        0 units: no rank has a share of it.
+    start : float
+    tracked : bool
+        It is not trained, but follows a statistic of the leaves.
     """
 
     name: str
     shape: tuple[int, ...]
     gain: float
     fan_in: int
+    directions: int = 1
     groups: int = 1
     units: int = 0
+    start: float = 0.0
+    tracked: bool = False
 
     @property
     def size(self) -> int:
@@ -66,9 +73,9 @@ class Layout:
     Attributes
     ----------
     parameters : list of Parameter
-        As this rank holds them, in name order.
-    size : int
-        Length of the parameter vector, gaps included.
+        As this rank holds them: those trained, then those tracked, in name order.
+    trained, size : int
+        Length of the trained part of the parameter vector, and of all of it, gaps included.
     loss : int
         Place of the loss in a gradient vector.
     gradient_size : int
@@ -77,15 +84,18 @@ class Layout:
 
     def __init__(self, parameters: Sequence[Parameter], share: Share | None = None):
         self._share = share or Share()
-        self._whole = {p.name: p for p in sorted(parameters, key=lambda p: p.name)}
-        self.parameters = [self._held(p) for p in sorted(parameters, key=lambda p: p.name)]
+        ordered = sorted(parameters, key=lambda p: (p.tracked, p.name))
+        self._whole = {p.name: p for p in ordered}
+        self.parameters = [self._held(p) for p in ordered]
         self._places: dict[str, tuple[int, Parameter]] = {}
-        self.size = 0
+        self.size = self.trained = 0
         for parameter in self.parameters:
             if parameter.name in self._places:
                 raise ShapeError(f"layout: two parameters are named {parameter.name!r}")
             self._places[parameter.name] = (self.size, parameter)
             self.size += -(-parameter.size // ALIGNMENT) * ALIGNMENT
+            if not parameter.tracked:
+                self.trained = self.size
         self.loss = self.size
         self.gradient_size = self.size + ALIGNMENT
 
@@ -99,7 +109,7 @@ class Layout:
         return vector[start : start + parameter.size].reshape(*parameter.shape)
 
     def items(self, vector: Array) -> Iterator[tuple[str, Array]]:
-        """Name and view of each parameter, in name order."""
+        """Name and view of each parameter, in the order of `parameters`."""
         for parameter in self.parameters:
             yield parameter.name, self.view(vector, parameter.name)
 
@@ -107,23 +117,27 @@ class Layout:
         """What this rank holds of a parameter."""
         if not whole.units:
             return whole
-        groups, (first, last) = self._groups(whole), self._share.units(whole.units)
-        count = groups[1] - groups[0], last - first
-        at = 1 if whole.shape[0] == whole.groups * whole.units else 2
-        rows = (math.prod(count),) if at == 1 else count
-        return replace(whole, shape=(*rows, *whole.shape[at:]), groups=count[0], units=count[1])
+        (low, high), (first, last) = self._held_of(whole)
+        rows = (high - low) * whole.groups * (last - first)
+        leading: tuple[int, ...] = (rows,)
+        if whole.shape[0] != whole.directions * whole.groups * whole.units:
+            outer = whole.shape[0] * (high - low) // whole.directions
+            leading = (outer, rows // outer)
+        shape = (*leading, *whole.shape[len(leading) :])
+        return replace(whole, shape=shape, directions=high - low, units=last - first)
 
-    def _groups(self, whole: Parameter) -> tuple[int, int]:
-        return self._share.directions if whole.groups == 2 else (0, whole.groups)
+    def _held_of(self, whole: Parameter) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The directions and the units of a parameter that this rank holds."""
+        return self._share.directions(whole.directions), self._share.units(whole.units)
 
     def of_whole(self, name: str, tensor: np.ndarray) -> np.ndarray:
         """View this rank's share of a whole parameter."""
         whole = self._whole[name]
         if not whole.units:
             return tensor
-        groups, units = self._groups(whole), self._share.units(whole.units)
-        cut = tensor.reshape(whole.groups, whole.units, -1)
-        return cut[slice(*groups), slice(*units)]
+        directions, units = self._held_of(whole)
+        cut = tensor.reshape(whole.directions, whole.groups, whole.units, -1)
+        return cut[slice(*directions), :, slice(*units)]
 
     def put_whole(self, vector: Array, name: str, tensor: np.ndarray) -> None:
         """Let the named parameter of a flat vector, on the CPU, be its share of a whole one."""
@@ -141,7 +155,9 @@ class Layout:
         """
         vector = zeros(self.size)
         for whole in self._whole.values():
-            if whole.gain:
+            if not whole.gain:
+                self.view(vector, whole.name).numpy()[...] = whole.start
+            else:
                 stream = int.from_bytes(hashlib.sha256(whole.name.encode()).digest()[:7])
                 numbers = ops.uniform(
                     whole.size, gain=whole.gain, fan_in=whole.fan_in, seed=seed, stream=stream
@@ -152,29 +168,34 @@ class Layout:
     def blocks(self) -> list[tuple[int, int, int]]:
         """Return the blocks that the gradient's norm is summed in, as this rank holds them.
 
-        With one part the block is the whole vector; with more, each part of each parameter (and
+        With one part the block is all that is trained; with more, each part of each parameter (and
         direction) is one. A block is its number among all ranks', first element, and elements.
         """
         parts = self._share.parts
         if parts == 1:
-            return [(0, 0, self.size)]
+            return [(0, 0, self.trained)]
         found, number = [], 0
         for name, whole in self._whole.items():
             start, held = self._places[name]
+            if whole.tracked:
+                continue
             if not whole.units:
                 found.append((number, start, held.size))
                 number += 1
                 continue
-            (low, high), row = self._groups(whole), whole.size // whole.groups // whole.units
+            (low, high), _ = self._held_of(whole)
+            row = whole.size // (whole.directions * whole.groups * whole.units)
             bounds = tree.parts(whole.units, parts)
             first = bounds[self._share.unit_parts[0]][0]
-            for group in range(whole.groups):
-                for part, (a, b) in enumerate(bounds):
-                    inside = self._share.unit_parts[0] <= part < self._share.unit_parts[1]
-                    if low <= group < high and inside:
-                        at = start + ((group - low) * held.units + a - first) * row
-                        found.append((number, at, (b - a) * row))
-                    number += 1
+            for direction in range(whole.directions):
+                for group in range(whole.groups):
+                    for part, (a, b) in enumerate(bounds):
+                        inside = self._share.unit_parts[0] <= part < self._share.unit_parts[1]
+                        if low <= direction < high and inside:
+                            before = (direction - low) * whole.groups + group
+                            at = start + (before * held.units + a - first) * row
+                            found.append((number, at, (b - a) * row))
+                        number += 1
         return found
 
 
@@ -186,51 +207,49 @@ class Gradients:
     layout : Layout
     slots : (depth, layout.gradient_size) float32
         On the place of the activations.
-    leaves : Leaves
-        Over frames.
-    order : Array of int64, optional
-        The rows in the order of the leaves; by default they are.
     pushed : callable, optional
         Called with the first and the last column, exclusive, of what was pushed. Nobody writes
         these columns again in this step.
     rounded : bool
-        Whether the tree keeps gradients in bfloat16 (majelpy/ops/leaves.py); never the loss.
+        Whether the tree keeps gradients in bfloat16 (majelpy/ops/leaves.py); never statistics and
+        the loss.
     """
 
     def __init__(
         self,
         layout: Layout,
         slots: Any,
-        leaves: ops.Leaves,
-        order: Array | None = None,
         pushed: Callable[[int, int], None] | None = None,
         rounded: bool = False,
     ):
-        self.layout = layout
-        self.slots = slots
-        self.leaves = leaves
-        self._order = order
-        self._pushed = pushed
-        self._rounded = rounded
+        self.layout, self.slots = layout, slots
+        self._pushed, self._rounded = pushed, rounded
 
-    def in_order(self, x: Array) -> Array:
-        """Return the rows of x in the order of the leaves, as the others need them."""
-        return x if self._order is None else take(x, self._order, axis=0)
+    def gemm(
+        self, name: str, a: Array, b: Array, leaves: ops.Leaves, *, part: int = 0, **columns: Any
+    ) -> None:
+        """Push a^T b, the ``part``-th matrix of the named parameter's gradient.
 
-    def gemm(self, name: str, a: Any, b: Any, *, part: int = 0, **columns: Any) -> None:
-        """Push a^T b, the ``part``-th matrix of the named parameter's gradient."""
+        Parameters
+        ----------
+        a, b : (M, columns)
+            Rows in the order of the leaves: `Rows.of`.
+        leaves : Leaves
+            `Rows.leaves`.
+        columns
+            ``a_columns``, ``b_columns`` of `ops.gemm_leaves`.
+        """
         start, parameter = self.layout.place(name)
         size = math.prod(parameter.shape[-2:])
         start += part * size
-        to = (self.leaves, self.slots, start)
-        ops.gemm_leaves(a, b, *to, rounded=self._rounded, **columns)
+        ops.gemm_leaves(a, b, leaves, self.slots, start, rounded=self._rounded, **columns)
         self._tell(start, size)
 
-    def sum(self, name: str, x: Any) -> None:
-        """Push the column sums of x, the gradient of the named parameter."""
+    def sum(self, name: str, x: Array, leaves: ops.Leaves) -> None:
+        """Push the column sums of x, the gradient or statistic of the named parameter."""
         start, parameter = self.layout.place(name)
-        to = (self.leaves, self.slots, start)
-        ops.sum_leaves(x, *to, rounded=self._rounded)
+        rounded = self._rounded and not parameter.tracked
+        ops.sum_leaves(x, leaves, self.slots, start, rounded=rounded)
         self._tell(start, parameter.size)
 
     def loss(self, losses: Array, leaves: ops.Leaves) -> None:

@@ -11,15 +11,21 @@ leaf of the tree is itself a tree of parts (majelpy/comm/tree.py).
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from majelpy import ops
 from majelpy.array import Array, asarray
+from majelpy.array.indexing import take
 from majelpy.comm import tree
-from majelpy.nn.batch import Batch, numbers
+from majelpy.nn.batch import Batch, numbers, offsets_of
+
+Reach = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""First frames and the frames after the last that a layer gives, (N,) each: those that it reads."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,29 @@ class States:
     carried: tuple[ops.Carried | None, ...] = (None, None)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """How sums over the frames of a batch run.
+
+    Attributes
+    ----------
+    leaves : Leaves
+        The items of the tree, which are leaves or their time parts, over rows in the tree's order.
+    of_leaf : Leaves
+        The same items, but only those of a leaf are added up.
+    order : Array of int64, optional
+        The rows in the tree's order; None: they are.
+    """
+
+    leaves: ops.Leaves
+    of_leaf: ops.Leaves
+    order: Array | None
+
+    def of(self, x: Array) -> Array:
+        """Return the rows of x in the tree's order."""
+        return x if self.order is None else take(x, self.order, axis=0)
+
+
 class Share:
     """All of the model.
 
@@ -50,17 +79,19 @@ class Share:
 
     Attributes
     ----------
-    directions, unit_parts, time_parts : (first, last)
-        What this rank holds of the recurrent layer's two directions, of the parts of each layer's
-        units, and of the parts of each utterance's frames.
+    unit_parts, time_parts : (first, last)
+        What this rank holds of the parts of each layer's units, and of the parts of each
+        utterance's frames.
     """
-
-    directions = (0, 2)
 
     def __init__(self, parts: int = 1):
         self.parts = parts
         self.unit_parts = (0, parts)
         self.time_parts = (0, parts)
+
+    def directions(self, count: int) -> tuple[int, int]:
+        """First and last direction of a recurrent layer that this rank holds."""
+        return 0, count
 
     def units(self, count: int) -> tuple[int, int]:
         """First and last unit of a layer that this rank holds."""
@@ -71,36 +102,75 @@ class Share:
         bounds = tree.parts(count, self.parts)
         return bounds[parts[0]][0], bounds[parts[1] - 1][1]
 
-    def cut(self, batch: Batch, context: int) -> tuple[Array, Batch]:
-        """Return the rows that layer 1 reads, and the batch of this share's frames."""
-        return ops.context(batch.frames, batch.offsets, context), batch
+    def own_columns(self, x: Array, units: int) -> Array:
+        """Return this rank's units of all, (M, units)."""
+        first, last = self.units(units)
+        return x if last - first == units else x[:, first:last]
 
-    def items(self, batch: Batch) -> tuple[ops.Leaves, ops.Leaves, Array | None]:
-        """Return how sums over frames and over utterances run, and the order of the rows.
+    def extent(self, lengths: np.ndarray) -> ops.Extent:
+        """Return which frames of utterances of these lengths are here."""
+        return ops.Extent(offsets_of(lengths), np.zeros_like(lengths), lengths)
 
-        Boundaries of the tree's items over frames and over utterances; None: rows are in order.
+    def cut(self, batch: Batch) -> Batch:
+        """Return the batch of this share's frames."""
+        return batch
+
+    def frames(
+        self, x: Array, batch: Batch, lengths: np.ndarray, reach: Reach
+    ) -> tuple[Array, ops.Extent]:
+        """Return the rows that a layer reads which gives utterances of ``lengths``, and what
+        frames they are.
+
+        Parameters
+        ----------
+        x : (M, columns)
+            The rows here.
         """
+        return x, batch.extent
+
+    def rows(self, batch: Batch) -> Rows:
+        """Return how sums over frames run."""
+        within = tree.stack(self.parts, [self.time_parts]).merges
+        of_leaf = np.tile(np.array(within, np.int32), len(batch.leaf_utterances) - 1)
         if self.parts == 1:
-            return batch.frame_leaves(), batch.utterance_leaves(), None
+            leaves = batch.frame_leaves()
+            return Rows(leaves, ops.Leaves(leaves.offsets, of_leaf), None)
         # The frames of each time part held (columns) of each utterance (rows).
         cuts = batch.lengths[:, None] * np.arange(self.time_parts[0], self.time_parts[1] + 1)
         rows = cuts // self.parts + (batch.offsets[:-1] - batch.starts)[:, None]
         start, stop = rows[:, :-1], rows[:, 1:]
-        count = self.time_parts[1] - self.time_parts[0]
-        leaves = list(itertools.pairwise(batch.leaf_utterances.tolist()))
+        leaves_of = list(itertools.pairwise(batch.leaf_utterances.tolist()))
         order = [
             numbers(start[low:high].T.reshape(-1), stop[low:high].T.reshape(-1))
-            for low, high in leaves
+            for low, high in leaves_of
         ]
-        frames = [(stop - start)[low:high].sum(axis=0) for low, high in leaves]
-        # The loss of a leaf is that of its part 0; to the others it is +0.
-        ends = [high if self.time_parts[0] == 0 else 0 for _, high in leaves]
-        none = np.zeros(1, dtype=np.int64)
-        return (
-            ops.Leaves(np.cumsum(np.concatenate([none, *frames])), batch.merges),
-            ops.Leaves(np.concatenate([none, np.repeat(ends, count)]), batch.merges),
-            asarray(np.concatenate([none[:0], *order])).to_device(batch.frames.place),
+        frames = [(stop - start)[low:high].sum(axis=0) for low, high in leaves_of]
+        offsets = offsets_of(np.concatenate([np.zeros(0, np.int64), *frames]))
+        return Rows(
+            ops.Leaves(offsets, batch.merges),
+            ops.Leaves(offsets, of_leaf),
+            asarray(np.concatenate([np.zeros(0, np.int64), *order])).to_device(batch.frames.place),
         )
+
+    def once(self, bounds: np.ndarray, batch: Batch) -> ops.Leaves:
+        """Return the items of the tree over what each leaf has once, whatever its frames.
+
+        Parameters
+        ----------
+        bounds : (K + 1,) int64
+            First place of each leaf.
+
+        Notes
+        -----
+        Part 0 of a leaf has all of it; the others have +0.
+        """
+        held = self.time_parts[1] - self.time_parts[0]
+        ends = bounds[1:] if self.time_parts[0] == 0 else np.zeros_like(bounds[1:])
+        return ops.Leaves(np.concatenate([[0], np.repeat(ends, held)]), batch.merges)
+
+    def leaf_totals(self, mine: Array) -> Array:
+        """Return the sums of leaves, a row each, from those over the frames here."""
+        return mine
 
     def gather(self, y: Array, units: int) -> Array:
         """Return all units of a layer, (M, units), from this rank's."""
@@ -122,39 +192,53 @@ class Share:
         """
         return ops.gemm(d, weight, parts=self.parts)
 
-    def direction_gradient(self, d: Array, weight: Array, units: int) -> Array:
-        """Return the same for the recurrent layer, whose units are those of its directions.
+    def direction_gradient(self, d: Array, weight: Array, units: int, directions: int) -> Array:
+        """Return the same for a recurrent layer, whose rows are the units of each direction.
 
         Notes
         -----
-        Order: uncut, one sum over the units of both; in parts, a sum for each, then added.
+        Order: uncut, one sum over all rows; in parts, a sum for each direction, then added.
         """
         if self.parts == 1:
             return ops.gemm(d, weight)
-        held = d.shape[1] // 2
-        both = (
+        held = d.shape[1] // directions
+        found = (
             self.unit_gradient(d[:, at : at + held], weight[at : at + held], units)
-            for at in (0, held)
+            for at in range(0, d.shape[1], held)
         )
-        return ops.add(*both)
+        return functools.reduce(ops.add, found)
 
-    def recur(self, x: Array, batch: Batch, weight: Array) -> States:
-        """Run the recurrent layer over x, (M, D * h); the weight is (D, h, H)."""
+    def recur(self, x: Array, batch: Batch, weight: Array, directions: int) -> States:
+        """Run a recurrent layer over x, (M, D * h); the weight is (D, h, H).
+
+        Here and below D directions are held, of the layer's ``directions``.
+        """
         h = ops.rnn_forward(x, batch.offsets, weight, parts=self.parts)
         return States(h, h)
 
-    def recur_back(self, dy: Array, batch: Batch, weight: Array, states: States) -> Array:
+    def recur_back(
+        self, dy: Array, batch: Batch, weight: Array, states: States, directions: int
+    ) -> Array:
         """Return the gradient by x from that by the states, (M, D * h)."""
         return ops.rnn_backward(dy, batch.offsets, weight, states.own, parts=self.parts)
 
-    def previous(self, states: States, batch: Batch) -> Array:
+    def previous(self, states: States, batch: Batch, directions: int) -> Array:
         """Return the states of the step before, (M, D * H)."""
-        return ops.rnn_previous(states.whole, batch.offsets, 2)
+        return ops.rnn_previous(states.whole, batch.offsets, directions)
 
-    def sum_directions(self, h: Array) -> Array:
-        """Return the sum of both directions' states, (M, h), from this rank's."""
-        return ops.sum_directions(h, 2)
+    def sum_directions(self, h: Array, directions: int) -> Array:
+        """Return the sum of all directions' states, (M, h), from this rank's."""
+        return h if directions == 1 else ops.sum_directions(h, directions)
 
     def losses(self, log_probs: Array, batch: Batch, scale: float) -> tuple[Array, Array]:
         """Return CTC losses (N,) and the scaled gradient by this rank's logits (M, V)."""
         return ops.ctc_loss(log_probs, batch.offsets, batch.labels, scale=scale, names=batch.names)
+
+
+def select(x: Array, extent: ops.Extent, wanted: ops.Extent) -> Array:
+    """Return the rows of some frames, out of rows of these and perhaps more."""
+    if x.shape[0] == wanted.offsets[-1]:
+        return x
+    first = extent.offsets[:-1] + wanted.starts - extent.starts
+    rows = numbers(first, first + np.diff(wanted.offsets))
+    return take(x, asarray(rows).to_device(x.place), axis=0)

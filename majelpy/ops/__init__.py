@@ -14,6 +14,7 @@ from majelpy.ops.elementwise import (
     multiply,
     normalise,
 )
+from majelpy.ops.extent import Extent
 from majelpy.ops.gemm import gemm
 from majelpy.ops.leaves import Leaves, gemm_leaves, sum_leaves, tree_sum
 from majelpy.ops.optim import factor_of, learning_rate, nesterov, norm_and_factor
@@ -35,6 +36,7 @@ from majelpy.ops.statistics import mean_of, scale_of, square_sum, sum_deviations
 __all__ = [
     "Carried",
     "Dropout",
+    "Extent",
     "Leaves",
     "Steps",
     "add",

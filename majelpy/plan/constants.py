@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from majelpy.errors import RecipeError
-from majelpy.train.settings import parse, read_toml, setting
+from majelpy.settings import parse, read_toml, setting
 
 _LEAST = 1e-6
 """Least rate that counts as one."""

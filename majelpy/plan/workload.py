@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from majelpy.nn.model import Model, Sizes
+from majelpy.errors import RecipeError
+from majelpy.nn.model import Architecture, Model
 from majelpy.speech import leaves
 from majelpy.train.launch import Launch
 from majelpy.train.recipe import Recipe
@@ -44,12 +45,24 @@ Leaf = tuple[Utterance, ...]
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """Widths of a Deep Speech 1 network."""
+
+    features: int
+    alphabet: int
+    context: int
+    dense: tuple[int, ...]
+    recurrent: int
+    output_dense: int
+
+
+@dataclass(frozen=True)
 class Workload:
     """A recipe as a planner sees it.
 
     Attributes
     ----------
-    sizes : Sizes
+    architecture : Architecture
     leaves, parts : int
         How finely a minibatch and a layer may be divided.
     dropout : bool
@@ -61,7 +74,7 @@ class Workload:
         Where the minibatches come from, for people.
     """
 
-    sizes: Sizes
+    architecture: Architecture
     leaves: int
     parts: int
     dropout: bool
@@ -70,9 +83,14 @@ class Workload:
     source: str
 
     @cached_property
+    def sizes(self) -> Sizes:
+        """Widths of the layers."""
+        return _sizes(self.architecture)
+
+    @cached_property
     def model(self) -> Model:
         """The model, for the places of its parameters."""
-        return Model(self.sizes)
+        return Model(self.architecture)
 
 
 def workload(recipe: Recipe, frames: int | None = None, features: int | None = None) -> Workload:
@@ -94,17 +112,19 @@ def workload(recipe: Recipe, frames: int | None = None, features: int | None = N
     if frames is None and Path(settings.train).exists():
         return _of_corpus(recipe)
     frames = FRAMES if frames is None else frames
-    sizes = _sizes(recipe, features or FEATURES, len(settings.alphabet) or _CHARACTERS)
+    architecture = Architecture(
+        features or FEATURES, (len(settings.alphabet) or _CHARACTERS) + 1, recipe.model.layers
+    )
     utterance = Utterance(frames, frames // _FRAMES_PER_LABEL)
     cut = leaves.cut(
         np.arange(settings.batch), np.full(settings.batch, frames, np.int64), settings.leaves
     )
     minibatch = tuple((utterance,) * len(leaf) for leaf in cut)
     source = (
-        f"{settings.batch} utterances of {frames} frames each, {sizes.features} features, "
+        f"{settings.batch} utterances of {frames} frames each, {architecture.features} features, "
         f"{utterance.labels} labels (no corpus is read)"
     )
-    return _workload(recipe, sizes, (minibatch,), source)
+    return _workload(recipe, architecture, (minibatch,), source)
 
 
 def _of_corpus(recipe: Recipe) -> Workload:
@@ -125,26 +145,33 @@ def _of_corpus(recipe: Recipe) -> Workload:
         for i in range(count)
     )
     source = f"{count} of the {len(epoch)} minibatches of the first epoch of {settings.train}"
-    return _workload(recipe, prepared.model.sizes, minibatches, source)
+    return _workload(recipe, prepared.model.architecture, minibatches, source)
 
 
 def _workload(
-    recipe: Recipe, sizes: Sizes, minibatches: tuple[tuple[Leaf, ...], ...], source: str
+    recipe: Recipe,
+    architecture: Architecture,
+    minibatches: tuple[tuple[Leaf, ...], ...],
+    source: str,
 ) -> Workload:
     parts = recipe.model.parts
-    dropout = recipe.model.dropout > 0
+    dropout = any(item["layer"] == "dropout" for item in architecture.layers)
     transport = 2 if recipe.data.transport == "bfloat16" else 4
-    return Workload(sizes, recipe.data.leaves, parts, dropout, transport, minibatches, source)
+    return Workload(
+        architecture, recipe.data.leaves, parts, dropout, transport, minibatches, source
+    )
 
 
-def _sizes(recipe: Recipe, features: int, characters: int) -> Sizes:
-    model = recipe.model
+def _sizes(architecture: Architecture) -> Sizes:
+    layers = [item for item in architecture.layers if item["layer"] != "dropout"]
+    kinds = [item["layer"] for item in layers]
+    if kinds != ["context", *["dense"] * (len(kinds) - 3), "birnn", "dense"]:
+        raise RecipeError(
+            f"plan: the model is {', '.join(kinds)}; it needs context, dense layers, birnn, dense "
+            "(Deep Speech 1)"
+        )
+    widths = [item["units"] for item in layers[1:]]
     return Sizes(
-        features=features,
-        alphabet=characters + 1,
-        context=model.context,
-        dense=model.dense,
-        recurrent=model.recurrent,
-        output_dense=model.output_dense,
-        recurrent_gain=model.recurrent_gain,
+        *(architecture.features, architecture.alphabet, layers[0]["frames"]),
+        *(tuple(widths[:-2]), widths[-2], widths[-1]),
     )

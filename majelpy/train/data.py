@@ -84,12 +84,6 @@ class Utterances:
             )
         self.labels = [alphabet.encode(text) for text in self.texts]
         self.lengths = corpus.lengths[members]
-        for name, labels, length in zip(self.names, self.labels, self.lengths, strict=True):
-            if length < ops.frames_needed(labels):
-                raise CorpusError(
-                    f"{corpus.path}: utterance {name!r} has {length} frames for {len(labels)} "
-                    f"labels; needs at least {ops.frames_needed(labels)}"
-                )
 
     @property
     def features(self) -> int:
@@ -97,6 +91,23 @@ class Utterances:
 
     def __len__(self) -> int:
         return len(self._members)
+
+    def require_alignments(self, frames: np.ndarray) -> None:
+        """Raise CorpusError if a model gives an utterance too few frames for its labels.
+
+        Parameters
+        ----------
+        frames : (N,) int64
+            Frames of log-probabilities of each utterance.
+        """
+        found = zip(self.names, self.labels, self.lengths, frames, strict=True)
+        for name, labels, length, given in found:
+            if given < ops.frames_needed(labels):
+                raise CorpusError(
+                    f"{self._corpus.path}: utterance {name!r} has {length} frames"
+                    f"{f', of which the model makes {given},' if given < length else ''} for "
+                    f"{len(labels)} labels; needs at least {ops.frames_needed(labels)}"
+                )
 
     def warn_outside(self) -> None:
         """Say on standard error which characters were dropped, if any."""

@@ -14,8 +14,7 @@ import numpy as np
 from majelpy import ops
 from majelpy.array import CPU, Array
 from majelpy.comm.world import World
-from majelpy.nn.batch import Batch
-from majelpy.nn.model import Model
+from majelpy.nn.model import Forward, Model
 from majelpy.speech.beam import Decoder, Hypothesis
 from majelpy.speech.decode import greedy
 from majelpy.speech.metrics import Errors, errors
@@ -47,13 +46,13 @@ class Recognised:
 
 def heard(
     model: Model, parameters: Array, data: Utterances, members: list[int]
-) -> Iterator[tuple[np.ndarray, Batch, Array]]:
-    """Yield some of ``members`` of similar length, their batch, and its log-probabilities."""
+) -> Iterator[tuple[np.ndarray, Forward]]:
+    """Yield some of ``members`` of similar length, and the model's forward pass over them."""
     ordered = sorted(members, key=lambda i: (int(data.lengths[i]), i))
     for start in range(0, len(ordered), BATCH):
         chosen = np.array(ordered[start : start + BATCH], dtype=np.int64)
         batch = data.batch([chosen], np.zeros(1, dtype=np.int32)).to_device(parameters.place)
-        yield chosen, batch, model.forward(batch, parameters).log_probs
+        yield chosen, model.forward(batch, parameters)
 
 
 def recognise(
@@ -68,16 +67,16 @@ def recognise(
 
     It is computed on the place of the parameters; without a decoder the text is the best path's.
     """
-    for chosen, batch, log_probs in heard(model, parameters, data, members):
-        losses = model.losses(batch, log_probs)[0].to_device(CPU).numpy()
+    for chosen, found in heard(model, parameters, data, members):
+        losses = model.losses(found)[0].to_device(CPU).numpy()
         if decoder is not None:
-            lists = decoder(log_probs.to_device(CPU), batch.offsets)
+            lists = decoder(found.log_probs.to_device(CPU), found.batch.offsets)
             for n, index in enumerate(chosen):
                 yield Recognised(int(index), lists[n][0].text, losses[n], tuple(lists[n]))
             continue
-        best = ops.argmax(log_probs)
+        best, offsets = ops.argmax(found.log_probs), found.batch.offsets
         for n, index in enumerate(chosen):
-            labels = greedy(best[batch.offsets[n] : batch.offsets[n + 1]])
+            labels = greedy(best[offsets[n] : offsets[n + 1]])
             yield Recognised(int(index), alphabet.decode(labels), losses[n], ())
 
 

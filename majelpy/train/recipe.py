@@ -18,7 +18,9 @@ from typing import Any
 
 from majelpy import ARITHMETIC
 from majelpy.errors import RecipeError
-from majelpy.train.settings import assign, parse, read_toml, setting
+from majelpy.nn import layers
+from majelpy.nn.networks import deep_speech_1
+from majelpy.settings import assign, parse, read_toml, setting
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,12 @@ class Data:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Sizes of the Deep Speech 1 network."""
+    """The model: its layers, from the features up to the logits."""
 
-    context: int = setting(5, least=0, most=100, help="frames on each side that layer 1 sees")
-    dense: tuple[int, ...] = setting(
-        (256, 256, 256), least=1, most=1 << 16, help="units of the layers before the recurrent one"
-    )
-    recurrent: int = setting(256, least=1, most=1 << 16, help="units in each direction")
-    output_dense: int = setting(256, least=1, most=1 << 16, help="units of the layer after it")
-    recurrent_gain: float = setting(
-        0.5, least=0, most=4, help="variance of the recurrent weight at the start, times its fan-in"
+    layers: tuple[layers.Table, ...] = setting(
+        deep_speech_1(5, (256, 256, 256), 256, 256),
+        read=layers.read,
+        help='from the features up, such as [{ layer = "birnn", units = 256 }]; then come logits',
     )
     parts: int = setting(
         1,
@@ -73,9 +71,6 @@ class ModelSettings:
         most=64,
         help="parts that sums over units and frames are cut in, a power of two; at most so many "
         "ranks can share a model",
-    )
-    dropout: float = setting(
-        0.0, least=0, most=0.9, help="share of dense activations dropped in training (1/256 steps)"
     )
 
 
@@ -181,9 +176,17 @@ def differences(a: dict[str, Any], b: dict[str, Any], path: str = "") -> list[st
     """Lines that name each setting with its two values, where two contents differ."""
     lines = []
     for key in sorted({*a, *b}):
-        left, right = a.get(key), b.get(key)
+        left: Any = a.get(key)
+        right: Any = b.get(key)
         if isinstance(left, dict) and isinstance(right, dict):
             lines += differences(left, right, f"{path}{key}.")
+        elif _tables(left) and _tables(right) and len(left) == len(right):
+            for i, tables in enumerate(zip(left, right, strict=True)):
+                lines += differences(*tables, f"{path}{key}[{i}].")
         elif json.dumps(left) != json.dumps(right):
             lines.append(f"{path}{key} is {left!r} and {right!r}")
     return lines
+
+
+def _tables(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, dict) for item in value)

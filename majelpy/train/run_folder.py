@@ -18,6 +18,7 @@ from typing import Any, TextIO
 import tomli_w
 
 from majelpy.errors import CheckpointError, OutputError
+from majelpy.nn import layers
 from majelpy.train.recipe import Recipe, differences
 
 
@@ -67,6 +68,8 @@ class RunFolder:
                 return
             text = f"# Written by 'majel train': what trained this run.\n\n{_toml(recipe)}"
             _write(self.path / "recipe.toml", text)
+            for name, layer in layers.files(recipe.model.layers).items():
+                _write(self.path / name, layer.decode())
             _write(self._content, json.dumps(content, indent=1, sort_keys=True))
         except BaseException:
             self.close()

@@ -16,7 +16,7 @@ from majelpy import ARITHMETIC, __version__
 from majelpy.comm.world import World
 from majelpy.errors import CorpusError, RecipeError, WorldError
 from majelpy.gpu.build import bodies_digest
-from majelpy.nn.model import Model, Sizes
+from majelpy.nn.model import Architecture, Model
 from majelpy.nn.share import Share
 from majelpy.speech import leaves
 from majelpy.speech.corpus import Corpus
@@ -87,26 +87,20 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
     elif len(held):
         dev = select(corpus, held)
     train = select(corpus, everything)
-    sizes = recipe.model
-    model_sizes = Sizes(
-        features=corpus.features,
-        alphabet=alphabet.size,
-        context=sizes.context,
-        dense=sizes.dense,
-        recurrent=sizes.recurrent,
-        output_dense=sizes.output_dense,
-        recurrent_gain=sizes.recurrent_gain,
-    )
-    check_parts(model_sizes, sizes.parts)
-    model = Model(model_sizes, Share(sizes.parts))
+    architecture = Architecture(corpus.features, alphabet.size, recipe.model.layers)
+    check_parts(recipe.model.parts)
+    model = Model(architecture, Share(recipe.model.parts))
+    for utterances in (train, dev):
+        if utterances is not None:
+            utterances.require_alignments(model.frames(utterances.lengths))
     content = recipe.content(corpus.digest, dev_corpus.digest if dev_corpus else "")
     description = {
         "recipe": digest(content),
         "alphabet": alphabet.characters,
         "features": corpus.features,
         "rate": corpus.rate,
-        "sizes": vars(model.sizes) | {"dense": list(sizes.dense)},
-        "parts": sizes.parts,
+        "layers": list(recipe.model.layers),
+        "parts": recipe.model.parts,
     }
     statistics = {"mean": corpus.mean, "scale": corpus.scale}
     return Prepared(model, alphabet, train, dev, content, description, statistics)

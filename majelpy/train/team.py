@@ -17,7 +17,7 @@ from majelpy.comm import tree
 from majelpy.comm.neighbours import Neighbours
 from majelpy.comm.world import Hosts, World
 from majelpy.errors import RecipeError, WorldError
-from majelpy.nn.model import Model, Sizes
+from majelpy.nn.model import Model
 from majelpy.nn.share import Share
 from majelpy.nn.ways.directions import DirectionShare
 from majelpy.nn.ways.hidden import HiddenShare
@@ -177,7 +177,8 @@ class Team:
             for p in model.layout.parameters
         }
         layouts = [
-            Model(model.sizes, self._share_of(i)).layout for i in range(self._neighbours.count)
+            Model(model.architecture, self._share_of(i)).layout
+            for i in range(self._neighbours.count)
         ]
         others = self._neighbours.others()
         vectors = self._neighbours.exchange(
@@ -225,15 +226,7 @@ class _Place:
         return [i for i in range(self.count) if i != self.index]
 
 
-def check_parts(sizes: Sizes, parts: int) -> None:
-    """Raise RecipeError unless every layer can be cut in so many parts."""
+def check_parts(parts: int) -> None:
+    """Raise RecipeError unless the number of parts is one."""
     if parts & (parts - 1):
         raise RecipeError(f"model.parts is {parts}; needs a power of two")
-    widths = {f"dense[{i}]": width for i, width in enumerate(sizes.dense)}
-    widths |= {"recurrent": sizes.recurrent, "output_dense": sizes.output_dense}
-    for name, width in widths.items():
-        if parts > 1 and -(-width // tree.LINE) < parts:
-            raise RecipeError(
-                f"model.parts is {parts}: model.{name} has {width} units; each part needs "
-                f"{tree.LINE}, so {parts * tree.LINE} units"
-            )

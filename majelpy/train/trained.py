@@ -9,7 +9,8 @@ import numpy as np
 
 from majelpy.array import Array
 from majelpy.errors import CheckpointError
-from majelpy.nn.model import Model, Sizes
+from majelpy.nn import layers
+from majelpy.nn.model import Architecture, Model
 from majelpy.nn.share import Share
 from majelpy.speech.text import Alphabet
 from majelpy.train import checkpoint as checkpoints
@@ -59,18 +60,22 @@ def load_trained(folder: str, *, quiet: bool = False) -> Trained:
         )
     described = found.description
     try:
-        sizes = dict(described["sizes"])
-        sizes["dense"] = tuple(sizes["dense"])
-        model = Model(Sizes(**sizes), Share(int(described["parts"])))
+        recipe = RunFolder(folder).path / "recipe.toml"
+        listed = layers.read(described["layers"], f"{recipe}: model.layers", str(recipe))
+        alphabet = Alphabet.from_characters(described["alphabet"])
+        model = Model(
+            Architecture(int(described["features"]), alphabet.size, listed),
+            Share(int(described["parts"])),
+        )
         parameters = load_tensors(model, found, "parameters")
         return Trained(
             model=model,
             parameters=parameters,
-            alphabet=Alphabet.from_characters(described["alphabet"]),
+            alphabet=alphabet,
             mean=found.tensors["mean"],
             scale=found.tensors["scale"],
             rate=int(described["rate"]),
-            features=int(described["features"]),
+            features=model.architecture.features,
             step=found.step,
         )
     except (KeyError, TypeError) as error:

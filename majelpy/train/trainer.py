@@ -23,6 +23,7 @@ from majelpy.comm.reduce import TreeReducer
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError, TrainingError, WorldError
 from majelpy.nn.batch import Batch
+from majelpy.nn.layer import Training
 from majelpy.nn.model import Model
 from majelpy.nn.parameters import digest
 from majelpy.speech import leaves
@@ -84,7 +85,7 @@ class Trainer:
         self.description, self.place = description, place
         self.step = 0
         self.team = Team(world, recipe, mesh)
-        self.model = Model(model.sizes, self.team.share)
+        self.model = Model(model.architecture, self.team.share)
         layout = self.model.layout
         self._blocks = layout.blocks()
         self._rounded = recipe.data.transport == "bfloat16"
@@ -175,14 +176,11 @@ class Trainer:
         frames = int(self.data.lengths[self._members(self.step)].sum())
         batch = self._batch(self.step)
         epoch = self.step // self.steps_per_epoch
-        share = self.recipe.model.dropout
-        dropout = (
-            ops.Dropout(share, self.recipe.seed, epoch, batch.offsets, batch.ids) if share else None
-        )
+        training = Training(self.recipe.seed, epoch)
         one = np.ones(1, dtype=np.float32)
         scale = float(ops.mean_of(zeros(1), one, utterances).numpy()[0])
         slots, pushed = self._staging.slots, self._staging.pushed
-        self.model.train(batch, self.parameters, slots, scale, dropout, pushed, self._rounded)
+        self.model.train(batch, self.parameters, slots, scale, training, pushed, self._rounded)
         total = self._staging.reduce()
         gradient = total[: layout.size]
         numbers = empty(3, device=self.place)

@@ -43,10 +43,10 @@ def tune(
     members = list(range(world.rank, len(data), world.size))
     grid = [(alpha, beta) for alpha in sorted(set(alphas)) for beta in sorted(set(betas))]
     found = [Errors()] * len(grid)
-    for chosen, batch, log_probs in heard(model, parameters, data, members):
-        here = log_probs.to_device(CPU)
+    for chosen, forward in heard(model, parameters, data, members):
+        here, offsets = forward.log_probs.to_device(CPU), forward.batch.offsets
         for at, (alpha, beta) in enumerate(grid):
-            lists = decoder.weighed(alpha, beta)(here, batch.offsets)
+            lists = decoder.weighed(alpha, beta)(here, offsets)
             found[at] = found[at] + total(data, chosen, [texts[0].text for texts in lists])
     everyone = world.all_gather(found)
     points = [

@@ -94,7 +94,7 @@ class HiddenShare(Share):
         )
         return nodes
 
-    def recur(self, x: Array, batch: Batch, weight: Array) -> States:
+    def recur(self, x: Array, batch: Batch, weight: Array, directions: int) -> States:
         units, steps = weight.shape[2], ops.Steps.of(batch.offsets)
         h = empty(x.shape, device=x.place)
         whole = sums = None
@@ -102,18 +102,22 @@ class HiddenShare(Share):
             if whole is not None:
                 sums = _stacked(
                     ops.gemm(whole[d], weight[d], transpose_b=True, parts=self.parts)
-                    for d in (0, 1)
+                    for d in range(directions)
                 )
-            state = ops.rnn_forward_step(x, steps, step, sums, 2, h)
+            state = ops.rnn_forward_step(x, steps, step, sums, directions, h)
             live = steps.live(step + 1)
             if live:
-                rows = self.gather(state[:, :live].reshape(2 * live, state.shape[2]), units)
-                whole = rows.reshape(2, live, units)
-        held = h.shape[1] // 2
-        both = (self.gather(h[:, d * held : (d + 1) * held], units) for d in (0, 1))
-        return States(h, concat(tuple(both), axis=1))
+                rows = self.gather(
+                    state[:, :live].reshape(directions * live, state.shape[2]), units
+                )
+                whole = rows.reshape(directions, live, units)
+        held = h.shape[1] // directions
+        every = (self.gather(h[:, d * held : (d + 1) * held], units) for d in range(directions))
+        return States(h, concat(tuple(every), axis=1))
 
-    def recur_back(self, dy: Array, batch: Batch, weight: Array, states: States) -> Array:
+    def recur_back(
+        self, dy: Array, batch: Batch, weight: Array, states: States, directions: int
+    ) -> Array:
         units, steps = weight.shape[2], ops.Steps.of(batch.offsets)
         dx = empty(dy.shape, device=dy.place)
         state = sums = None
@@ -121,9 +125,9 @@ class HiddenShare(Share):
             live = steps.live(step)
             if state is not None:
                 sums = _stacked(
-                    self.unit_gradient(state[d][:live], weight[d], units) for d in (0, 1)
+                    self.unit_gradient(state[d][:live], weight[d], units) for d in range(directions)
                 )
-            state = ops.rnn_backward_step(dy, states.own, steps, step, sums, 2, dx)
+            state = ops.rnn_backward_step(dy, states.own, steps, step, sums, directions, dx)
         return dx
 
 

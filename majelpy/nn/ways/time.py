@@ -8,7 +8,7 @@ works on a rank's own frames; CTC needs all log-probabilities of an utterance, w
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from majelpy import ops
 from majelpy.array import Array, asarray, zeros
 from majelpy.array.indexing import take
 from majelpy.array.manipulation import concat
-from majelpy.nn.batch import Batch, numbers
-from majelpy.nn.share import Share, States
+from majelpy.nn.batch import Batch, numbers, offsets_of
+from majelpy.nn.share import Reach, Share, States, select
 from majelpy.nn.ways.neighbours import Neighbours
 
 
@@ -38,43 +38,83 @@ class TimeShare(Share):
         self._half = neighbours.index
         self.time_parts = (self._half * parts // 2, (self._half + 1) * parts // 2)
 
-    def _middle(self, batch: Batch) -> np.ndarray:
-        """First frame of each utterance's second half."""
-        return np.asarray(batch.lengths * (self.parts // 2) // self.parts)
-
-    def _frames(self, batch: Batch, half: int) -> tuple[np.ndarray, np.ndarray]:
+    def _frames(self, lengths: np.ndarray, half: int) -> tuple[np.ndarray, np.ndarray]:
         """First frame of a half of each utterance, and the frame after its last."""
-        middle = self._middle(batch)
-        return (middle, batch.lengths) if half else (np.zeros_like(middle), middle)
+        middle = lengths * (self.parts // 2) // self.parts
+        return (middle, lengths) if half else (np.zeros_like(middle), middle)
 
-    def cut(self, batch: Batch, context: int) -> tuple[Array, Batch]:
-        start, stop = self._frames(batch, self._half)
-        # The frames beside the half are needed too, for the context of those at its ends.
-        low = np.where(stop > start, np.maximum(start - context, 0), start)
-        high = np.where(stop > start, np.minimum(stop + context, batch.lengths), stop)
-        wide = _rows(batch.frames, batch.offsets[:-1] + low, batch.offsets[:-1] + high)
-        bounds = _offsets(high - low)
-        rows = ops.context(wide, bounds, context)
-        here = _rows(rows, bounds[:-1] + start - low, bounds[:-1] + stop - low)
-        return here, replace(batch, offsets=_offsets(stop - start), starts=start)
+    def extent(self, lengths: np.ndarray) -> ops.Extent:
+        start, stop = self._frames(lengths, self._half)
+        return ops.Extent(offsets_of(stop - start), start, lengths)
 
-    def _carry(self, found: Array, batch: Batch) -> ops.Carried:
-        """Exchange the states at the middle: return what the other rank came to."""
-        rows = batch.offsets[:-1] if self._half else batch.offsets[1:] - 1
-        utterances, hidden = len(rows), found.shape[1]
-        shape = (utterances, hidden)
-        if found.shape[0]:
-            at = np.clip(rows, 0, found.shape[0] - 1)
-            mine = take(found, asarray(at).to_device(found.place), axis=0)
-        else:
-            mine = zeros(shape, device=found.place)
+    def cut(self, batch: Batch) -> Batch:
+        here = self.extent(batch.lengths)
+        return batch.within(here).with_frames(select(batch.frames, batch.extent, here))
+
+    def frames(
+        self, x: Array, batch: Batch, lengths: np.ndarray, reach: Reach
+    ) -> tuple[Array, ops.Extent]:
+        held = [self._frames(batch.lengths, half) for half in (0, 1)]
+        wanted = []
+        for half in (0, 1):
+            first, last = self._frames(lengths, half)
+            low, high = reach(first, last)
+            low, high = np.maximum(low, 0), np.minimum(high, batch.lengths)
+            some = (last > first) & (high > low)
+            wanted.append((np.where(some, low, 0), np.where(some, high, 0)))
+        mine, other = self._half, 1 - self._half
+
+        def both(half: int, owner: int) -> tuple[np.ndarray, np.ndarray]:
+            """What one half needs of the frames that one rank has."""
+            low = np.maximum(wanted[half][0], held[owner][0])
+            return low, np.maximum(np.minimum(wanted[half][1], held[owner][1]), low)
+
+        def rows_here(first: np.ndarray, last: np.ndarray) -> Array:
+            at = batch.offsets[:-1] - batch.starts
+            return take(x, asarray(numbers(at + first, at + last)).to_device(x.place), axis=0)
+
+        sent, coming = rows_here(*both(other, mine)), both(mine, other)
+        shape = (int((coming[1] - coming[0]).sum()), x.shape[1])
+        (theirs,) = self._neighbours.exchange([(other, sent)], [(other, shape)])
+        pieces = {mine: rows_here(*both(mine, mine)), other: theirs.to_device(x.place)}
+        joined = concat((pieces[0], pieces[1]), axis=0)
+        counts = [np.subtract(*both(mine, owner)[::-1]) for owner in (0, 1)]
+        # Rows stand by half, then by utterance; they are to stand by utterance, then by half.
+        utterances = [np.repeat(np.arange(len(c)), c) for c in counts]
+        order = np.argsort(np.concatenate(utterances), kind="stable")
+        rows = take(joined, asarray(order).to_device(x.place), axis=0)
+        low, high = wanted[mine]
+        return rows, ops.Extent(offsets_of(high - low), low, batch.lengths)
+
+    def leaf_totals(self, mine: Array) -> Array:
         other = 1 - self._half
-        (state,) = self._neighbours.exchange([(other, mine)], [(other, shape)])
-        start, stop = self._frames(batch, other)
-        which = (stop > start).astype(np.int64)
-        return ops.Carried(which, state.reshape(1, *shape).to_device(found.place))
+        (theirs,) = self._neighbours.exchange([(other, mine)], [(other, mine.shape)])
+        both = [mine, theirs.to_device(mine.place)]
+        return ops.add(*(both if self._half == 0 else both[::-1]))
 
-    def recur(self, x: Array, batch: Batch, weight: Array) -> States:
+    def _carry(
+        self, found: Mapping[int, Array], batch: Batch, missing: Sequence[int], hidden: int
+    ) -> dict[int, ops.Carried]:
+        """Exchange the states at the middle: return what the other rank came to.
+
+        Parameters
+        ----------
+        found : by direction, (M, hidden)
+        missing : sequence of int
+            The directions that go on here.
+        """
+        rows = batch.offsets[:-1] if self._half else batch.offsets[1:] - 1
+        other, shape = 1 - self._half, (len(rows), hidden)
+        mine = [(other, _at(x, rows)) for x in found.values()]
+        states = self._neighbours.exchange(mine, [(other, shape)] * len(missing))
+        start, stop = self._frames(batch.lengths, other)
+        which = (stop > start).astype(np.int64)
+        return {
+            d: ops.Carried(which, state.reshape(1, *shape).to_device(batch.frames.place))
+            for d, state in zip(missing, states, strict=True)
+        }
+
+    def recur(self, x: Array, batch: Batch, weight: Array, directions: int) -> States:
         hidden = weight.shape[1]
 
         def run(direction: int, carried: ops.Carried | None) -> Array:
@@ -86,14 +126,18 @@ class TimeShare(Share):
                 carried=carried,
             )
 
-        early = self._half  # the direction whose first step is here
-        found = {early: run(early, None)}
-        carried = {early: None, 1 - early: self._carry(found[early], batch)}
-        found[1 - early] = run(1 - early, carried[1 - early])
-        h = concat((found[0], found[1]), axis=1)
-        return States(h, h, (carried[0], carried[1]))
+        # Directions whose first step is here, and those that come from the other half.
+        early = [d for d in range(directions) if d == self._half]
+        late = [d for d in range(directions) if d != self._half]
+        found = {d: run(d, None) for d in early}
+        carried = self._carry(found, batch, late, hidden)
+        found |= {d: run(d, carried[d]) for d in late}
+        h = concat(tuple(found[d] for d in range(directions)), axis=1)
+        return States(h, h, tuple(carried.get(d) for d in range(directions)))
 
-    def recur_back(self, dy: Array, batch: Batch, weight: Array, states: States) -> Array:
+    def recur_back(
+        self, dy: Array, batch: Batch, weight: Array, states: States, directions: int
+    ) -> Array:
         hidden = weight.shape[1]
 
         def run(direction: int, carried: ops.Carried | None) -> Array:
@@ -106,25 +150,28 @@ class TimeShare(Share):
                 carried=carried,
             )
 
-        early = 1 - self._half  # the direction whose last step, so the first backward, is here
-        found = {early: run(early, None)}
-        found[1 - early] = run(1 - early, self._carry(found[early], batch))
-        return concat((found[0], found[1]), axis=1)
+        # Directions whose last step, so the first backward, is here.
+        early = [d for d in range(directions) if d != self._half]
+        late = [d for d in range(directions) if d == self._half]
+        found = {d: run(d, None) for d in early}
+        carried = self._carry(found, batch, late, hidden)
+        found |= {d: run(d, carried[d]) for d in late}
+        return concat(tuple(found[d] for d in range(directions)), axis=1)
 
-    def previous(self, states: States, batch: Batch) -> Array:
-        hidden = states.whole.shape[1] // 2
-        both = (
+    def previous(self, states: States, batch: Batch, directions: int) -> Array:
+        hidden = states.whole.shape[1] // directions
+        every = (
             ops.rnn_previous(
                 *(states.whole[:, d * hidden : (d + 1) * hidden], batch.offsets, 1),
                 first=d,
                 carried=states.carried[d],
             )
-            for d in (0, 1)
+            for d in range(directions)
         )
-        return concat(tuple(both), axis=1)
+        return concat(tuple(every), axis=1)
 
     def losses(self, log_probs: Array, batch: Batch, scale: float) -> tuple[Array, Array]:
-        halves = [self._frames(batch, half) for half in (0, 1)]
+        halves = [self._frames(batch.lengths, half) for half in (0, 1)]
         rows = [int((stop - start).sum()) for start, stop in halves]
         other, columns = 1 - self._half, log_probs.shape[1]
         (theirs,) = self._neighbours.exchange(
@@ -132,18 +179,20 @@ class TimeShare(Share):
         )
         both = [log_probs, theirs.to_device(log_probs.place)]
         joined = concat(tuple(both if self._half == 0 else both[::-1]), axis=0)
-        places = [numbers(batch.offsets[:-1] + a, batch.offsets[:-1] + b) for a, b in halves]
+        lengths = batch.lengths
+        first = offsets_of(lengths)[:-1]
+        places = [numbers(first + a, first + b) for a, b in halves]
         # Row `order[i]` of all utterances is row i of the two halves.
         order = np.concatenate(places)
         whole = take(joined, asarray(np.argsort(order)).to_device(joined.place), axis=0)
-        losses, gradient = super().losses(whole, batch, scale)
+        losses, gradient = super().losses(whole, batch.within(super().extent(lengths)), scale)
         mine = asarray(places[self._half]).to_device(gradient.place)
         return losses, take(gradient, mine, axis=0)
 
 
-def _offsets(lengths: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-
-def _rows(x: Array, start: np.ndarray, stop: np.ndarray) -> Array:
-    return take(x, asarray(numbers(start, stop)).to_device(x.place), axis=0)
+def _at(x: Array, rows: np.ndarray) -> Array:
+    """The given rows of x; any values where x has none."""
+    if not x.shape[0]:
+        return zeros((len(rows), x.shape[1]), device=x.place)
+    at = np.clip(rows, 0, x.shape[0] - 1)
+    return take(x, asarray(at).to_device(x.place), axis=0)

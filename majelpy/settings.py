@@ -11,7 +11,7 @@ import difflib
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,13 @@ def setting(
     least: float | None = None,
     most: float | None = None,
     choices: tuple[str, ...] = (),
+    read: Callable[[Any, str, str], Any] | None = None,
 ) -> Any:
-    """Declare a setting: its default, a line of help, its bounds (inclusive) or choices."""
-    meta = {"help": help, "least": least, "most": most, "choices": choices}
+    """Declare a setting: its default, a line of help, its bounds (inclusive) or choices.
+
+    ``read`` makes a setting of another form from its value in TOML, its place and the file's name.
+    """
+    meta = {"help": help, "least": least, "most": most, "choices": choices, "read": read}
     if isinstance(default, list):
         raise TypeError("a default must not be mutable; use a tuple")
     return field(metadata=meta) if default is MISSING else field(default=default, metadata=meta)
@@ -81,7 +85,7 @@ def parse(kind: type[Any], table: Mapping[str, Any], source: str, path: str = ""
                 raise RecipeError(f"{where} is {value!r}; needs a table of settings")
             values[key] = parse(types_of[key], value, source, f"{path}{key}.")
         else:
-            values[key] = _value(where, types_of[key], value, known[key])
+            values[key] = _value(where, types_of[key], value, known[key], source)
     for name, f in known.items():
         if name in values:
             continue
@@ -100,13 +104,15 @@ def _hint(key: str, known: Mapping[str, Any], path: str) -> str:
     return f"; {place} has {', '.join(known)}"
 
 
-def _value(where: str, kind: Any, value: Any, f: Field[Any]) -> Any:
+def _value(where: str, kind: Any, value: Any, f: Field[Any], source: str) -> Any:
     meta = f.metadata
+    if meta["read"] is not None:
+        return meta["read"](value, where, source)
     if typing.get_origin(kind) is tuple:
         element = typing.get_args(kind)[0]
         if not isinstance(value, list | tuple):
             raise RecipeError(f"{where} is {value!r}; needs a list, each entry {_name(element)}")
-        result = tuple(_value(f"{where}[{i}]", element, v, f) for i, v in enumerate(value))
+        result = tuple(_value(f"{where}[{i}]", element, v, f, source) for i, v in enumerate(value))
         if not result:
             raise RecipeError(f"{where} is empty; needs at least one entry")
         return result
