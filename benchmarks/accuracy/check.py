@@ -18,6 +18,7 @@ from sides import Theirs, mean_loss, padded
 
 from majelpy.array import Array, zeros
 from majelpy.comm.world import World
+from majelpy.nn.layer import Training
 from majelpy.nn.model import Model
 from majelpy.speech import leaves
 from majelpy.train.launch import Launch
@@ -38,8 +39,10 @@ def check(recipe: Recipe, prepared: Prepared) -> None:
     ValueError
         If they differ by more than rounding.
     """
-    recipe = replace(recipe, model=replace(recipe.model, dropout=0.0))
-    data, model, theirs = prepared.train, prepared.model, Theirs(recipe, prepared)
+    layers = tuple(x for x in recipe.model.layers if x["layer"] != "dropout")
+    model = Model(replace(prepared.model.architecture, layers=layers))
+    prepared = replace(prepared, model=model)
+    data, theirs = prepared.train, Theirs(recipe, prepared)
     trainer = Trainer(
         recipe, Launch(prefetch=False), World.start(), model, data, prepared.description
     )
@@ -58,7 +61,7 @@ def check(recipe: Recipe, prepared: Prepared) -> None:
     log_probs = model.forward(batch, trainer.parameters).log_probs
     compare("log-probabilities", log_probs.numpy(), packed, VALUES)
     slots = zeros((1, model.layout.gradient_size))
-    model.train(batch, trainer.parameters, slots, 1.0 / len(members))
+    model.train(batch, trainer.parameters, slots, 1.0 / len(members), Training(recipe.seed, 0))
     loss = mean_loss(twin, data, members)
     loss.backward()
     total = slots.numpy()[0, model.layout.loss]

@@ -69,7 +69,7 @@ class Theirs:
 
     def __init__(self, recipe: Recipe, prepared: Prepared):
         self._recipe, self._prepared = recipe, prepared
-        self.twin = Twin(prepared.model, recipe.model.dropout)
+        self.twin = Twin(prepared.model)
         self.twin.start(recipe.seed)
         settings = recipe.optimizer
         self._optimizer = torch.optim.SGD(

@@ -1,9 +1,9 @@
-"""The twin: a recipe's network in PyTorch, on padded batches.
+"""The twin: a model of majelpy in PyTorch, on padded batches.
 
-Policy. A module a layer kind of majelpy; its parameters have majelpy's names and shapes, so weights
-can be copied. Frames behind an utterance's end enter no result of a real frame: they are zeros
-when a window looks at them, and the backward direction reaches them with a state of zero.
-Activations are (T, N, columns).
+Policy. A module a layer class, built from majelpy's own layer; its parameters have majelpy's names
+and shapes, so weights can be copied. Frames behind an utterance's end enter no result of a real
+frame: they are zeros when a window looks at them, and the backward direction reaches the real ones
+with a state of zero. Activations are (T, N, columns).
 """
 
 from __future__ import annotations
@@ -17,50 +17,56 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from majelpy.nn.model import Model, Sizes
+from majelpy.errors import RecipeError
+from majelpy.nn import context, dense, dropout, recurrent
+from majelpy.nn.layer import Layer
+from majelpy.nn.model import Model
 from majelpy.nn.parameters import Parameter
 
 CLIP = 20.0
 
 
 class Context(nn.Module):
-    """Each frame with ``frames`` neighbours on either side; zeros beyond the ends."""
+    """Each frame with its neighbours on either side; zeros beyond the ends."""
 
-    def __init__(self, inputs: int, frames: int):
+    def __init__(self, layer: Layer):
         super().__init__()
-        self.frames, self.columns = frames, (2 * frames + 1) * inputs
+        self._frames = layer.settings.frames
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return (T, N, (2 frames + 1) columns)."""
-        padded = functional.pad(x, (0, 0, 0, 0, self.frames, self.frames))
-        return padded.unfold(0, 2 * self.frames + 1, 1).transpose(2, 3).flatten(2)
+        padded = functional.pad(x, (0, 0, 0, 0, self._frames, self._frames))
+        return padded.unfold(0, 2 * self._frames + 1, 1).transpose(2, 3).flatten(2)
 
 
 class Dense(nn.Module):
-    """y = x W^T + b, clipped or not."""
+    """y = clip(x W^T + b)."""
 
-    def __init__(self, inputs: int, units: int, *, clipped: bool = True):
+    def __init__(self, layer: Layer):
         super().__init__()
-        self.clipped, self.columns = clipped, units
-        self.weight = nn.Parameter(torch.empty(units, inputs))
-        self.bias = nn.Parameter(torch.empty(units))
+        self.weight = nn.Parameter(torch.empty(layer.outputs.units, layer.inputs.units))
+        self.bias = nn.Parameter(torch.empty(layer.outputs.units))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return (T, N, units)."""
         y = functional.linear(x, self.weight, self.bias)
-        return functional.hardtanh(y, 0.0, CLIP) if self.clipped else y
+        return functional.hardtanh(y, 0.0, CLIP, inplace=True)
+
+
+class Logits(Dense):
+    """log softmax(x W^T + b)."""
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return functional.log_softmax(functional.linear(x, self.weight, self.bias), -1)
 
 
 class Dropout(nn.Module):
     """Inverted dropout, in majelpy's steps of 1/256."""
 
-    def __init__(self, inputs: int, share: float):
+    def __init__(self, layer: Layer):
         super().__init__()
-        self.share, self.columns = int(share * 256) / 256, inputs
+        self._share = int(layer.settings.share * 256) / 256
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return x with numbers dropped in training."""
-        return functional.dropout(x, self.share, self.training)
+        return functional.dropout(x, self._share, self.training)
 
 
 class Recurrence(torch.autograd.Function):
@@ -96,29 +102,27 @@ class Recurrence(torch.autograd.Function):
         return d, later.flatten(0, 1).t() @ before.flatten(0, 1), None
 
 
-class BiRnn(nn.Module):
-    """The sum of two clipped recurrent layers, one for each direction."""
+class Rnn(nn.Module):
+    """The sum of clipped recurrent layers, one for each direction, the forward one first."""
 
-    def __init__(self, inputs: int, units: int):
+    def __init__(self, layer: recurrent.Rnn):
         super().__init__()
-        self.columns = units
-        self.weight_ih = nn.Parameter(torch.empty(2 * units, inputs))
-        self.weight_hh = nn.Parameter(torch.empty(2, units, units))
-        self.bias = nn.Parameter(torch.empty(2 * units))
+        units, self._directions = layer.outputs.units, layer.directions
+        rows = self._directions * units
+        self.weight_ih = nn.Parameter(torch.empty(rows, layer.inputs.units))
+        self.weight_hh = nn.Parameter(torch.empty(self._directions, units, units))
+        self.bias = nn.Parameter(torch.empty(rows))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return (T, N, units)."""
-        inputs = [
-            functional.linear(x, weight, bias)
-            for weight, bias in zip(self.weight_ih.chunk(2), self.bias.chunk(2), strict=True)
-        ]
-        # The backward direction begins in the padding; so it has the state 0 there.
-        inputs[1] = inputs[1].masked_fill(padding(len(x), lengths), -torch.inf)
-        forth, back = (
-            Recurrence.apply(inputs[k], self.weight_hh[k], bool(k))  # type: ignore[no-untyped-call]
-            for k in range(2)
-        )
-        return forth + back
+        weights, biases = (w.chunk(self._directions) for w in (self.weight_ih, self.bias))
+        total = None
+        for k in range(self._directions):
+            products = functional.linear(x, weights[k], biases[k])
+            if k:  # the backward direction begins in the padding; so it has the state 0 there
+                products = products.masked_fill(padding(len(x), lengths), -torch.inf)
+            states = Recurrence.apply(products, self.weight_hh[k], bool(k))  # type: ignore[no-untyped-call]
+            total = states if total is None else total + states
+        return total
 
 
 def padding(frames: int, lengths: Tensor) -> Tensor:
@@ -126,20 +130,13 @@ def padding(frames: int, lengths: Tensor) -> Tensor:
     return (torch.arange(frames)[:, None] >= lengths)[:, :, None]
 
 
-def ds1_layers(sizes: Sizes, dropout: float) -> list[tuple[str, dict[str, Any]]]:
-    """Return kind and settings of each layer of Deep Speech 1, the last one without."""
-    layers: list[tuple[str, dict[str, Any]]] = [("context", {"frames": sizes.context})]
-    for units in sizes.dense:
-        layers += [("dense", {"units": units}), ("dropout", {"share": dropout})]
-    layers += [("birnn", {"units": sizes.recurrent}), ("dense", {"units": sizes.output_dense})]
-    return [*layers, ("dropout", {"share": dropout})]
-
-
-KINDS: dict[str, type[nn.Module]] = {
-    "context": Context,
-    "dense": Dense,
-    "dropout": Dropout,
-    "birnn": BiRnn,
+KINDS: Mapping[type[Layer], type[nn.Module]] = {
+    context.Context: Context,
+    dense.Dense: Dense,
+    dense.Logits: Logits,
+    dropout.Dropout: Dropout,
+    recurrent.Rnn: Rnn,
+    recurrent.BiRnn: Rnn,
 }
 
 
@@ -150,31 +147,28 @@ class Twin(nn.Module):
     ----------
     model : Model
         Which layers, which parameters, and the distributions that they start from.
-    dropout : float
-        Share of the dense layers' outputs.
+
+    Raises
+    ------
+    RecipeError
+        If it has a layer that there is no module for.
     """
 
-    def __init__(self, model: Model, dropout: float):
+    def __init__(self, model: Model):
         super().__init__()
         self.layers = nn.ModuleList()
         self._described = {p.name: p for p in model.layout.parameters}
         self._names: dict[str, nn.Parameter] = {}
-        columns = model.sizes.features
-        for kind, settings in ds1_layers(model.sizes, dropout):
-            columns = self._add(kind, KINDS[kind](columns, **settings))
-        self._add("output", Dense(columns, model.sizes.alphabet, clipped=False))
+        for layer in model.layers:
+            if type(layer) not in KINDS:
+                raise RecipeError(f"twin: no module for {type(layer).__name__} ({layer.name})")
+            module = KINDS[type(layer)](layer)
+            self._names |= {f"{layer.name}.{n}": x for n, x in module.named_parameters()}
+            self.layers.append(module)
         found = {name: tuple(value.shape) for name, value in self._names.items()}
         wanted = {name: described.shape for name, described in self._described.items()}
         if found != wanted:
-            raise ValueError(f"twin: its parameters are {found}; needs {wanted}")
-
-    def _add(self, kind: str, layer: nn.Module) -> int:
-        """Append a layer, whose parameters get majelpy's names; return its columns."""
-        number = 1 + len({name.rpartition(".")[0] for name in self._names})
-        prefix = kind if kind == "output" else f"{kind}.{number}"
-        self._names |= {f"{prefix}.{name}": value for name, value in layer.named_parameters()}
-        self.layers.append(layer)
-        return int(layer.columns)  # type: ignore[arg-type]
+            raise RecipeError(f"twin: its parameters are {found}; needs {wanted}")
 
     def described(self) -> Iterator[tuple[str, nn.Parameter, Parameter]]:
         """Yield majelpy's name of each parameter, the parameter, and majelpy's description."""
@@ -184,9 +178,10 @@ class Twin(nn.Module):
     def start(self, seed: int) -> None:
         """Let the parameters start from majelpy's distributions, by PyTorch's generator."""
         torch.manual_seed(seed)
-        for _, value, described in self.described():
-            bound = (3.0 * described.gain / described.fan_in) ** 0.5
-            nn.init.uniform_(value, -bound, bound)
+        with torch.no_grad():
+            for _, value, described in self.described():
+                bound = (3.0 * described.gain / described.fan_in) ** 0.5
+                value.uniform_(-bound, bound) if bound else value.fill_(described.start)
 
     def copy(self, parameters: Mapping[str, np.ndarray]) -> None:
         """Take over majelpy's weights."""
@@ -198,4 +193,4 @@ class Twin(nn.Module):
         """Return log-probabilities (T, N, V) of frames (T, N, F), zeros behind the ends."""
         for layer in self.layers:
             x = layer(x, lengths)
-        return functional.log_softmax(x, -1)
+        return x
