@@ -73,6 +73,41 @@ void mj_rnn_backward_step(int64_t directions, int64_t utterances, const int64_t 
  * carried state, or +0. */
 void mj_rnn_previous_rows(int64_t first, int64_t directions, int64_t utterances, const int64_t *offsets, int64_t hidden, const float *h, const int64_t *carried, const float *initial, float *out);
 
+/* Sums over the rows of items: item i has the rows offsets[i]..offsets[i+1] of the list `order`, or
+ * these themselves where order is null; one row of out an item. Columns of x; of a times b; of the
+ * squares of x - mean; of dy, and behind them of dy * hat, where hat = (x - mean) * rstd. mean and rstd
+ * are (leaves, columns), and leaves[i] is the leaf of item i. */
+void mj_sum_items(int64_t items, const int64_t *offsets, const int64_t *order, int64_t columns, const float *x, float *out);
+void mj_dot_items(int64_t items, const int64_t *offsets, const int64_t *order, int64_t columns, const float *a, const float *b, float *out);
+void mj_square_items(int64_t items, const int64_t *offsets, const int64_t *order, const int64_t *leaves, int64_t columns, const float *x, const float *mean, float *out);
+void mj_norm_dot_items(int64_t items, const int64_t *offsets, const int64_t *order, const int64_t *leaves, int64_t columns, const float *dy, const float *x, const float *mean, const float *rstd, float *out);
+
+/* Batch norm; leaf k has the rows offsets[k]..offsets[k+1]. means are (leaves, 2 columns): the means of
+ * dy and of dy * hat. mj_running_array changes `running` in place. */
+void mj_leaf_means(int64_t leaves, const int64_t *counts, int64_t columns, const float *sums, float *out);
+void mj_rstd_array(int64_t count, const float *variance, float *out);
+void mj_norm_rows(int64_t leaves, const int64_t *offsets, int64_t columns, const float *x, const float *mean, const float *rstd, const float *gain, const float *bias, int64_t clipped, float *out);
+void mj_norm_backward_rows(int64_t leaves, const int64_t *offsets, int64_t columns, const float *dy, const float *x, const float *mean, const float *rstd, const float *gain, const float *means, float *out);
+void mj_running_array(int64_t count, const float *sums, float number, float rate, float *running);
+/* Layer norm, each row by its own columns; dy_hat is dy * hat. */
+void mj_layer_norm_rows(int64_t rows, int64_t columns, const float *x, const float *gain, const float *bias, float *out, float *mean, float *rstd);
+void mj_layer_norm_backward_rows(int64_t rows, int64_t columns, const float *dy, const float *x, const float *mean, const float *rstd, const float *gain, float *out, float *dy_hat);
+
+/* Convolution over frames. A place of the list is (row of the result, row of x of tap 0, first row of x
+ * that may be read, the row after the last); what lies beyond is +0. Place p of a row's `places` looks at
+ * `width` features from p * step - before on, each of `channels` columns. The weight of output o, tap t,
+ * feature w, channel c is weight[o * by_output + t * by_tap + w * by_feature + c * by_channel]; output o
+ * of place p goes to out[row * out_row + p * out_place + o]. */
+void mj_conv_rows(int64_t count, const int64_t *list, int64_t taps, int64_t width, int64_t features, int64_t channels, int64_t places, int64_t step, int64_t before, const float *x, int64_t outputs, const float *weight, int64_t by_output, int64_t by_tap, int64_t by_feature, int64_t by_channel, float *out, int64_t out_row, int64_t out_place);
+/* The gradient by the weight, (items, outputs, taps, width, channels), from dy, (rows, places, outputs);
+ * item i has the places offsets[i]..offsets[i+1] of the list. */
+void mj_conv_weight_items(int64_t items, const int64_t *offsets, const int64_t *list, int64_t taps, int64_t width, int64_t features, int64_t channels, int64_t places, int64_t step, int64_t before, const float *x, int64_t outputs, const float *dy, float *out);
+/* Row convolution: row i is the sum over k < terms of weight row k times x row first + k * step, where
+ * (first, terms) is place i of the list; and its gradient by the weight, (items, taps, columns), where a
+ * place is (row of dy, row of x of tap 0, terms), and taps beyond the terms are +0. */
+void mj_row_conv_rows(int64_t rows, const int64_t *list, int64_t step, int64_t columns, const float *x, const float *weight, float *out);
+void mj_row_conv_weight_items(int64_t items, const int64_t *offsets, const int64_t *list, int64_t taps, int64_t columns, const float *dy, const float *x, float *out);
+
 /* Log-softmax of rows, and CTC: labels of utterance n are labels[label_offsets[n]..]; the gradient
  * is by the logits and multiplied by `scale`. */
 void mj_log_softmax_rows(int64_t rows, int64_t columns, const float *x, float *out);

@@ -6,6 +6,7 @@ these cases without a GPU, and a test marked gpu runs them on one.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -268,6 +269,110 @@ def spectra() -> Iterator[Case]:
         yield Case(f"spectrogram {window}", "mj_spectrogram", arguments)
 
 
+def norms() -> Iterator[Case]:
+    for lengths, columns in (([300, 0, 5], 1), ([1, 600, 256, 3], 37), ([20] * 3, 130), ([0], 3)):
+        items, rows, offsets = len(lengths), sum(lengths), offsets_of(lengths)
+        leaves = np.arange(items) // 2
+        count = int(leaves[-1]) + 1
+        x, dy = touchy_data((rows, columns), 1), touchy_data((rows, columns), 2)
+        mean, rstd = touchy_data((count, columns), 3), touchy_data((count, columns), 4)
+        out = Out((items, columns))
+        for order in (None, np.argsort(words(rows, 5)).astype(np.int64)):
+            head: tuple[Any, ...] = (items, offsets, order)
+            name = f"{lengths}x{columns}{'' if order is None else ' listed'}"
+            yield Case(f"sum items {name}", "mj_sum_items", (*head, columns, x, out))
+            yield Case(f"dot items {name}", "mj_dot_items", (*head, columns, dy, x, out))
+            arguments = (*head, leaves, columns, x, mean, out)
+            yield Case(f"square items {name}", "mj_square_items", arguments)
+            arguments = (*head, leaves, columns, dy, x, mean, rstd, Out((items, 2 * columns)))
+            yield Case(f"norm dot items {name}", "mj_norm_dot_items", arguments)
+        mean, rstd = touchy_data((items, columns), 6), touchy_data((items, columns), 7)
+        gain, bias = touchy_data(columns, 8), touchy_data(columns, 9)
+        means = touchy_data((items, 2 * columns), 10)
+        name, out = f"{lengths}x{columns}", Out((rows, columns))
+        head = (items, offsets, columns)
+        for clipped in (0, 1):
+            arguments = (*head, x, mean, rstd, gain, bias, clipped, out)
+            yield Case(f"norm rows {name} {clipped}", "mj_norm_rows", arguments)
+        arguments = (*head, dy, x, mean, rstd, gain, means, out)
+        yield Case(f"norm backward {name}", "mj_norm_backward_rows", arguments)
+        arguments = (items, np.array(lengths), columns, mean, Out((items, columns)))
+        yield Case(f"leaf means {name}", "mj_leaf_means", arguments)
+    for n in (1, 1000):
+        variance, sums = abs(touchy_data(n, 11)), touchy_data(n, 12)
+        yield Case(f"rstd {n}", "mj_rstd_array", (n, variance, Out((n,))))
+        running = Out((n,), touchy_data(n, 13))
+        yield Case(f"running {n}", "mj_running_array", (n, sums, 7.0, 0.1, running))
+    for rows, columns in ((1, 1), (70, 33), (65, 256), (3, 700), (0, 4)):
+        x, dy = level_data((rows, columns), 14), touchy_data((rows, columns), 15)
+        gain, bias = touchy_data(columns, 16), touchy_data(columns, 17)
+        mean, rstd = level_data(rows, 18), level_data(rows, 19)
+        out, of_row, name = Out((rows, columns)), Out((rows,)), f"{rows}x{columns}"
+        arguments = (rows, columns, x, gain, bias, out, of_row, of_row)
+        yield Case(f"layer norm {name}", "mj_layer_norm_rows", arguments)
+        arguments = (rows, columns, dy, x, mean, rstd, gain, out, out)
+        yield Case(f"layer norm backward {name}", "mj_layer_norm_backward_rows", arguments)
+
+
+def places_of(lengths: list[int], stride: int, before: int) -> np.ndarray:
+    """Return the list of a convolution's outputs over whole utterances: row, first, low, high."""
+    offsets, found = offsets_of(lengths).tolist(), []
+    for low, high in itertools.pairwise(offsets):
+        for first in range(low - before, high - before, stride):
+            found.append((len(found), first, low, high))
+    return np.array(found, dtype=np.int64)
+
+
+def convolutions() -> Iterator[Case]:
+    # Features, channels, outputs, taps, width, strides of time and frequency.
+    for features, channels, outputs, taps, width, time, step in (
+        *((9, 3, 4, 5, 5, 2, 2), (20, 20, 40, 3, 7, 1, 2), (5, 1, 17, 11, 41, 2, 1)),
+        (3, 2, 3, 0, 2, 1, 1),
+    ):
+        listed = places_of(LENGTHS, time, (taps - 1) // 2)
+        rows, places, before = len(listed), -(-features // step), (width - 1) // 2
+        x = touchy_data((sum(LENGTHS), features * channels), 1)
+        weight = touchy_data((outputs, taps, width, channels), 2)
+        dy = touchy_data((rows, places * outputs), 3)
+        head = (taps, width, features, channels, places, step, before, x, outputs)
+        strides = (taps * width * channels, width * channels, channels, 1)
+        name = f"{taps}x{width} {features}x{channels}x{outputs}"
+        out = Out((rows, places * outputs))
+        arguments: tuple[Any, ...] = (rows, listed, *head, weight, *strides, out)
+        arguments = (*arguments, places * outputs, outputs)
+        yield Case(f"conv rows {name}", "mj_conv_rows", arguments)
+        offsets = np.array([0, rows // 2, rows // 2, rows])
+        turned, size = listed[::-1].copy(), taps * width * channels * outputs
+        arguments = (3, offsets, turned, *head, dy, Out((3, size)))
+        yield Case(f"conv weight items {name}", "mj_conv_weight_items", arguments)
+    # Every second row and place, the kernel turned: what a gradient by the input asks for.
+    listed = places_of([4, 9], 1, 2)
+    listed[:, 0] = 2 * listed[:, 0] + 1
+    x, weight = touchy_data((13, 7 * 5), 4), touchy_data((5, 3, 4, 2), 5)
+    out = Out((27, 15 * 2), touchy_data((27, 30), 6))
+    last = weight.reshape(5, 3, 8)[:, ::-1].reshape(5, 3, 4, 2)[:, :, ::-1].copy()
+    arguments = (13, listed, 3, 4, 7, 5, 7, 1, 2, x, 2, last, 1, 8, 2, 24, out, 30, 4)
+    yield Case("conv rows apart", "mj_conv_rows", arguments)
+    for taps, columns in ((1, 1), (4, 40), (300, 3)):
+        lengths = [5, 1, 310]
+        offsets = offsets_of(lengths)
+        rows = int(offsets[-1])
+        x, dy = touchy_data((rows, columns), 7), touchy_data((rows, columns), 8)
+        weight, out = touchy_data((taps, columns), 9), Out((rows, columns))
+        row, end = np.arange(rows), np.repeat(offsets[1:], lengths)
+        terms = np.minimum(taps, end - row)
+        name = f"{taps}x{columns}"
+        listed = np.stack([row, terms], axis=1)
+        arguments = (rows, listed, 1, columns, x, weight, out)
+        yield Case(f"row conv {name}", "mj_row_conv_rows", arguments)
+        back = np.minimum(taps, row - np.repeat(offsets[:-1], lengths) + 1)
+        arguments = (rows, np.stack([row, back], axis=1), -1, columns, dy, weight, out)
+        yield Case(f"row conv back {name}", "mj_row_conv_rows", arguments)
+        listed = np.stack([row, row, terms], axis=1)[::-1].copy()
+        arguments = (3, offsets, listed, taps, columns, dy, x, Out((3, taps * columns)))
+        yield Case(f"row conv weight items {name}", "mj_row_conv_weight_items", arguments)
+
+
 def tree_sums() -> Iterator[tuple[int, int]]:
     """Yield leaves and length of vectors; addresses are no data, so tests build the call."""
     yield from ((1, 5), (5, 300), (8, 1000), (13, 77))
@@ -275,5 +380,8 @@ def tree_sums() -> Iterator[tuple[int, int]]:
 
 def all_cases() -> list[Case]:
     """Return every case, those of the array library too."""
-    families = (elementwise, batches, sums, products, recurrences, steps, alignments, spectra)
+    families = (
+        *(elementwise, batches, sums, products, recurrences, steps, alignments, spectra),
+        *(norms, convolutions),
+    )
     return [case for family in (*families, *array_cases.FAMILIES) for case in family()]

@@ -364,6 +364,93 @@ def alignment() -> list[np.ndarray]:
     return [part for both in frames for part in both]
 
 
+ITEMS = ops.Items(OFFSETS, np.array([0, 0, 1, 1, 2, 2, 3]))
+LISTED = ops.Items(OFFSETS, ITEMS.leaves, np.argsort(words(FRAMES, 70)).astype(np.int64))
+
+
+def over_items(sums: Callable[..., Any], *leaf_rows: int) -> list[Any]:
+    """Return sums of two matrices over items, with so many matrices of a row a leaf."""
+    leaves = [touchy_data((4, 133), seed) for seed in leaf_rows]
+    operands = zip(touchy(FRAMES, 133, seed=71), touchy(FRAMES, 133, seed=72), strict=True)
+    return [sums(a, b, *leaves, items) for a, b in operands for items in (ITEMS, LISTED)]
+
+
+def batch_norm(backward: bool) -> list[Any]:
+    mean, rstd = touchy_data((UTTERANCES, 133), 75), touchy_data((UTTERANCES, 133), 76)
+    gain, bias = touchy_data(133, 77), touchy_data(133, 78)
+    means = touchy_data((UTTERANCES, 266), 79)
+    found = []
+    for x, dy in zip(touchy(FRAMES, 133, seed=80), touchy(FRAMES, 133, seed=81), strict=True):
+        if backward:
+            found.append(ops.batch_norm_backward(dy, x, OFFSETS, mean, rstd, gain, means))
+        else:
+            found.append(ops.batch_norm(x, OFFSETS, mean, rstd, gain, bias))
+            found.append(ops.batch_norm(x, OFFSETS, mean, rstd, gain, bias, clipped=True))
+    return found
+
+
+def running() -> list[Any]:
+    found = touchy(MANY, seed=82)
+    for statistic, sums in zip(found, touchy(MANY, seed=83), strict=True):
+        ops.running(statistic, sums, 7, 0.1)
+    return found
+
+
+def layer_norm(backward: bool) -> list[Any]:
+    found: list[Any] = []
+    for rows, columns in ((300, 133), (37, 700)):
+        x, gain, bias = level_data((rows, columns), 84), *touchy(columns, seed=85)
+        y, mean, rstd = ops.layer_norm(x, gain, bias)
+        if backward:
+            dy = touchy_data((rows, columns), 86)
+            found += ops.layer_norm_backward(dy, x, mean, rstd, gain)
+        else:
+            found += [y, mean, rstd]
+    return found
+
+
+CONVOLUTIONS = (  # features, channels, outputs, taps, width, strides of time and frequency
+    *((13, 3, 34, 5, 5, 2, 2), (20, 9, 8, 3, 7, 1, 2), (41, 1, 5, 11, 21, 3, 1)),
+)
+
+
+def convolution(kind: str) -> list[Any]:
+    """Return outputs and gradients by the input, or by the weight, over frames listed and not."""
+    found = []
+    lengths = np.diff(OFFSETS)
+    for features, channels, outputs, taps, width, *strides in CONVOLUTIONS:
+        options: dict[str, Any] = {"features": features, "stride": tuple(strides)}
+        of = ops.Extent.whole(lengths)
+        to = ops.Extent.whole(ops.conv_reach(taps, strides[0]).out_lengths(lengths))
+        rows, columns = int(to.offsets[-1]), -(-features // strides[1]) * outputs
+        frames = touchy(FRAMES, features * channels, seed=87)
+        for x, dy in zip(frames, touchy(rows, columns, seed=88), strict=True):
+            weight = touchy_data((outputs, taps, width, channels), 89)
+            if kind == "rows":
+                found.append(ops.conv_frames(x, of, to, weight, **options))
+                found.append(ops.conv_frames_input_gradient(dy, to, of, weight, **options))
+                continue
+            for order in (None, np.arange(rows)[::-1].copy()):
+                items = ops.Items(to.offsets, ITEMS.leaves, order)
+                kernel = {"kernel": (taps, width), **options}
+                found.append(ops.conv_frames_weight_gradient(dy, x, of, to, items, **kernel))
+    return found
+
+
+def row_convolution(kind: str) -> list[Any]:
+    found = []
+    extent = ops.Extent.whole(np.diff(OFFSETS))
+    for x, dy in zip(touchy(FRAMES, 133, seed=92), touchy(FRAMES, 133, seed=93), strict=True):
+        weight = touchy_data((20, 133), 94)
+        if kind == "rows":
+            found.append(ops.row_conv(x, extent, extent, weight))
+            found.append(ops.row_conv_input_gradient(dy, extent, extent, weight))
+        else:
+            for items in (ITEMS, LISTED):
+                found.append(ops.row_conv_weight_gradient(dy, x, extent, extent, items, taps=20))
+    return found
+
+
 CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_add_arrays": lambda: pairs(ops.add, (MANY,), (MANY,)),
     "mj_multiply_arrays": lambda: pairs(ops.multiply, (MANY,), (MANY,)),
@@ -406,6 +493,25 @@ CASES: dict[str, Callable[[], list[Any]]] = {
         ops.log_softmax(level_data((700, v), v, 16.0)) for v in (2, 29, 300)
     ],
     "mj_ctc": ctc,
+    "mj_sum_items": lambda: over_items(lambda a, _, items: ops.sum_items(a, items)),
+    "mj_dot_items": lambda: over_items(ops.dot_items),
+    "mj_square_items": lambda: over_items(
+        lambda x, _, mean, items: ops.deviation_items(x, mean, items), 73
+    ),
+    "mj_norm_dot_items": lambda: over_items(ops.gradient_items, 73, 74),
+    "mj_leaf_means": lambda: [
+        ops.leaf_means(x, np.diff(OFFSETS)) for x in touchy(UTTERANCES, 133, seed=73)
+    ],
+    "mj_rstd_array": lambda: [ops.rstd(np.abs(x)) for x in touchy(MANY, seed=74)],
+    "mj_norm_rows": lambda: batch_norm(False),
+    "mj_norm_backward_rows": lambda: batch_norm(True),
+    "mj_running_array": running,
+    "mj_layer_norm_rows": lambda: layer_norm(False),
+    "mj_layer_norm_backward_rows": lambda: layer_norm(True),
+    "mj_conv_rows": lambda: convolution("rows"),
+    "mj_conv_weight_items": lambda: convolution("weight"),
+    "mj_row_conv_rows": lambda: row_convolution("rows"),
+    "mj_row_conv_weight_items": lambda: row_convolution("weight"),
     "mj_beam_search": beam_search,
     "mj_ctc_align": alignment,
     "mj_spectrogram": lambda: [

@@ -60,6 +60,11 @@ FUSED = {
     *("mj_gemm_128x128_kernel", "mj_gemm_32x64_kernel"),
     *("mj_rnn_forward_persistent_kernel", "mj_rnn_backward_persistent_kernel"),
     *("mj_reduce_chunks_kernel", "mj_reduce_lines_kernel"),
+    *("mj_item_dot_chunks_kernel", "mj_item_square_chunks_kernel", "mj_item_norm_chunks_kernel"),
+    *("mj_norm_rows_kernel", "mj_norm_backward_rows_kernel", "mj_running_array_kernel"),
+    *("mj_layer_norm_sums_kernel", "mj_layer_norm_map_kernel", "mj_layer_norm_means_kernel"),
+    *("mj_layer_norm_gradient_kernel", "mj_conv_weight_chunks_kernel"),
+    *("mj_row_conv_rows_kernel", "mj_row_conv_weight_chunks_kernel"),
 }
 """Kernels whose bodies write mj_fma; float64 has none."""
 

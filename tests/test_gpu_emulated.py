@@ -18,9 +18,10 @@ from one_case import Case, Out, on_cpu, on_device
 
 from majelpy import native
 from majelpy.array.launch import BINARY, CLASSES, COMPARISONS, UNARY
-from majelpy.gpu import build, dense, sequences, standard, sums
+from majelpy.gpu import build, dense, frames, norm, sequences, standard, sums
 from majelpy.gpu.device import PLANS
 
+MODULES = (dense, sums, sequences, norm, frames, standard)
 CASES = all_cases()
 GOLDEN = Path(__file__).parent / "golden" / "every_place.json"
 
@@ -38,11 +39,12 @@ def test_equal_bits(case: Case) -> None:
     check(case, Emulation())
 
 
+EXCHANGING = {"gemm", "rnn", "log", "ctc", "square", "spectrogram", "layer", "conv"}
 # Kernels whose threads exchange numbers, once more in other orders of the threads.
 MEETING = [
     case
     for case in CASES
-    if case.entry.split("_")[1] in ("gemm", "rnn", "log", "ctc", "square", "spectrogram")
+    if case.entry.split("_")[1] in EXCHANGING
     or (case.entry in ("mj_reduce", "mj_cumulate") and case.name.startswith(("sum", "cumulative")))
 ]
 
@@ -127,7 +129,7 @@ FUNCTIONS = {"unary": UNARY, "binary": BINARY, "compare": COMPARISONS, "classify
 
 
 def test_every_kernel_and_every_entry_point_has_a_case() -> None:
-    text = "".join(inspect.getsource(module) for module in (dense, sums, sequences, standard))
+    text = "".join(inspect.getsource(module) for module in MODULES)
     text = text.replace("{name}", "forward") + text.replace("{name}", "backward")
     named = set(re.findall(r'"(mj_\w+_kernel)"', text))
     for kind, names in FUNCTIONS.items():

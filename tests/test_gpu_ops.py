@@ -22,6 +22,12 @@ X, Y, SQUARE = touchy_data((12, 6), 1), touchy_data((12, 6), 2), level_data((2, 
 ROW, OTHER = touchy_data(6, 4), touchy_data(6, 5)
 POSITIVE = np.abs(ROW) + np.float32(1)
 SAMPLES = level_data(200, 6, 1.0)
+ITEMS = ops.Items(OFFSETS, np.array([0, 0, 1]), np.arange(12)[::-1].copy())
+FRAMES = ops.Extent.whole(np.diff(OFFSETS))
+KERNEL = touchy_data((3, 3, 5, 2), 10)
+TWO, MEANS = touchy_data((2, 6), 11), touchy_data((3, 12), 12)
+THREE, LINE = touchy_data((3, 6), 13), touchy_data(12, 14)
+DY = touchy_data((12, 9), 15)
 
 
 def pushed(push: Callable[[Any], None], like: Any) -> Any:
@@ -35,6 +41,12 @@ def nesterov(p: Any, v: Any, g: Any, one: Any) -> list[Any]:
     p, v = p.copy(), v.copy()
     ops.nesterov(p, v, g, factor=one, rate=one, momentum=0.5, decay=0.25)
     return [p, v]
+
+
+def running(statistic: Any, sums: Any) -> Any:
+    moved = statistic.copy()
+    ops.running(moved, sums, 2, 0.5)
+    return moved
 
 
 # Name: the operation, and its array operands.
@@ -75,6 +87,49 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
         (level_data((12, 6), 9, 4.0),),
     ),
     "spectrogram": (lambda s: ops.spectrogram(s, 20, 10), (SAMPLES,)),
+    "sum_items": (lambda x: ops.sum_items(x, ITEMS), (X,)),
+    "dot_items": (lambda a, b: ops.dot_items(a, b, ITEMS), (X, Y)),
+    "merge_items": (lambda x: ops.merge_items(x, ITEMS), (X[:3],)),
+    "deviation_items": (lambda x, m: ops.deviation_items(x, m, ITEMS), (X, TWO)),
+    "gradient_items": (
+        lambda d, x, m, r: ops.gradient_items(d, x, m, r, ITEMS), (X, Y, TWO, TWO)
+    ),
+    "leaf_means": (lambda s: ops.leaf_means(s, [7, 0]), (TWO,)),
+    "rstd": (ops.rstd, (POSITIVE,)),
+    "running": (running, (ROW, OTHER)),
+    "batch_norm": (
+        lambda x, m, r, g, b: ops.batch_norm(x, OFFSETS, m, r, g, b, clipped=True),
+        (X, THREE, THREE, ROW, OTHER),
+    ),
+    "batch_norm_backward": (
+        lambda d, x, m, r, g, e: ops.batch_norm_backward(d, x, OFFSETS, m, r, g, e),
+        (X, Y, THREE, THREE, ROW, MEANS),
+    ),
+    "layer_norm": (lambda x, g, b: list(ops.layer_norm(x, g, b)), (X, ROW, OTHER)),
+    "layer_norm_backward": (
+        lambda d, x, m, r, g: list(ops.layer_norm_backward(d, x, m, r, g)),
+        (X, Y, LINE, LINE, ROW),
+    ),
+    "conv_frames": (
+        lambda x, w: ops.conv_frames(x, FRAMES, FRAMES, w, features=3), (X, KERNEL)
+    ),
+    "conv_frames_input_gradient": (
+        lambda d, w: ops.conv_frames_input_gradient(d, FRAMES, FRAMES, w, features=3),
+        (DY, KERNEL),
+    ),
+    "conv_frames_weight_gradient": (
+        lambda d, x: ops.conv_frames_weight_gradient(
+            d, x, FRAMES, FRAMES, ITEMS, features=3, kernel=(3, 5)
+        ),
+        (DY, X),
+    ),
+    "row_conv": (lambda x, w: ops.row_conv(x, FRAMES, FRAMES, w), (X, TWO)),
+    "row_conv_input_gradient": (
+        lambda d, w: ops.row_conv_input_gradient(d, FRAMES, FRAMES, w), (X, TWO)
+    ),
+    "row_conv_weight_gradient": (
+        lambda d, x: ops.row_conv_weight_gradient(d, x, FRAMES, FRAMES, ITEMS, taps=2), (X, Y)
+    ),
 }  # fmt: skip
 
 

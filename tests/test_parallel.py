@@ -241,7 +241,7 @@ BAD: list[tuple[int, list[str], str]] = [
     (
         1,
         ["--set", "model.parts=4"],
-        "model.layers[3] (dense) on top of model.layers[2] (dropout): 48 units in 4 parts "
+        "model.layers[1] (dense) on top of model.layers[0] (context): 32 units in 4 parts "
         "(model.parts); each needs 16, so 64 units",
     ),
     (

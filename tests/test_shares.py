@@ -21,6 +21,7 @@ from majelpy.comm import tree
 from majelpy.errors import RecipeError, WorldError
 from majelpy.nn.batch import Batch
 from majelpy.nn.layer import Training
+from majelpy.nn.layers import read
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
 from majelpy.nn.parameters import Layout
@@ -30,6 +31,28 @@ from majelpy.train.team import WAYS, Mesh, choose_mesh, models
 
 TWO = Architecture(5, 6, deep_speech_1(2, (33, 48), 50, 40, dropout=0.25))
 FOUR = Architecture(7, 5, deep_speech_1(1, (64, 90), 70, 113, dropout=0.25))
+STRIDED = Architecture(
+    19,
+    6,
+    read(
+        [
+            {"layer": "conv", "channels": 7, "kernel": [5, 4], "stride": [2, 2]},
+            {"layer": "conv", "channels": 8, "kernel": [3, 3], "batch_norm": True},
+            {"layer": "birnn", "units": 70, "batch_norm": True},
+            {"layer": "dropout", "share": 0.25},
+            {"layer": "rnn", "units": 65},
+            {"layer": "row_conv", "future": 2},
+            {"layer": "layer_norm"},
+            {"layer": "dense", "units": 67, "batch_norm": True},
+        ],
+        "layers",
+        "",
+    ),
+)
+FIRST = Architecture(
+    65, 5, read([{"layer": "batch_norm"}, {"layer": "rnn", "units": 64}], "layers", "")
+)
+"""Layers that look at frames beside each, of one direction, and on top of the features."""
 
 
 T = TypeVar("T")
@@ -133,10 +156,18 @@ SHAPES: list[tuple[Architecture, int, list[int], list[int]]] = [
     (FOUR, 4, UNEVEN, [3, 4]),
     (FOUR, 4, [3, 2, 1], [3]),
     (FOUR, 4, [], [0]),
+    (STRIDED, 2, UNEVEN, [2, 0, 3, 2]),
+    (STRIDED, 4, UNEVEN, [3, 4]),
+    (STRIDED, 4, [1, 1, 2], [3]),
+    (STRIDED, 2, [], [0, 0]),
+    (FIRST, 4, UNEVEN, [3, 0, 4]),
 ]
 KINDS = [(2, "time"), (2, "directions"), (2, "hidden"), (3, "hidden"), (4, "hidden")]
 CASES = [
-    pytest.param(*shape, *kind, id=f"{shape[1]} parts, {shape[2]}, {kind[1]} of {kind[0]}")
+    pytest.param(
+        *(*shape, *kind),
+        id=f"{len(shape[0].layers)} layers, {shape[1]} parts, {shape[2]}, {kind[1]} of {kind[0]}",
+    )
     for shape in SHAPES
     for kind in KINDS
     if kind[0] <= shape[1]
@@ -152,10 +183,11 @@ def test_a_share_has_the_bits_of_the_whole(
     assert bool(lengths) == bool(expected.any())
     found = together(way, parts, ranks, lambda _, share: computed(sizes, lengths, leaves, share))
     if way == "time":
-        starts = np.cumsum([0, *lengths])
-        halves = [n * (parts // 2) // parts for n in lengths]
+        counts = Model(sizes, alone).frames(np.array(lengths, np.int64)).tolist()
+        starts = np.cumsum([0, *counts])
+        halves = [n * (parts // 2) // parts for n in counts]
         rows = [log_probs[s : s + h] for s, h in zip(starts, halves, strict=False)]
-        rest = [log_probs[s + h : s + n] for s, h, n in zip(starts, halves, lengths, strict=False)]
+        rest = [log_probs[s + h : s + n] for s, h, n in zip(starts, halves, counts, strict=False)]
         for (_, mine), wanted in zip(found, (rows, rest), strict=True):
             assert same_bits(mine, np.concatenate([log_probs[:0], *wanted]))
         total = len(leaves) * parts

@@ -10,25 +10,16 @@
 #include "../mj_math.h"
 #include "../mj_random.h"
 #include "../optim.h"
+#include "lanes.h"
 #include "threads.h"
 
 namespace {
 
 constexpr int64_t GRAIN = 1 << 14; /* elements of a task */
 
-template <class F> F load_as(const float *p) {
-  F v;
-  memcpy(&v, p, sizeof v);
-  return v;
-}
-template <class F> void store_as(float *p, F v) { memcpy(p, &v, sizeof v); }
-
-/* body(index, F()) for whole vectors of start..stop, then for the single elements that are left. */
-template <class Body> void each(int64_t start, int64_t stop, Body body) {
-  int64_t i = start;
-  for (; i + MJ_LANES <= stop; i += MJ_LANES) body(i, mj_vf{});
-  for (; i < stop; i++) body(i, 0.0f);
-}
+using mj::each;
+using mj::load_as;
+using mj::store_as;
 
 template <class Body> void elements(int64_t count, Body body) {
   mj::parallel_blocks(count, GRAIN, [&](int64_t start, int64_t stop) { each(start, stop, body); });

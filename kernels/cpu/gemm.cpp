@@ -23,27 +23,6 @@ constexpr int64_t COLUMN_BLOCK = 64 * COLUMNS;   /* columns of b packed at a tim
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/* Store a tile: the first chunk overwrites c, later ones are added. */
-template <int ROWS> inline void put(const Tile<ROWS> &tile, bool first, float *c, int64_t c_row, int64_t columns) {
-  if (columns == COLUMNS) {
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; i++) {
-      for (int v = 0; v < 2; v++) {
-        float *at = c + i * c_row + v * MJ_LANES;
-        mj_store(at, first ? tile.at[i][v] : mj_total(false, mj_load(at), tile.at[i][v]));
-      }
-    }
-    return;
-  }
-  for (int i = 0; i < ROWS; i++) {
-    float sums[COLUMNS];
-    mj_store(sums, tile.at[i][0]);
-    mj_store(sums + MJ_LANES, tile.at[i][1]);
-    float *at = c + i * c_row;
-    for (int64_t j = 0; j < columns; j++) at[j] = mj_total(first, first ? sums[j] : at[j], sums[j]);
-  }
-}
-
 /* Rows of a, packed tile by tile: packed[k * rows + i] within a tile. */
 void pack_rows(int64_t rows, int64_t depth, Operand a, float *packed) {
   if (a.row == 1) {

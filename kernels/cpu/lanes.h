@@ -1,8 +1,22 @@
-/* Vectors at the edge of an array, and the largest of a vector's lanes. */
+/* Loops over vectors, vectors at the edge of an array, and the largest of a vector's lanes. */
 #pragma once
 #include "../mj_base.h"
 
 namespace mj {
+
+template <class F> F load_as(const float *p) {
+  F v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+template <class F> void store_as(float *p, F v) { memcpy(p, &v, sizeof v); }
+
+/* body(index, F()) for whole vectors of start..stop, then for the single elements that are left. */
+template <class Body> void each(int64_t start, int64_t stop, Body body) {
+  int64_t i = start;
+  for (; i + MJ_LANES <= stop; i += MJ_LANES) body(i, mj_vf{});
+  for (; i < stop; i++) body(i, 0.0f);
+}
 
 /* The first `count` of MJ_LANES floats; the other lanes are +0. */
 static inline mj_vf load_some(const float *p, int64_t count) {

@@ -31,13 +31,11 @@ constexpr int64_t TILE_ROWS = 4;
 
 template <int ROWS> struct Tile { mj_vf at[ROWS][2]; };
 
+/* The next `depth` terms of a chunk's sums. */
 template <int ROWS>
-static inline __attribute__((always_inline)) Tile<ROWS> multiply_chunk(int64_t depth, const float *a, int64_t a_row,
-                                                                       int64_t a_column, const float *panel,
-                                                                       int64_t panel_row = COLUMNS) {
-  mj_vf acc[ROWS][2];
-#pragma GCC unroll 16
-  for (int i = 0; i < ROWS; i++) acc[i][0] = acc[i][1] = mj_splat<mj_vf>(0.0f);
+static inline __attribute__((always_inline)) void add_terms(mj_vf (&acc)[ROWS][2], int64_t depth, const float *a,
+                                                            int64_t a_row, int64_t a_column, const float *panel,
+                                                            int64_t panel_row) {
   for (int64_t k = 0; k < depth; k++) {
     const mj_vf b0 = mj_load(panel), b1 = mj_load(panel + MJ_LANES);
 #pragma GCC unroll 16
@@ -49,6 +47,14 @@ static inline __attribute__((always_inline)) Tile<ROWS> multiply_chunk(int64_t d
     a += a_column;
     panel += panel_row;
   }
+}
+
+/* A chunk; terms(sums) adds all of its terms to sums of +0. */
+template <int ROWS, class Terms> static inline __attribute__((always_inline)) Tile<ROWS> sum_chunk(Terms terms) {
+  mj_vf acc[ROWS][2];
+#pragma GCC unroll 16
+  for (int i = 0; i < ROWS; i++) acc[i][0] = acc[i][1] = mj_splat<mj_vf>(0.0f);
+  terms(acc);
   Tile<ROWS> tile;
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; i++) {
@@ -56,6 +62,36 @@ static inline __attribute__((always_inline)) Tile<ROWS> multiply_chunk(int64_t d
     tile.at[i][1] = acc[i][1];
   }
   return tile;
+}
+
+template <int ROWS>
+static inline __attribute__((always_inline)) Tile<ROWS> multiply_chunk(int64_t depth, const float *a, int64_t a_row,
+                                                                       int64_t a_column, const float *panel,
+                                                                       int64_t panel_row = COLUMNS) {
+  return sum_chunk<ROWS>([&](mj_vf (&acc)[ROWS][2]) __attribute__((always_inline)) {
+    add_terms<ROWS>(acc, depth, a, a_row, a_column, panel, panel_row);
+  });
+}
+
+/* Store a tile: the first chunk overwrites c, later ones are added. */
+template <int ROWS> inline void put(const Tile<ROWS> &tile, bool first, float *c, int64_t c_row, int64_t columns) {
+  if (columns == COLUMNS) {
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; i++) {
+      for (int v = 0; v < 2; v++) {
+        float *at = c + i * c_row + v * MJ_LANES;
+        mj_store(at, first ? tile.at[i][v] : mj_total(false, mj_load(at), tile.at[i][v]));
+      }
+    }
+    return;
+  }
+  for (int i = 0; i < ROWS; i++) {
+    float sums[COLUMNS];
+    mj_store(sums, tile.at[i][0]);
+    mj_store(sums + MJ_LANES, tile.at[i][1]);
+    float *at = c + i * c_row;
+    for (int64_t j = 0; j < columns; j++) at[j] = mj_total(first, first ? sums[j] : at[j], sums[j]);
+  }
 }
 
 /* Rows start, start + 1, ... of a cut into tiles as even as can be, body.template operator()<ROWS>. */

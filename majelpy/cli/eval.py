@@ -12,6 +12,7 @@ from majelpy.cli.train import PLACE_HELP
 if TYPE_CHECKING:
     from majelpy.array import Array
     from majelpy.comm.world import World
+    from majelpy.nn.model import Model
     from majelpy.speech.beam import Decoder
     from majelpy.train.data import Utterances
     from majelpy.train.trained import Trained
@@ -43,10 +44,12 @@ def run(options: argparse.Namespace) -> int:
 
     def work(
         trained: Trained, parameters: Array, data: Utterances, decoder: Decoder | None, world: World
-    ) -> Evaluation:
-        return evaluate(trained.model, parameters, data, trained.alphabet, world, decoder)
+    ) -> tuple[Evaluation, Model]:
+        model = trained.model
+        return evaluate(model, parameters, data, trained.alphabet, world, decoder), model
 
-    def show(result: Evaluation, data: Utterances, decoder: Decoder | None) -> None:
+    def show(found: tuple[Evaluation, Model], data: Utterances, decoder: Decoder | None) -> None:
+        result, model = found
         shown: dict[str, Any] = {
             "cer": round(result.errors.cer, 6),
             "wer": round(result.errors.wer, 6),
@@ -57,7 +60,11 @@ def run(options: argparse.Namespace) -> int:
             shown |= language.settings_of(decoder, options.lm)
         if options.nbest is not None:
             shown["lists"] = [
-                {"name": name, "said": said, "nbest": [language.shown(h) for h in hypotheses]}
+                {
+                    "name": name,
+                    "said": said,
+                    "nbest": [language.shown(h, model) for h in hypotheses],
+                }
                 for name, said, hypotheses in zip(data.names, data.texts, result.lists, strict=True)
             ]
         print(json.dumps(shown, indent=None if options.json else 1))

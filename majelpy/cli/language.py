@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from majelpy.nn.model import Model
     from majelpy.speech.beam import Decoder, Hypothesis
     from majelpy.speech.text import Alphabet
 
@@ -76,9 +77,10 @@ def settings_of(decoder: Decoder, lm: str | None) -> dict[str, Any]:
     return shown | {"tokens": "characters" if s.characters else "words"}
 
 
-def shown(hypothesis: Hypothesis) -> dict[str, Any]:
-    """Return a text with its score and its words, each with its first and last frame."""
+def shown(hypothesis: Hypothesis, model: Model) -> dict[str, Any]:
+    """Return a text with its score and its words, each with its first and last input frame."""
     from majelpy.train.ledger import number
 
-    words = [[word.text, word.first, word.last] for word in hypothesis.words]
+    stride = model.stride
+    words = [[w.text, stride * w.first, stride * (w.last + 1) - 1] for w in hypothesis.words]
     return {"text": hypothesis.text, "score": number(hypothesis.score), "words": words}

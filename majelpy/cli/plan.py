@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="change a setting of the recipe, such as model.recurrent=512; may be repeated",
+        help="change a setting of the recipe, such as data.leaves=16; may be repeated",
     )
     parser.add_argument(
         "--frames",

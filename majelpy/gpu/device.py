@@ -19,11 +19,11 @@ import numpy as np
 from majelpy.array.memory import Allocation, pool
 from majelpy.array.place import Place
 from majelpy.errors import BuildError, MajelError, PoolError
-from majelpy.gpu import build, dense, sequences, standard, sums
+from majelpy.gpu import build, dense, frames, norm, sequences, standard, sums
 
 PLANS = {
     name: plan
-    for module in (dense, sums, sequences, standard)
+    for module in (dense, sums, sequences, norm, frames, standard)
     for name, plan in vars(module).items()
     if name.startswith("mj_")
 }

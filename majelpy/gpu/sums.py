@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.gpu.launch import THREADS, Launcher, ceil_div, elements, host, matrix
+from majelpy.gpu.launch import THREADS, Buffer, Launcher, ceil_div, elements, host, matrix
 
 CHUNK = 256
 """Terms of a chunk; MJ_CHUNK of kernels/mj_base.h."""
@@ -40,9 +40,22 @@ def _columns(
     chunks = len(starts) - 1
     sums = on.scratch(4 * chunks * columns)
     matrix(on, kernel, chunks, columns, (chunks, on.upload(starts), columns, *operand, sums))
-    leaves = len(merges)
+    totals(on, first, merges, columns, sums, slots, slot_stride, rounded)
+
+
+def totals(
+    on: Launcher,
+    first: np.ndarray,
+    merges: np.ndarray,
+    columns: int,
+    sums: Buffer,
+    slots: int,
+    slot_stride: int,
+    rounded: int,
+) -> None:
+    """Push the totals of leaves with the chunks ``first[i] .. first[i + 1]``, and merge them."""
     to = (slots, slot_stride, rounded)
-    arguments = (leaves, on.upload(first), on.upload(merges), columns, sums, *to)
+    arguments = (len(merges), on.upload(first), on.upload(merges), columns, sums, *to)
     elements(on, "mj_sum_totals_kernel", columns, arguments)
 
 

@@ -81,9 +81,17 @@ class Batch:
         """The batch whose rows are other frames: of a layer with a stride, or of a share."""
         return replace(self, offsets=extent.offsets, starts=extent.starts, lengths=extent.lengths)
 
+    def leaf_rows(self) -> np.ndarray:
+        """First row of each leaf, and the number of rows: (K + 1,) int64."""
+        return np.ascontiguousarray(self.offsets[self.leaf_utterances])
+
+    def leaf_lengths(self) -> np.ndarray:
+        """Frames of each leaf, here or not: (K,) int64."""
+        return np.diff(offsets_of(self.lengths)[self.leaf_utterances])
+
     def frame_leaves(self) -> Leaves:
         """Leaf boundaries over frames."""
-        return Leaves(np.ascontiguousarray(self.offsets[self.leaf_utterances]), self.merges)
+        return Leaves(self.leaf_rows(), self.merges)
 
     def utterance_leaves(self) -> Leaves:
         """Leaf boundaries over utterances."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from majelpy import ops
 from majelpy.array import Array
@@ -35,14 +34,10 @@ class Context(Layer):
 
     def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
         batch, frames = x.batch, self.settings.frames
-
-        def reach(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return first - frames, last + frames
-
-        rows, extent = self.share.frames(x.whole, batch, batch.lengths, reach)
-        wide = ops.context(rows, extent.offsets, frames)
-        y = select(wide, extent, batch.extent)
-        return Signal(self.share, batch, self.outputs.units, whole=y), None
+        needs = partial(ops.Reach(2 * frames + 1, frames).needed, lengths=batch.lengths)
+        read = self.share.frames(x.whole, batch, batch.lengths, needs)
+        y = select(ops.context(read.rows, read.of.offsets, frames), read.of, read.to)
+        return Signal(self.share, batch.within(read.to), self.outputs.units, whole=y), None
 
     def backward(
         self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool

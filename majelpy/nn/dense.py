@@ -8,6 +8,7 @@ from typing import Any
 from majelpy import ops
 from majelpy.array import Array
 from majelpy.nn.layer import Layer, Pass
+from majelpy.nn.norm import Normaliser
 from majelpy.nn.parameters import Gradients, Parameter
 from majelpy.nn.share import Share
 from majelpy.nn.signal import Columns, Signal
@@ -16,10 +17,11 @@ from majelpy.settings import setting
 
 @dataclass(frozen=True)
 class Saved:
-    """The input, and this rank's share of the output."""
+    """The input, this rank's share of the output, and what batch normalisation keeps."""
 
     x: Signal
     y: Array
+    norm: Any
 
 
 class Dense(Layer):
@@ -30,6 +32,7 @@ class Dense(Layer):
         """Of the recipe."""
 
         units: int = setting(least=1, most=1 << 16, help="outputs")
+        batch_norm: bool = setting(False, help="normalise before the rectifier, in place of b")
 
     gain = 2.0
 
@@ -38,29 +41,36 @@ class Dense(Layer):
         self.outputs = inputs.of_units(settings.units)
         self.weight, self.bias = f"{name}.weight", f"{name}.bias"
         self._parts = share.parts if inputs.cut else 1
+        rows = (1, 1, settings.units)
+        self._norm = Normaliser(name, rows, share) if settings.batch_norm else None
 
     def parameters(self) -> list[Parameter]:
         """Weight (units, inputs) and bias (units,)."""
         units, inputs = self.outputs.units, self.inputs.units
         held = units if self.outputs.cut else 0
-        return [
-            Parameter(self.weight, (units, inputs), self.gain, inputs, units=held),
-            Parameter(self.bias, (units,), 0.0, inputs, units=held),
-        ]
+        weight = Parameter(self.weight, (units, inputs), self.gain, inputs, units=held)
+        if self._norm is not None:
+            return [weight, *self._norm.parameters()]
+        return [weight, Parameter(self.bias, (units,), 0.0, inputs, units=held)]
 
     def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
-        y = self._affine(x, run, clipped=True)
-        return Signal(self.share, x.batch, self.outputs.units, own=y), Saved(x, y)
+        products, norm = self._products(x, run), None
+        if self._norm is not None:
+            y, norm = self._norm.forward(products, x.batch, run, clipped=True)
+        else:
+            y = ops.bias(products, run.weights[self.bias], clipped=True)
+        return Signal(self.share, x.batch, self.outputs.units, own=y), Saved(x, y, norm)
 
-    def _affine(self, x: Signal, run: Pass, *, clipped: bool) -> Array:
+    def _products(self, x: Signal, run: Pass) -> Array:
         weight = run.weights[self.weight]
-        products = ops.gemm(x.whole, weight, transpose_b=True, parts=self._parts)
-        return ops.bias(products, run.weights[self.bias], clipped=clipped)
+        return ops.gemm(x.whole, weight, transpose_b=True, parts=self._parts)
 
     def backward(
         self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool
     ) -> Array | None:
         d = ops.clip_backward(dy, saved.y)
+        if self._norm is not None:
+            d = self._norm.backward(d, saved.norm, run, gradients)
         self._push(d, saved.x, gradients)
         if not needed:
             return None
@@ -70,7 +80,8 @@ class Dense(Layer):
         rows = self.share.rows(x.batch)
         ordered = rows.of(d)
         gradients.gemm(self.weight, ordered, rows.of(x.whole), rows.leaves)
-        gradients.sum(self.bias, ordered, rows.leaves)
+        if self._norm is None:
+            gradients.sum(self.bias, ordered, rows.leaves)
 
 
 class Logits(Dense):
@@ -83,7 +94,8 @@ class Logits(Dense):
         self.outputs = Columns(settings.units, stride=inputs.stride, cut=False)
 
     def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
-        log_probs = ops.log_softmax(self._affine(x, run, clipped=False))
+        logits = ops.bias(self._products(x, run), run.weights[self.bias])
+        log_probs = ops.log_softmax(logits)
         return Signal(self.share, x.batch, self.outputs.units, whole=log_probs), x
 
     def backward(

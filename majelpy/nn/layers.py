@@ -10,6 +10,7 @@ folder gets a copy of the very text that ran.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,9 +19,11 @@ from typing import Any
 
 from majelpy.errors import RecipeError
 from majelpy.nn.context import Context
+from majelpy.nn.conv import Conv, RowConv
 from majelpy.nn.dense import Dense
 from majelpy.nn.dropout import Dropout
 from majelpy.nn.layer import Layer
+from majelpy.nn.norm import BatchNorm, LayerNorm
 from majelpy.nn.recurrent import BiRnn, Rnn
 from majelpy.settings import parse
 
@@ -28,8 +31,12 @@ LAYERS: Mapping[str, type[Layer]] = {
     "context": Context,
     "dense": Dense,
     "dropout": Dropout,
+    "conv": Conv,
     "rnn": Rnn,
     "birnn": BiRnn,
+    "row_conv": RowConv,
+    "batch_norm": BatchNorm,
+    "layer_norm": LayerNorm,
 }
 
 Table = dict[str, Any]
@@ -112,11 +119,13 @@ def _load(name: str, where: str, folder: Path) -> str:
         raise RecipeError(f"{where}: {path} cannot be read ({error.strerror})") from None
     digest = hashlib.sha256(text).hexdigest()
     if digest not in _own:
-        module = ModuleType(path.stem)
+        module = ModuleType(f"majelpy_own_{digest}")
         module.__file__ = str(path)
+        sys.modules[module.__name__] = module  # where dataclasses look for their module
         try:
             exec(compile(text, str(path), "exec"), module.__dict__)
         except Exception as error:  # whatever a user's file raises
+            del sys.modules[module.__name__]
             raise RecipeError(f"{where}: {path}: {type(error).__name__}: {error}") from None
         _own[digest] = _Own(text, module)
     found = getattr(_own[digest].module, attribute, None)

@@ -102,10 +102,14 @@ class Model:
         self.layers.append(Logits(last, "output", 0, columns, share))
         self.layout = Layout([p for layer in self.layers for p in layer.parameters()], share)
 
+    @property
+    def stride(self) -> int:
+        """Input frames from one row of log-probabilities to the next."""
+        return self.layers[-1].outputs.stride
+
     def frames(self, lengths: np.ndarray) -> np.ndarray:
         """Return how many frames of log-probabilities utterances of these frames have."""
-        stride = self.layers[-1].outputs.stride
-        return -(-lengths // stride)
+        return -(-lengths // self.stride)
 
     def forward(self, batch: Batch, parameters: Array, training: Training | None = None) -> Forward:
         """Return the log-probabilities (M, V), and what the backward pass needs."""

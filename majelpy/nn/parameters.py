@@ -252,6 +252,18 @@ class Gradients:
         ops.sum_leaves(x, leaves, self.slots, start, rounded=rounded)
         self._tell(start, parameter.size)
 
+    def items(self, name: str, sums: Array, leaves: ops.Leaves) -> None:
+        """Push the gradient or statistic of the named parameter, a row for each item.
+
+        Parameters
+        ----------
+        sums : (I, parameter's size)
+            Of all items; a rank pushes the first of them, as many as ``leaves`` have.
+        leaves : Leaves
+            Over the rows: `over_items`, or `Share.once` for sums of whole leaves.
+        """
+        self.sum(name, sums[: int(leaves.offsets[-1])], leaves)
+
     def loss(self, losses: Array, leaves: ops.Leaves) -> None:
         """Push the sums of the utterances' losses, (N,); the leaves are over utterances.
 
@@ -264,6 +276,11 @@ class Gradients:
     def _tell(self, start: int, size: int) -> None:
         if self._pushed is not None:
             self._pushed(start, start + size)
+
+
+def over_items(leaves: ops.Leaves) -> ops.Leaves:
+    """Return the same items over a matrix with a row for each."""
+    return ops.Leaves(np.arange(len(leaves.merges) + 1, dtype=np.int64), leaves.merges)
 
 
 def digest(parameters: Mapping[str, np.ndarray]) -> str:

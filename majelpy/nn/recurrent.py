@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from majelpy import ops
 from majelpy.array import Array
 from majelpy.nn.layer import Layer, Pass
+from majelpy.nn.norm import Normaliser
 from majelpy.nn.parameters import Gradients, Parameter
 from majelpy.nn.share import Share, States
 from majelpy.nn.signal import Columns, Signal
@@ -20,10 +21,11 @@ from majelpy.settings import setting
 
 @dataclass(frozen=True)
 class Saved:
-    """The layer's input, and its states."""
+    """The layer's input, its states, and what batch normalisation keeps."""
 
     x: Signal
     states: States
+    norm: Any
 
 
 class Rnn(Layer):
@@ -37,6 +39,7 @@ class Rnn(Layer):
         gain: float = setting(
             0.5, least=0, most=4, help="variance of the recurrent weight at the start x its fan-in"
         )
+        batch_norm: bool = setting(False, help="normalise the input's products, in place of b")
 
     directions: ClassVar[int] = 1
 
@@ -46,26 +49,33 @@ class Rnn(Layer):
         self.weight_ih, self.weight_hh = f"{name}.weight_ih", f"{name}.weight_hh"
         self.bias = f"{name}.bias"
         self._parts = share.parts if inputs.cut else 1
+        self._rows = (self.directions, 1, settings.units)
+        self._norm = Normaliser(name, self._rows, share) if settings.batch_norm else None
 
     def parameters(self) -> list[Parameter]:
         """Weights of all directions, forward first: (D units, inputs), (D, units, units)."""
         h, inputs, d = self.outputs.units, self.inputs.units, self.directions
-        rows = (d, 1, h)
-        return [
-            Parameter(self.weight_ih, (d * h, inputs), 2.0, inputs, *rows),
-            Parameter(self.weight_hh, (d, h, h), self.settings.gain, h, *rows),
-            Parameter(self.bias, (d * h,), 0.0, inputs, *rows),
+        weights = [
+            Parameter(self.weight_ih, (d * h, inputs), 2.0, inputs, *self._rows),
+            Parameter(self.weight_hh, (d, h, h), self.settings.gain, h, *self._rows),
         ]
+        if self._norm is not None:
+            return [*weights, *self._norm.parameters()]
+        return [*weights, Parameter(self.bias, (d * h,), 0.0, inputs, *self._rows)]
 
     def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
         share = self.share
         products = ops.gemm(
             x.whole, run.weights[self.weight_ih], transpose_b=True, parts=self._parts
         )
-        inputs = ops.bias(products, run.weights[self.bias])
+        norm = None
+        if self._norm is not None:
+            inputs, norm = self._norm.forward(products, x.batch, run)
+        else:
+            inputs = ops.bias(products, run.weights[self.bias])
         states = share.recur(inputs, x.batch, run.weights[self.weight_hh], self.directions)
         y = share.sum_directions(states.own, self.directions)
-        return Signal(share, x.batch, self.outputs.units, own=y), Saved(x, states)
+        return Signal(share, x.batch, self.outputs.units, own=y), Saved(x, states, norm)
 
     def backward(
         self, dy: Array, saved: Saved, run: Pass, gradients: Gradients, *, needed: bool
@@ -85,8 +95,12 @@ class Rnn(Layer):
                 a_columns=(direction * units, (direction + 1) * units),
                 b_columns=(direction * hidden, (direction + 1) * hidden),
             )
+        if self._norm is not None:
+            d = self._norm.backward(d, saved.norm, run, gradients)
+            ordered = rows.of(d)
+        else:
+            gradients.sum(self.bias, ordered, rows.leaves)
         gradients.gemm(self.weight_ih, ordered, rows.of(saved.x.whole), rows.leaves)
-        gradients.sum(self.bias, ordered, rows.leaves)
         if not needed:
             return None
         return share.direction_gradient(d, run.weights[self.weight_ih], hidden, self.directions)

@@ -24,8 +24,9 @@ from majelpy.array.indexing import take
 from majelpy.comm import tree
 from majelpy.nn.batch import Batch, numbers, offsets_of
 
-Reach = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""First frames and the frames after the last that a layer gives, (N,) each: those that it reads."""
+Needs = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Of the first frames and the frames after the last, (N,) each, that a layer gives: which it reads;
+such as `ops.Reach.needed` with the input's lengths."""
 
 
 @dataclass(frozen=True)
@@ -47,21 +48,39 @@ class States:
 
 
 @dataclass(frozen=True)
+class Frames:
+    """What a layer reads and gives that looks at frames beside each.
+
+    Attributes
+    ----------
+    rows : (M, columns) float32
+    of : Extent
+        Which frames the rows are: all that the layer reads, and perhaps more.
+    to : Extent
+        Which frames the layer is to give.
+    """
+
+    rows: Array
+    of: ops.Extent
+    to: ops.Extent
+
+
+@dataclass(frozen=True)
 class Rows:
     """How sums over the frames of a batch run.
 
     Attributes
     ----------
+    items : Items
+        Rows of the tree's items, which are leaves or their time parts.
     leaves : Leaves
-        The items of the tree, which are leaves or their time parts, over rows in the tree's order.
-    of_leaf : Leaves
-        The same items, but only those of a leaf are added up.
+        The items over rows in the tree's order, and how they are added.
     order : Array of int64, optional
         The rows in the tree's order; None: they are.
     """
 
+    items: ops.Items
     leaves: ops.Leaves
-    of_leaf: ops.Leaves
     order: Array | None
 
     def of(self, x: Array) -> Array:
@@ -115,41 +134,48 @@ class Share:
         """Return the batch of this share's frames."""
         return batch
 
-    def frames(
-        self, x: Array, batch: Batch, lengths: np.ndarray, reach: Reach
-    ) -> tuple[Array, ops.Extent]:
-        """Return the rows that a layer reads which gives utterances of ``lengths``, and what
-        frames they are.
+    def frames(self, x: Array, batch: Batch, lengths: np.ndarray, needs: Needs) -> Frames:
+        """Return the rows that a layer reads which looks at frames beside each.
 
         Parameters
         ----------
         x : (M, columns)
             The rows here.
+        lengths : (N,) int64
+            Frames that it makes of each utterance.
+        needs : callable
+            Which of the frames of x it reads for some of its own.
         """
-        return x, batch.extent
+        return Frames(x, batch.extent, self.extent(lengths))
 
     def rows(self, batch: Batch) -> Rows:
         """Return how sums over frames run."""
-        within = tree.stack(self.parts, [self.time_parts]).merges
-        of_leaf = np.tile(np.array(within, np.int32), len(batch.leaf_utterances) - 1)
+        held = self.time_parts[1] - self.time_parts[0]
+        leaf = np.repeat(np.arange(len(batch.leaf_utterances) - 1), held)
         if self.parts == 1:
             leaves = batch.frame_leaves()
-            return Rows(leaves, ops.Leaves(leaves.offsets, of_leaf), None)
+            return Rows(ops.Items(leaves.offsets, leaf), leaves, None)
         # The frames of each time part held (columns) of each utterance (rows).
         cuts = batch.lengths[:, None] * np.arange(self.time_parts[0], self.time_parts[1] + 1)
         rows = cuts // self.parts + (batch.offsets[:-1] - batch.starts)[:, None]
         start, stop = rows[:, :-1], rows[:, 1:]
         leaves_of = list(itertools.pairwise(batch.leaf_utterances.tolist()))
-        order = [
-            numbers(start[low:high].T.reshape(-1), stop[low:high].T.reshape(-1))
-            for low, high in leaves_of
-        ]
+        none = np.zeros(0, np.int64)
+        order = np.concatenate(
+            [
+                none,
+                *(
+                    numbers(start[low:high].T.reshape(-1), stop[low:high].T.reshape(-1))
+                    for low, high in leaves_of
+                ),
+            ]
+        )
         frames = [(stop - start)[low:high].sum(axis=0) for low, high in leaves_of]
-        offsets = offsets_of(np.concatenate([np.zeros(0, np.int64), *frames]))
+        offsets = offsets_of(np.concatenate([none, *frames]))
         return Rows(
+            ops.Items(offsets, leaf, order),
             ops.Leaves(offsets, batch.merges),
-            ops.Leaves(offsets, of_leaf),
-            asarray(np.concatenate([np.zeros(0, np.int64), *order])).to_device(batch.frames.place),
+            asarray(order).to_device(batch.frames.place),
         )
 
     def once(self, bounds: np.ndarray, batch: Batch) -> ops.Leaves:

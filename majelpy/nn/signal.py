@@ -35,6 +35,10 @@ class Columns:
         """The columns of a layer of so many units on top of these."""
         return replace(self, units=units, features=0, cut=True)
 
+    def shared(self) -> Columns:
+        """The same columns, as units that ranks may share."""
+        return replace(self, cut=True)
+
 
 class Signal:
     """Rows of frames, of which a rank may hold some units; the others are gathered when read.

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from collections.abc import Iterator
 from decimal import Decimal
 
 import numpy as np
@@ -114,6 +116,32 @@ def read_audio(
     if native != rate:
         samples = soxr.resample(samples, native, rate, quality="HQ")
     return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def read_pieces(
+    path: str | os.PathLike[str], rate: int, size: int
+) -> Iterator[tuple[NDArray[np.float32], bool]]:
+    """Yield a recording in pieces of ``size`` samples, each with whether it is the last.
+
+    The path ``-`` is standard input: 16-bit little-endian mono samples at ``rate``, told as they
+    come; its last piece is empty.
+
+    Raises
+    ------
+    AudioError
+        As `read_audio`, or if standard input ends within a sample.
+    """
+    if os.fspath(path) != "-":
+        samples = read_audio(path, rate)
+        for start in range(0, len(samples), size):
+            yield samples[start : start + size], start + size >= len(samples)
+        return
+    while piece := sys.stdin.buffer.read(2 * size):
+        if len(piece) % 2:
+            raise AudioError("-: standard input ends within a sample of 16 bits")
+        # Exact: a division by a power of two.
+        yield np.frombuffer(piece, "<i2").astype(np.float32) / np.float32(32768), False
+    yield np.zeros(0, np.float32), True
 
 
 def read_features(path: str | os.PathLike[str]) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ from majelpy.errors import CheckpointError, TrainingError, WorldError
 from majelpy.nn.batch import Batch
 from majelpy.nn.layer import Training
 from majelpy.nn.model import Model
+from majelpy.nn.norm import RUNNING_RATE
 from majelpy.nn.parameters import digest
 from majelpy.speech import leaves
 from majelpy.train.checkpoint import Checkpoint
@@ -98,7 +99,7 @@ class Trainer:
             overlap=launch.overlap,
             ranges=self.team.ranges,
             place=place_of_sums(self.team.reducers, place),
-            rounded=layout.loss if self._rounded else 0,
+            rounded=layout.trained if self._rounded else 0,
         )
         self._staging = slots_for(self._reducer, place)
         self.parameters = layout.initial(recipe.seed).to_device(place)
@@ -182,7 +183,7 @@ class Trainer:
         slots, pushed = self._staging.slots, self._staging.pushed
         self.model.train(batch, self.parameters, slots, scale, training, pushed, self._rounded)
         total = self._staging.reduce()
-        gradient = total[: layout.size]
+        gradient = total[: layout.trained]
         numbers = empty(3, device=self.place)
         squares = self._square_sum(gradient)
         _, factor = ops.factor_of(squares, optimizer.norm_limit, out=numbers[:2])
@@ -206,16 +207,26 @@ class Trainer:
             warmup=schedule.warmup,
         )
         ops.nesterov(
-            self.parameters,
-            self.velocities,
+            self.parameters[: layout.trained],
+            self.velocities[: layout.trained],
             gradient,
             factor=factor,
             rate=rate.to_device(self.place),
             momentum=optimizer.momentum,
             decay=optimizer.decay,
         )
+        self._follow(total)
         self.step += 1
         return StepResult(self.step, epoch, loss, norm, rate.numpy()[0], utterances, frames)
+
+    def _follow(self, total: Array) -> None:
+        """Let the tracked parameters follow the mean of the leaves' statistics."""
+        first, last = self.model.layout.trained, self.model.layout.size
+        if first == last:
+            return
+        leaves_of = leaves.cut(self._members(self.step), self.data.lengths, self.recipe.data.leaves)
+        filled = sum(bool(len(leaf)) for leaf in leaves_of)
+        ops.running(self.parameters[first:last], total[first:last], filled, RUNNING_RATE)
 
     def _square_sum(self, gradient: Array) -> Array:
         """The sum of squares of the gradient of all parameters, (1,).

@@ -267,6 +267,117 @@ void statistics() {
   }
 }
 
+void sums_of_items() {
+  const Longs offsets = running_sum({300, 17, 0, 600, 1}), leaves{0, 0, 1, 1, 2}, counts{317, 0, 1};
+  const int64_t rows = offsets.back();
+  Longs listed(rows);
+  for (int64_t i = 0; i < rows; i++) listed[i] = i * 7 % rows; /* 918 = 2 * 3^3 * 17 */
+  for (int64_t columns : {1, 37, 150}) {
+    const Floats x = numbers(rows * columns, 130), dy = numbers(rows * columns, 131);
+    const Floats mean = numbers(3 * columns, 132), rstd = numbers(3 * columns, 133);
+    for (const int64_t *order : {(const int64_t *)nullptr, (const int64_t *)listed.data()}) {
+      const std::string kind = order == nullptr ? "" : "_listed";
+      Floats out(5 * columns, 7.0f), both(10 * columns, 7.0f);
+      CALL(mj_sum_items)(5, offsets.data(), order, columns, x.data(), out.data());
+      digest(with("sum_items" + kind, {columns}), out);
+      CALL(mj_dot_items)(5, offsets.data(), order, columns, x.data(), dy.data(), out.data());
+      digest(with("dot_items" + kind, {columns}), out);
+      CALL(mj_square_items)(5, offsets.data(), order, leaves.data(), columns, x.data(), mean.data(), out.data());
+      digest(with("square_items" + kind, {columns}), out);
+      CALL(mj_norm_dot_items)
+      (5, offsets.data(), order, leaves.data(), columns, dy.data(), x.data(), mean.data(), rstd.data(), both.data());
+      digest(with("norm_dot_items" + kind, {columns}), both);
+    }
+    Floats means(3 * columns, 7.0f);
+    CALL(mj_leaf_means)(3, counts.data(), columns, mean.data(), means.data());
+    digest(with("leaf_means", {columns}), means);
+  }
+}
+
+void norms() {
+  const Longs offsets = running_sum({30, 0, 41});
+  for (int64_t columns : {1, 37, 300}) {
+    const int64_t rows = offsets.back();
+    const Floats x = numbers(rows * columns, 140, -4, 4), dy = numbers(rows * columns, 141, -4, 4);
+    const Floats gain = numbers(columns, 142, -2, 2), bias = numbers(columns, 143, -2, 2);
+    const Floats mean = numbers(3 * columns, 144, -4, 2), means = numbers(6 * columns, 145, -4, 4);
+    Floats variance = numbers(3 * columns, 146, -30, 10), rstd(3 * columns, 7.0f), out(rows * columns, 7.0f);
+    for (float &v : variance) v = from_bits((uint32_t)bits_of(v) & 0x7FFFFFFFu);
+    CALL(mj_rstd_array)(3 * columns, variance.data(), rstd.data());
+    digest(with("rstd", {columns}), rstd);
+    for (int64_t clipped : {0, 1}) {
+      CALL(mj_norm_rows)
+      (3, offsets.data(), columns, x.data(), mean.data(), rstd.data(), gain.data(), bias.data(), clipped, out.data());
+      digest(with("norm_rows", {columns, clipped}), out);
+    }
+    CALL(mj_norm_backward_rows)
+    (3, offsets.data(), columns, dy.data(), x.data(), mean.data(), rstd.data(), gain.data(), means.data(), out.data());
+    digest(with("norm_backward_rows", {columns}), out);
+    Floats running = numbers(columns, 147, -4, 4);
+    CALL(mj_running_array)(columns, bias.data(), 7.0f, 0.1f, running.data());
+    digest(with("running", {columns}), running);
+    Floats row_mean(rows, 7.0f), row_rstd(rows, 7.0f), dy_hat(rows * columns, 7.0f);
+    CALL(mj_layer_norm_rows)
+    (rows, columns, x.data(), gain.data(), bias.data(), out.data(), row_mean.data(), row_rstd.data());
+    digest(with("layer_norm", {columns}), out);
+    digest(with("layer_norm_mean", {columns}), row_mean);
+    digest(with("layer_norm_rstd", {columns}), row_rstd);
+    CALL(mj_layer_norm_backward_rows)
+    (rows, columns, dy.data(), x.data(), row_mean.data(), row_rstd.data(), gain.data(), out.data(), dy_hat.data());
+    if (columns > 1) digest(with("layer_norm_backward", {columns}), out); /* of one column it is 0 */
+    if (columns > 1) digest(with("layer_norm_gain", {columns}), dy_hat);
+  }
+}
+
+void convolutions() {
+  const Longs lengths{9, 1, 0, 30, 4}, offsets = running_sum(lengths);
+  /* features, channels, outputs, taps, width, strides of time and frequency */
+  const int64_t sizes[][7] = {{9, 3, 4, 5, 5, 2, 2}, {33, 20, 37, 3, 7, 1, 2}, {25, 1, 8, 11, 21, 2, 1}};
+  for (const auto &[features, channels, outputs, taps, width, time, step] : sizes) {
+    Longs list;
+    for (size_t u = 0; u < lengths.size(); u++) {
+      for (int64_t frame = 0; frame < lengths[u]; frame += time) {
+        const int64_t row = (int64_t)list.size() / 4, low = offsets[u];
+        list.insert(list.end(), {row, low + frame - (taps - 1) / 2, low, offsets[u + 1]});
+      }
+    }
+    const int64_t rows = (int64_t)list.size() / 4, places = (features + step - 1) / step, terms = taps * width * channels;
+    const Floats x = numbers(offsets.back() * features * channels, 150), weight = numbers(outputs * terms, 151);
+    const Floats dy = numbers(rows * places * outputs, 152);
+    Floats out(rows * places * outputs, 7.0f), by_weight(3 * outputs * terms, 7.0f);
+    CALL(mj_conv_rows)
+    (rows, list.data(), taps, width, features, channels, places, step, (width - 1) / 2, x.data(), outputs, weight.data(),
+     terms, width * channels, channels, 1, out.data(), places * outputs, outputs);
+    digest(with("conv_rows", {features, channels, outputs}), out);
+    const Longs items{0, rows / 3, rows / 3, rows};
+    CALL(mj_conv_weight_items)
+    (3, items.data(), list.data(), taps, width, features, channels, places, step, (width - 1) / 2, x.data(), outputs,
+     dy.data(), by_weight.data());
+    digest(with("conv_weight_items", {features, channels, outputs}), by_weight);
+  }
+  for (int64_t columns : {1, 37}) {
+    const int64_t rows = offsets.back(), taps = 6;
+    const Floats x = numbers(rows * columns, 153), dy = numbers(rows * columns, 154), weight = numbers(taps * columns, 155);
+    Longs ahead, back, both;
+    for (size_t u = 0; u < lengths.size(); u++) {
+      for (int64_t row = offsets[u]; row < offsets[u + 1]; row++) {
+        const int64_t terms = std::min(taps, offsets[u + 1] - row);
+        ahead.insert(ahead.end(), {row, terms});
+        back.insert(back.end(), {row, std::min(taps, row - offsets[u] + 1)});
+        both.insert(both.end(), {row, row, terms});
+      }
+    }
+    Floats out(rows * columns, 7.0f), by_weight(5 * taps * columns, 7.0f);
+    CALL(mj_row_conv_rows)(rows, ahead.data(), 1, columns, x.data(), weight.data(), out.data());
+    digest(with("row_conv_rows", {columns}), out);
+    CALL(mj_row_conv_rows)(rows, back.data(), -1, columns, dy.data(), weight.data(), out.data());
+    digest(with("row_conv_back", {columns}), out);
+    CALL(mj_row_conv_weight_items)
+    (5, offsets.data(), both.data(), taps, columns, dy.data(), x.data(), by_weight.data());
+    digest(with("row_conv_weight_items", {columns}), by_weight);
+  }
+}
+
 void elementwise() {
   for (int64_t count : {1, 40001}) {
     const Floats a = any_bits(count, 40), b = any_bits(count, 41);
@@ -646,6 +757,9 @@ int main(int argc, char **argv) {
     leaf_sums();
     tree_sums();
     statistics();
+    sums_of_items();
+    norms();
+    convolutions();
     elementwise();
     random_numbers();
     recurrent();

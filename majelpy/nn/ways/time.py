@@ -17,7 +17,7 @@ from majelpy.array import Array, asarray, zeros
 from majelpy.array.indexing import take
 from majelpy.array.manipulation import concat
 from majelpy.nn.batch import Batch, numbers, offsets_of
-from majelpy.nn.share import Reach, Share, States, select
+from majelpy.nn.share import Frames, Needs, Share, States, select
 from majelpy.nn.ways.neighbours import Neighbours
 
 
@@ -51,14 +51,12 @@ class TimeShare(Share):
         here = self.extent(batch.lengths)
         return batch.within(here).with_frames(select(batch.frames, batch.extent, here))
 
-    def frames(
-        self, x: Array, batch: Batch, lengths: np.ndarray, reach: Reach
-    ) -> tuple[Array, ops.Extent]:
+    def frames(self, x: Array, batch: Batch, lengths: np.ndarray, needs: Needs) -> Frames:
         held = [self._frames(batch.lengths, half) for half in (0, 1)]
         wanted = []
         for half in (0, 1):
             first, last = self._frames(lengths, half)
-            low, high = reach(first, last)
+            low, high = needs(first, last)
             low, high = np.maximum(low, 0), np.minimum(high, batch.lengths)
             some = (last > first) & (high > low)
             wanted.append((np.where(some, low, 0), np.where(some, high, 0)))
@@ -84,7 +82,8 @@ class TimeShare(Share):
         order = np.argsort(np.concatenate(utterances), kind="stable")
         rows = take(joined, asarray(order).to_device(x.place), axis=0)
         low, high = wanted[mine]
-        return rows, ops.Extent(offsets_of(high - low), low, batch.lengths)
+        of = ops.Extent(offsets_of(high - low), low, batch.lengths)
+        return Frames(rows, of, self.extent(lengths))
 
     def leaf_totals(self, mine: Array) -> Array:
         other = 1 - self._half

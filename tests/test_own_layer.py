@@ -1,0 +1,100 @@
+"""A layer of one's own: a Python file beside the recipe (docs/layers.md)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from training import Ground, Inside, network, train, write_recipe
+
+from majelpy.errors import RecipeError
+from majelpy.nn.layers import read
+
+pytest_plugins = ["training"]
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "layers.md"
+
+
+def document_layer() -> str:
+    """The Python file that the document shows."""
+    _, _, rest = DOCUMENT.read_text("utf-8").partition("```python\n")
+    return rest.partition("```")[0]
+
+
+@pytest.fixture
+def recipe(ground: Ground, tmp_path: Path) -> Path:
+    """The tiny recipe with the document's layer in it."""
+    (tmp_path / "scale.py").write_text(document_layer(), "utf-8")
+    own = {"layer": "scale.py:Scale", "start": 0.75}
+    layers = [*network()[:3], own, *network()[3:]]
+    return write_recipe(tmp_path / "own.toml", ground.corpus, model__layers=layers, model__parts=1)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_it_trains_to_one_answer(ranks: int, recipe: Path, tmp_path: Path) -> None:
+    alone = train(recipe, tmp_path / "alone", "--steps", "10")
+    several = train(recipe, tmp_path / "several", "--steps", "10", ranks=ranks)
+    assert several.ledger == alone.ledger
+    assert several.fingerprint == alone.fingerprint
+
+
+def test_ranks_may_share_it(ground: Ground, recipe: Path, tmp_path: Path) -> None:
+    parts = ["--steps", "6", "--set", "model.parts=2", "--set", wide()]
+    alone = train(recipe, tmp_path / "alone", *parts)
+    for way in ("time", "directions", "hidden"):
+        options = [*parts, "--mesh", "model=2", "--model-parallel", way]
+        shared = train(recipe, tmp_path / way, *options, ranks=2)
+        assert shared.ledger == alone.ledger, way
+
+
+def wide() -> str:
+    layers = [
+        '{layer="dense", units=40}', '{layer="scale.py:Scale", start=0.5}',
+        '{layer="birnn", units=33}',
+    ]  # fmt: skip
+    return f"model.layers=[{', '.join(layers)}]"
+
+
+def test_a_run_keeps_the_text(recipe: Path, tmp_path: Path, ground: Ground, inside: Inside) -> None:
+    run = tmp_path / "run"
+    assert inside("train", recipe, "--out", run, "--steps", "2").code == 0
+    (tmp_path / "scale.py").unlink()
+    moved = Path(shutil.move(run, tmp_path / "moved"))
+    assert (moved / "scale.py").read_text("utf-8") == document_layer()
+    assert inside("eval", moved, ground.corpus).code == 0
+    with (moved / "scale.py").open("a") as file:
+        file.write("# other\n")
+    said = inside("eval", moved, ground.corpus)
+    assert said.code == 2
+    assert said.err.endswith(
+        "model.layers[3] is scale.py:Scale, which has changed since; it needs the old text\n"
+    )
+
+
+def test_the_text_is_in_the_digest(recipe: Path, inside: Inside, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert inside("train", recipe, "--out", run, "--steps", "1").code == 0
+    with (tmp_path / "scale.py").open("a") as file:
+        file.write("# other\n")
+    said = inside("train", recipe, "--out", run, "--steps", "2")
+    assert said.code == 2
+    assert "belongs to another recipe: model.layers[3].sha256 is " in said.err
+
+
+BAD = [
+    ("no.py:Scale", "", r"layers\[0\]: .*no\.py cannot be read \(No such file or directory\)"),
+    ("a.py:Scale", "x = 1 +", r"layers\[0\]: .*a\.py: SyntaxError: .*"),
+    ("a.py:Scale", "x = 1 / 0", r"layers\[0\]: .*a\.py: ZeroDivisionError: division by zero"),
+    ("a.py:Scale", "x = 1", r"layers\[0\]: .*a\.py has no class Scale that derives from Layer"),
+    ("a.py:x", "x = 1", r"layers\[0\]: .*a\.py has no class x that derives from Layer"),
+    ("../a.py:x", "", r"layers\[0\] is \.\./a\.py:x; the file must lie beside the recipe"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "message"), BAD)
+def test_a_bad_file_is_one_line(name: str, text: str, message: str, tmp_path: Path) -> None:
+    if text:
+        (tmp_path / name.partition(":")[0]).write_text(text)
+    with pytest.raises(RecipeError, match=rf"^{message}$"):
+        read([{"layer": name}], "layers", str(tmp_path / "recipe.toml"))
