@@ -54,21 +54,24 @@ def check(recipe: Recipe, prepared: Prepared) -> None:
         data.lengths, settings.batch, settings.bin, seed=recipe.seed, epoch=0
     )[0]
     batch = data.batch([members], np.zeros(1, dtype=np.int32))
-    frames, lengths = padded(data, members)
+    features, frames = padded(data, members, 1)
     with torch.no_grad():
-        found = twin(frames.double(), lengths).numpy()
-    packed = np.concatenate([found[: data.lengths[i], n] for n, i in enumerate(members)])
+        found, lengths = twin.eval()(features.double(), frames)
+    packed = np.concatenate([found[:end, n] for n, end in enumerate(lengths)])
     log_probs = model.forward(batch, trainer.parameters).log_probs
     compare("log-probabilities", log_probs.numpy(), packed, VALUES)
     slots = zeros((1, model.layout.gradient_size))
     model.train(batch, trainer.parameters, slots, 1.0 / len(members), Training(recipe.seed, 0))
-    loss = mean_loss(twin, data, members)
+    loss = mean_loss(twin.train(), data, members, 1)
     loss.backward()
     total = slots.numpy()[0, model.layout.loss]
     compare("loss", total, loss.item() * len(members), VALUES)
     gradients = arrays(model, slots[0, : model.layout.size])
-    for name, value, _ in twin.described():
+    for name, value, described in twin.described():
+        if described.tracked:
+            continue
         compare(f"gradient of {name}", gradients[name], value.grad.numpy(), GRADIENTS)
+    twin.copy(start)  # its running statistics have seen a minibatch
     for index in range(STEPS):
         trainer.advance()
         theirs.advance(0, index)
