@@ -26,14 +26,12 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a corpus is trained on besides itself, and its language model.
+    """How a corpus is prepared, and its language model.
 
     Attributes
     ----------
     rate : int
         Sample rate in Hz.
-    others : tuple of str
-        Corpora whose training splits are added.
     text : bool
         Whether the language model has the sentences of DATA/text, too.
     lm : tuple of str
@@ -45,7 +43,6 @@ class Plan:
     """
 
     rate: int
-    others: tuple[str, ...]
     text: bool
     lm: tuple[str, ...]
     search: tuple[str, ...]
@@ -55,13 +52,9 @@ class Plan:
 CHARACTERS = ("--characters", "--share", "1", "--beam", "100")
 GRID = ("--alphas", "0.6,0.8,1,1.3", "--betas", "0.5,1,1.5,2")
 PLANS = {
-    "fsdd": Plan(
-        8000, (), False, ("--order", "2"), (), ("--alphas", "0,0.5,1", "--betas", "0,1,2")
-    ),
-    "asterisk": Plan(
-        8000, ("speechocean762",), True, ("--order", "9", "--characters"), CHARACTERS, GRID
-    ),
-    "speechocean762": Plan(16000, (), True, ("--order", "9", "--characters"), CHARACTERS, GRID),
+    "fsdd": Plan(8000, False, ("--order", "2"), (), ("--alphas", "0,0.5,1", "--betas", "0,1,2")),
+    "asterisk": Plan(8000, True, ("--order", "7", "--characters"), CHARACTERS, GRID),
+    "speechocean762": Plan(16000, True, ("--order", "7", "--characters"), CHARACTERS, GRID),
 }
 
 
@@ -115,18 +108,16 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     majel = Commands(work)
 
-    def prepare(corpus: str, split: str) -> list[str]:
-        manifest = splits((options.data / corpus).resolve(), work)[split]
-        return spell(manifest, work / f"{corpus}-{split}-spelled.tsv")
+    def prepare(split: str) -> list[str]:
+        manifest = splits((options.data / name).resolve(), work)[split]
+        written, corpus = f"{name}-{split}-spelled.tsv", f"{name}-{split}.h5"
+        found = spell(manifest, work / written)
+        majel("prepare", written, corpus, "--samples", "--rate", plan.rate)
+        return found
 
-    texts = prepare(name, "train")
-    for other in plan.others:
-        prepare(other, "train")
-    manifests = [f"{corpus}-train-spelled.tsv" for corpus in (name, *plan.others)]
-    majel("prepare", *manifests, f"{name}-train.h5", "--rate", plan.rate)
+    texts = prepare("train")
     for split in ("dev", "test") if options.test else ("dev",):
-        prepare(name, split)
-        majel("prepare", f"{name}-{split}-spelled.tsv", f"{name}-{split}.h5", "--rate", plan.rate)
+        prepare(split)
     start = time.perf_counter()
     corpora = (f"data.train={name}-train.h5", f"data.dev={name}-dev.h5")
     settings = [word for corpus in corpora for word in ("--set", corpus)]
