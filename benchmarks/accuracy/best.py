@@ -107,11 +107,13 @@ def main() -> None:
     name, plan, work = options.corpus, PLANS[options.corpus], options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     majel = Commands(work)
+    manifests = splits((options.data / name).resolve(), work)
+    if options.test and "test" not in manifests:
+        raise SystemExit(f"best: {name} has no test split; leave out --test")
 
     def prepare(split: str) -> list[str]:
-        manifest = splits((options.data / name).resolve(), work)[split]
         written, corpus = f"{name}-{split}-spelled.tsv", f"{name}-{split}.h5"
-        found = spell(manifest, work / written)
+        found = spell(manifests[split], work / written)
         majel("prepare", written, corpus, "--samples", "--rate", plan.rate)
         return found
 
