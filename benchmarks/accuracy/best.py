@@ -50,7 +50,7 @@ class Plan:
 
 
 CHARACTERS = ("--characters", "--share", "1", "--beam", "100")
-GRID = ("--alphas", "0.6,0.8,1,1.3", "--betas", "0.5,1,1.5,2")
+GRID = ("--alphas", "0.6,0.8,1,1.3", "--betas", "0.5,1,1.5,2,3")
 PLANS = {
     "fsdd": Plan(8000, False, ("--order", "2"), (), ("--alphas", "0,0.5,1", "--betas", "0,1,2")),
     "asterisk": Plan(8000, True, ("--order", "7", "--characters"), CHARACTERS, GRID),
