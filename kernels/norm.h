@@ -29,7 +29,8 @@ template <class F> MJ_BODY F mj_norm_backward(F scale, F dy, F hat, F mean, F me
   return scale * (dy - mj_fma(hat, mean_hat, mean));
 }
 
-/* A running statistic goes a share `rate` of the way to the mean of `count` leaves' statistics. */
+/* A running statistic goes a share `rate` of the way to the mean of `count` leaves' statistics. Where
+ * that is not finite it stays: a step can be finite although a variance is not, for then rstd is 0. */
 MJ_BODY float mj_running(float running, float sum, float count, float rate) {
-  return mj_fma(rate, sum / count - running, running);
+  return sum - sum == 0.0f ? mj_fma(rate, sum / count - running, running) : running;
 }

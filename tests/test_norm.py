@@ -137,6 +137,10 @@ def test_running_statistics_move_a_share_of_the_way() -> None:
     found = before.copy()
     ops.running(found, sums, 3, 0.1)
     assert same_bits(found, fma(rate, sums / np.float32(3) - before, before))
+    sums[:3] = np.inf, -np.inf, np.nan
+    again = before.copy()
+    ops.running(again, sums, 3, 0.1)
+    assert same_bits(again, np.concatenate([before[:3], found[3:]]))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (5, 255), (37, 256), (20, 700), (0, 3)])
