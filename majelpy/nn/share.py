@@ -260,7 +260,8 @@ class Share:
 
         Here and below D directions are held, of the layer's ``directions``; G are the gates.
         """
-        run = ops.rnn_forward(x, batch.offsets, weight, cell=cell, parts=self.parts)
+        first, _ = self.directions(directions)
+        run = ops.rnn_forward(x, batch.offsets, weight, cell=cell, parts=self.parts, first=first)
         return States(run.h, run.h, run.kept)
 
     def recur_back(
@@ -274,13 +275,17 @@ class Share:
     ) -> tuple[Array, Array]:
         """Return the gradients by x and by the recurrent sums, from that by the states."""
         back = ops.rnn_backward(
-            *(dy, batch.offsets, weight, states.own, states.kept), cell=cell, parts=self.parts
+            *(dy, batch.offsets, weight, states.own, states.kept),
+            cell=cell,
+            parts=self.parts,
+            first=self.directions(directions)[0],
         )
         return back.dx, back.ds
 
     def previous(self, states: States, batch: Batch, directions: int) -> Array:
         """Return the states of the step before, (M, D * H)."""
-        return ops.rnn_previous(states.whole, batch.offsets, directions)
+        first, last = self.directions(directions)
+        return ops.rnn_previous(states.whole, batch.offsets, last - first, first=first)
 
     def sum_directions(self, h: Array, directions: int) -> Array:
         """Return the sum of all directions' states, (M, h), from this rank's."""

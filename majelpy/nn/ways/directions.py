@@ -6,11 +6,9 @@ compute alike. The two exchange the states to add them up, and the gradients by 
 
 from __future__ import annotations
 
-from majelpy import ops
 from majelpy.array import Array
-from majelpy.nn.batch import Batch
-from majelpy.nn.share import Share, States
-from majelpy.nn.ways.neighbours import Neighbours
+from majelpy.nn.share import Share
+from majelpy.nn.ways.neighbours import Neighbours, add_other
 
 
 class DirectionShare(Share):
@@ -29,53 +27,14 @@ class DirectionShare(Share):
         self._neighbours, self._direction = neighbours, neighbours.index
 
     def directions(self, count: int) -> tuple[int, int]:
+        # Both ranks compute a layer of one direction.
         return (0, 1) if count == 1 else (self._direction, self._direction + 1)
 
-    def _sum(self, mine: Array) -> Array:
-        """What both directions have, the forward one's first."""
-        other = 1 - self._direction
-        (theirs,) = self._neighbours.exchange([(other, mine)], [(other, mine.shape)])
-        both = [mine, theirs.to_device(mine.place)]
-        return ops.add(*(both if self._direction == 0 else both[::-1]))
-
-    def recur(
-        self, x: Array, batch: Batch, weight: Array, cell: ops.Cell, directions: int
-    ) -> States:
-        if directions == 1:  # both ranks compute it
-            return super().recur(x, batch, weight, cell, directions)
-        first = self._direction
-        run = ops.rnn_forward(x, batch.offsets, weight, cell=cell, parts=self.parts, first=first)
-        return States(run.h, run.h, run.kept)
-
-    def recur_back(
-        self,
-        dy: Array,
-        batch: Batch,
-        weight: Array,
-        states: States,
-        cell: ops.Cell,
-        directions: int,
-    ) -> tuple[Array, Array]:
-        if directions == 1:
-            return super().recur_back(dy, batch, weight, states, cell, directions)
-        back = ops.rnn_backward(
-            *(dy, batch.offsets, weight, states.own, states.kept),
-            cell=cell,
-            parts=self.parts,
-            first=self._direction,
-        )
-        return back.dx, back.ds
-
-    def previous(self, states: States, batch: Batch, directions: int) -> Array:
-        if directions == 1:
-            return super().previous(states, batch, directions)
-        return ops.rnn_previous(states.whole, batch.offsets, 1, first=self._direction)
-
     def sum_directions(self, h: Array, directions: int) -> Array:
-        return h if directions == 1 else self._sum(h)
+        return h if directions == 1 else add_other(self._neighbours, h)
 
     def direction_gradient(
         self, d: Array, weight: Array, units: int, directions: int, gates: int
     ) -> Array:
         mine = self.gates_gradient(d, weight, units, gates)
-        return mine if directions == 1 else self._sum(mine)
+        return mine if directions == 1 else add_other(self._neighbours, mine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from majelpy import ops
 from majelpy.array import Array
 
 
@@ -19,3 +20,11 @@ class Neighbours(Protocol):
     ) -> list[Array]: ...
 
     def others(self) -> list[int]: ...
+
+
+def add_other(neighbours: Neighbours, mine: Array) -> Array:
+    """Return the sum of what two ranks have, the first one's first."""
+    other = 1 - neighbours.index
+    (theirs,) = neighbours.exchange([(other, mine)], [(other, mine.shape)])
+    both = [mine, theirs.to_device(mine.place)]
+    return ops.add(*(both if neighbours.index == 0 else both[::-1]))

@@ -18,7 +18,7 @@ from majelpy.array.indexing import take
 from majelpy.array.manipulation import concat
 from majelpy.nn.batch import Batch, numbers, offsets_of
 from majelpy.nn.share import Frames, Needs, Share, States, select
-from majelpy.nn.ways.neighbours import Neighbours
+from majelpy.nn.ways.neighbours import Neighbours, add_other
 
 
 class TimeShare(Share):
@@ -83,10 +83,7 @@ class TimeShare(Share):
         return Frames(rows, ops.Extent.range(*wanted[mine], batch.lengths), self.extent(lengths))
 
     def leaf_totals(self, mine: Array) -> Array:
-        other = 1 - self._half
-        (theirs,) = self._neighbours.exchange([(other, mine)], [(other, mine.shape)])
-        both = [mine, theirs.to_device(mine.place)]
-        return ops.add(*(both if self._half == 0 else both[::-1]))
+        return add_other(self._neighbours, mine)
 
     def _carry(
         self, found: Mapping[int, Array], batch: Batch, missing: Sequence[int], columns: int
