@@ -26,15 +26,15 @@ from unittest.mock import patch
 
 import numpy as np
 
-from majelpy.array.memory import DEFAULT_POOL_BYTES, Allocation, Pool, Returned, pool, set_pool
-from majelpy.array.place import CPU, Place, parse_place
 from majelpy.comm.world import World
 from majelpy.errors import PoolError
+from majelpy.memory.place import CPU, Place, parse_place
+from majelpy.memory.pool import DEFAULT_POOL_BYTES, Allocation, Pool, Returned, pool, set_pool
+from majelpy.recipes.launch import Launch
+from majelpy.recipes.recipe import load
 from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.train import places
-from majelpy.train.launch import Launch
 from majelpy.train.loop import Run
-from majelpy.train.recipe import load
 
 FEATURES, UTTERANCES = 81, 256
 

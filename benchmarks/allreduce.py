@@ -29,7 +29,7 @@ import numpy as np
 
 from majelpy.comm.reduce import TreeReducer
 from majelpy.comm.world import World, launched_size, library_version
-from majelpy.train.launch import Launch
+from majelpy.recipes.launch import Launch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 

@@ -25,11 +25,11 @@ from pydoc_data.topics import topics
 import numpy as np
 
 from majelpy import native, ops
-from majelpy.speech.beam import Decoder, Search
-from majelpy.speech.decode import greedy
-from majelpy.speech.kneser_ney import estimate, write_arpa
-from majelpy.speech.metrics import Errors, errors
-from majelpy.speech.ngram import read_arpa
+from majelpy.decoding.beam import Decoder, Search
+from majelpy.decoding.best_path import greedy
+from majelpy.decoding.kneser_ney import estimate, write_arpa
+from majelpy.decoding.metrics import Errors, errors
+from majelpy.decoding.ngram import read_arpa
 from majelpy.speech.text import ENGLISH, Alphabet
 
 ALPHABET = Alphabet(ENGLISH)

@@ -19,8 +19,9 @@ from typing import Any
 import device_training
 import numpy as np
 
-from majelpy.array import Place, asarray, launch, zeros
+from majelpy.array import asarray, launch, zeros
 from majelpy.comm.world import World
+from majelpy.memory import Place
 from majelpy.nn.batch import Batch
 from majelpy.nn.layer import Pass
 from majelpy.nn.model import Model
@@ -31,7 +32,7 @@ from majelpy.nn.share import Share
 from majelpy.nn.signal import Columns, Signal
 from majelpy.plan.layers import learning, works
 from majelpy.plan.layout import Layout as Ranks
-from majelpy.train.recipe import ModelSettings
+from majelpy.recipes.recipe import ModelSettings
 from majelpy.train.trainer import Trainer
 
 WARM, TIMED = 3, 10

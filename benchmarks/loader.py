@@ -20,16 +20,16 @@ from pathlib import Path
 
 import numpy as np
 
-from majelpy.array.memory import Pool, set_pool
+from majelpy.data.augment import Augmentation
+from majelpy.data.loader import ReadAhead
+from majelpy.data.minibatches import minibatches
+from majelpy.data.utterances import Utterances
+from majelpy.memory.pool import Pool, set_pool
 from majelpy.native import isa
+from majelpy.recipes.recipe import Augment
 from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.speech.joined import Joined, open_corpora
-from majelpy.speech.leaves import minibatches
 from majelpy.speech.text import Alphabet
-from majelpy.train.augment import Augmentation
-from majelpy.train.data import Utterances
-from majelpy.train.loader import ReadAhead
-from majelpy.train.recipe import Augment
 
 RATE = 16000
 KINDS = {

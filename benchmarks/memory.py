@@ -24,18 +24,18 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import CPU
 from majelpy.comm.world import World
+from majelpy.data.utterances import Utterances
+from majelpy.memory import CPU
 from majelpy.native import set_threads
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
+from majelpy.recipes.launch import Launch
+from majelpy.recipes.recipe import Augment, Data, ModelSettings, Optimizer, Recipe, Schedule
 from majelpy.speech.corpus import Corpus
 from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.speech.text import Alphabet
 from majelpy.train import places
-from majelpy.train.data import Utterances
-from majelpy.train.launch import Launch
-from majelpy.train.recipe import Augment, Data, ModelSettings, Optimizer, Recipe, Schedule
 from majelpy.train.team import choose_mesh
 from majelpy.train.trainer import Trainer
 

@@ -22,9 +22,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from majelpy import native, ops
+from majelpy import native, ops, tree
 from majelpy.array import asarray, zeros
-from majelpy.comm import tree
 from majelpy.nn.batch import Batch
 from majelpy.nn.layer import Training
 from majelpy.nn.model import Architecture, Model

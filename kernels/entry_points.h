@@ -4,7 +4,7 @@
  * the only place where a signature is written. Sizes, strides and offsets count elements, not
  * bytes. Matrices are row-major with a row stride. Outputs never overlap inputs unless said.
  * `slots` is a stack of gradient vectors `slot_stride` apart: the result of each leaf is pushed,
- * then merges[leaf] times the top is added onto the one below it (majelpy/comm/tree.py).
+ * then merges[leaf] times the top is added onto the one below it (majelpy/tree.py).
  */
 #pragma once
 #include <stdint.h>
@@ -168,7 +168,7 @@ void mj_math_array(int64_t function, int64_t count, const float *x, float *out);
 void mj_fma_array(int64_t count, const float *a, const float *b, const float *c, float *out);
 
 /* Array library (standard*.h). `type` is 0 float32, 1 float64; `function` counts the names in
- * majelpy/array/numbering.py. A step is 1, or 0 for an operand that is one number. On a GPU each pointer
+ * majelpy/memory/numbering.py. A step is 1, or 0 for an operand that is one number. On a GPU each pointer
  * below is an address on the GPU, those to integers and to uint8_t too. */
 void mj_unary(int64_t function, int64_t type, int64_t count, const void *x, void *out);
 void mj_binary(int64_t function, int64_t type, int64_t count, const void *a, int64_t a_step, const void *b, int64_t b_step, void *out);
@@ -178,7 +178,7 @@ void mj_classify(int64_t function, int64_t type, int64_t count, const void *x, u
 /* Each number as an unsigned integer of its size, in whose order numbers are sorted: -0 equals +0, all
  * NaN are equal and last. */
 void mj_order_key(int64_t type, int64_t count, const void *x, void *out);
-/* Conversions; types as in majelpy/array/numbering.py. */
+/* Conversions; types as in majelpy/memory/numbering.py. */
 void mj_cast(int64_t from, int64_t to, int64_t count, const void *x, void *out);
 /* Along the middle axis of (outer, n, inner): sum, product, largest, smallest; the same cumulated
  * (sum, product only); sum of the squares of the deviations from (outer, inner) means. */

@@ -6,7 +6,7 @@
  * which outputs are computed side by side, is the driver's choice and changes nothing.
  *
  * A sum over the units of a layer may be cut in parts (a recipe's model.parts): each part is such a
- * sum, and the parts are added by the tree of majelpy/comm/tree.py.
+ * sum, and the parts are added by the tree of majelpy/tree.py.
  */
 #pragma once
 #include "mj_base.h"

@@ -12,6 +12,7 @@ import hashlib
 import os
 import platform
 import re
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -38,9 +39,7 @@ _TYPES = {"int64_t": ctypes.c_int64, "float": ctypes.c_float}
 
 def _folder() -> Path:
     """Folder of the built libraries; an editable install keeps them in site-packages."""
-    import majelpy
-
-    for base in majelpy.__path__:
+    for base in sys.modules[__package__].__path__:
         if list((Path(base) / "lib").glob("*majel_*.so")):
             return Path(base) / "lib"
     import sysconfig

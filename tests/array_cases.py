@@ -14,7 +14,8 @@ import numpy as np
 from makers import level_data, level_double, touchy_data, touchy_double, words
 from one_case import Case, Out
 
-from majelpy.array import dtypes, launch
+from majelpy.array import launch
+from majelpy.memory import dtypes
 
 SOME = 300
 TOUCHY: dict[Any, Callable[..., np.ndarray]] = {

@@ -15,7 +15,9 @@ import pytest
 from gpu_place import GPU, emulated_gpu
 
 from majelpy import native
-from majelpy.array import CPU, Place, launch, memory
+from majelpy.array import launch
+from majelpy.memory import CPU, Place
+from majelpy.memory import pool as memory
 
 _WORDS = ("mpi", "gpu", "slurm", "hosts")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from majelpy.dist import Mesh
+from majelpy.distributed import Mesh
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from makers import level_data, touchy_data, words
 from one_case import Case, HostOut, Out
 
-from majelpy.comm import tree
+from majelpy import tree
 from majelpy.ops import CELLS, GRU, LSTM, Cell
 
 

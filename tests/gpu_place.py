@@ -17,11 +17,11 @@ from unittest.mock import patch
 import numpy as np
 from emulation import Emulation, Memory
 
-from majelpy.array import memory as pools
-from majelpy.array.memory import Pool, pool
-from majelpy.array.place import CPU, Place
-from majelpy.array.system import Piece, system_of
 from majelpy.gpu import device as gpu
+from majelpy.memory import pool as pools
+from majelpy.memory.place import CPU, Place
+from majelpy.memory.pool import Pool, pool
+from majelpy.memory.system import Piece, system_of
 
 GPU = Place("gpu", 0)
 

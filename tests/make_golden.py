@@ -25,9 +25,9 @@ import numpy as np
 import one_case
 from makers import digest, level_data, level_double, touchy_data, touchy_double, words
 
-from majelpy import ARITHMETIC, native, ops
-from majelpy.array import asarray, dtypes, launch
-from majelpy.comm import tree
+from majelpy import ARITHMETIC, native, ops, tree
+from majelpy.array import asarray, launch
+from majelpy.memory import dtypes
 from majelpy.ops.beam import Spelling, Trie
 
 PATH = Path(__file__).parent / "golden" / "kernels.json"

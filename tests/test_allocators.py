@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from makers import words
 
-from majelpy.array.memory import POISON, SMALLEST, Allocation, Pool
-from majelpy.array.place import CPU, Place
-from majelpy.array.system import CpuSystem, Piece, cupy_allocator
 from majelpy.errors import PoolError
+from majelpy.memory.place import CPU, Place
+from majelpy.memory.pool import POISON, SMALLEST, Allocation, Pool
+from majelpy.memory.system import CpuSystem, Piece, cupy_allocator
 
 KIB = 1024
 

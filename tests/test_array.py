@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from makers import same_bits, touchy_data
 
-from majelpy.array import CPU, Array, asarray, empty, memory, parse_place, zeros
+from majelpy.array import Array, asarray, empty, zeros
 from majelpy.errors import MajelError, RecipeError, ShapeError
+from majelpy.memory import CPU, parse_place
+from majelpy.memory import pool as memory
 
 
 def test_asarray_does_not_copy_what_fits() -> None:

@@ -18,7 +18,7 @@ from makers import digest, same_bits, touchy_data, words
 
 import majelpy as mj
 from majelpy import native
-from majelpy.array import Place
+from majelpy.memory import Place
 
 INF, NAN = math.inf, math.nan
 COUNT = 150

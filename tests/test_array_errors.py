@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import majelpy as mj
-from majelpy.array import Place
 from majelpy.errors import CopyError, DTypeError, ExchangeError, MajelError, RangeError, ShapeError
+from majelpy.memory import Place
 
 F = mj.ones((2, 3))
 I8 = mj.ones((2, 3), dtype=mj.int8)

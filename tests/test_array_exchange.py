@@ -12,8 +12,10 @@ import pytest
 from makers import same_bits, touchy_data
 
 import majelpy as mj
-from majelpy.array import CPU, Place, launch, memory
+from majelpy.array import launch
 from majelpy.errors import CopyError
+from majelpy.memory import CPU, Place
+from majelpy.memory import pool as memory
 
 TYPES = list(mj.__array_namespace_info__().dtypes().values())
 

@@ -7,7 +7,8 @@ import pytest
 from array_cases import edges, pairs
 from one_case import one_nan
 
-from majelpy.array import asarray, dtypes, launch
+from majelpy.array import asarray, launch
+from majelpy.memory import dtypes
 
 KINDS = pytest.mark.parametrize("kind", dtypes.FLOATS, ids=str)
 

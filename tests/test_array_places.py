@@ -21,8 +21,9 @@ from makers import same_bits, touchy_data, touchy_double, words
 
 import majelpy as mj
 from majelpy import ops
-from majelpy.array import CPU, Array, Place
+from majelpy.array import Array
 from majelpy.errors import CopyError, DTypeError, MajelError, RangeError
+from majelpy.memory import CPU, Place
 
 SPECIAL = [0.0, -0.0, math.nan, -math.nan, math.inf, -math.inf, 1e-310, -1e-42, 1e-42, 1.0, -1.0]
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")

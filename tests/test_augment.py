@@ -22,15 +22,15 @@ from mpi_launch import environment
 from training import Done, Inside, assert_same, command, done, majel, own_lines, settings, train
 
 from majelpy import ops
+from majelpy.data.augment import Augmentation
+from majelpy.data.utterances import Utterances
 from majelpy.errors import CorpusError, RecipeError
 from majelpy.native import compute_alone
 from majelpy.nn.batch import Batch
+from majelpy.recipes.recipe import Augment
 from majelpy.speech.joined import Joined, open_corpora
 from majelpy.speech.prepare import prepare
 from majelpy.speech.text import Alphabet
-from majelpy.train.augment import Augmentation
-from majelpy.train.data import Utterances
-from majelpy.train.recipe import Augment
 
 pytest_plugins = ["training"]
 

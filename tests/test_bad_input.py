@@ -32,8 +32,8 @@ from training import (
     write_recipe,
 )
 
-from majelpy.speech.leaves import hold_out
-from majelpy.train import checkpoint as checkpoints
+from majelpy.data.minibatches import hold_out
+from majelpy.runs import checkpoint as checkpoints
 
 pytest_plugins = ["training"]
 

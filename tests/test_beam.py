@@ -15,10 +15,10 @@ import pytest
 from language import ARPA, log10_text, plain, random_log_probs, texts_of_paths, write
 
 from majelpy import native, ops
+from majelpy.decoding.beam import Decoder, Search
+from majelpy.decoding.best_path import greedy
+from majelpy.decoding.ngram import read_arpa
 from majelpy.errors import LanguageModelError, RangeError, ShapeError
-from majelpy.speech.beam import Decoder, Search
-from majelpy.speech.decode import greedy
-from majelpy.speech.ngram import read_arpa
 from majelpy.speech.text import Alphabet
 
 CHARACTERS = ARPA.replace("ab", "<space>")

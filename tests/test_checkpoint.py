@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from majelpy.errors import CheckpointError, OutputError
-from majelpy.train import checkpoint as checkpoints
-from majelpy.train.checkpoint import KEEP, Checkpoint
+from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs.checkpoint import KEEP, Checkpoint
 
 DESCRIPTION = {"recipe": "abc", "alphabet": " aé你", "sizes": {"dense": [1, 2]}, "rate": 8000}
 
@@ -95,7 +95,7 @@ def test_a_flipped_bit_is_never_taken_for_a_checkpoint(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from majelpy.errors import CheckpointError
-from majelpy.train.checkpoint import read
+from majelpy.runs.checkpoint import read
 path = Path(sys.argv[1])
 whole = path.read_bytes()
 digest = read(path).digest()
@@ -233,7 +233,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from majelpy.errors import OutputError
-from majelpy.train.checkpoint import Checkpoint, write
+from majelpy.runs.checkpoint import Checkpoint, write
 folder = Path(sys.argv[1])
 small = Checkpoint(1, {}, {"mean": np.ones(1000, np.float32)})
 write(folder, small)

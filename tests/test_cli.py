@@ -15,7 +15,7 @@ from majelpy import ARITHMETIC, __version__
 from majelpy.cli import COMMANDS, line
 from majelpy.errors import MajelError
 from majelpy.native import available_isas, kernel_digest
-from majelpy.train.recipe import shipped
+from majelpy.recipes.recipe import shipped
 
 pytest_plugins = ["training"]
 
@@ -157,7 +157,7 @@ def test_train_prints_the_fingerprint_alone(ground: Ground, tmp_path: Path, insi
 
 
 def parameters(ground: Ground) -> int:
-    from majelpy.train.trained import load_trained
+    from majelpy.runs.trained import load_trained
 
     return load_trained(str(ground.undisturbed.folder)).model.layout.size
 

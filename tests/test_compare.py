@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from training import Ground, Inside, network, write_recipe
 
-from majelpy.train import checkpoint as checkpoints
-from majelpy.train.compare import compare_runs
+from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs.compare import compare_runs
 
 pytest_plugins = ["training"]
 

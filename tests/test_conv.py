@@ -10,8 +10,9 @@ import pytest
 from makers import digest, exact_data, same_bits, touchy_data
 
 from majelpy import ops
-from majelpy.array import Place, asarray
+from majelpy.array import asarray
 from majelpy.errors import DTypeError, ShapeError
+from majelpy.memory import Place
 
 CASES = [
     ((2, 3, 11), (4, 3, 3), 1, 0, 1),

@@ -22,8 +22,8 @@ from mpi_launch import environment, launch, mpirun
 import majelpy as mj
 from majelpy import dist
 from majelpy.comm.world import World
-from majelpy.dist import Mesh, Partial, Replicate, Shard, distribute, from_local, zeros
-from majelpy.dist.exchange import JOIN
+from majelpy.distributed import Mesh, Partial, Replicate, Shard, distribute, from_local, zeros
+from majelpy.distributed.exchange import JOIN
 from majelpy.errors import (
     DTypeError,
     MajelError,

@@ -12,7 +12,7 @@ import pytest
 from makers import same_bits, touchy_data
 
 from majelpy.comm.world import World
-from majelpy.dist import Mesh, Partial, Replicate, Shard, distribute, file, load, save
+from majelpy.distributed import Mesh, Partial, Replicate, Shard, distribute, file, load, save
 from majelpy.errors import ArrayFileError, OutputError, PlacementError
 
 DATA = touchy_data((50, 7), 1)

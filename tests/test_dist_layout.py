@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from dist_worlds import SaidWorld, said_mesh
 
-from majelpy.comm import tree
-from majelpy.dist import Layout, Mesh, Partial, Replicate, Shard, layout
-from majelpy.dist.placement import Placement, common, sizes_of
-from majelpy.dist.plan import Plan, collection, need_of, redistribution, scattering
+from majelpy import tree
+from majelpy.distributed import Layout, Mesh, Partial, Replicate, Shard, layout
+from majelpy.distributed.placement import Placement, common, sizes_of
+from majelpy.distributed.plan import Plan, collection, need_of, redistribution, scattering
 from majelpy.errors import MajelError, PlacementError, RangeError, ShapeError, WorldError
 
 MESHES = [

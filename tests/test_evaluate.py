@@ -18,11 +18,11 @@ from training import (
 )
 
 from majelpy.comm.world import World
+from majelpy.data.utterances import Utterances
+from majelpy.decoding.metrics import Errors, errors
+from majelpy.runs.trained import Trained, load_trained
 from majelpy.speech.corpus import Corpus
-from majelpy.speech.metrics import Errors, errors
-from majelpy.train.data import Utterances
 from majelpy.train.evaluate import Recognised, evaluate, recognise
-from majelpy.train.trained import Trained, load_trained
 
 pytest_plugins = ["training"]
 

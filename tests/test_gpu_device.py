@@ -19,11 +19,11 @@ from makers import digest, touchy_data
 from mpi_launch import environment, found_mpirun
 from one_case import Case, on_device
 
-from majelpy.array.memory import Pool
-from majelpy.array.place import Place
 from majelpy.comm.world import World
 from majelpy.gpu import dense, recurrent
 from majelpy.gpu.device import PLANS
+from majelpy.memory.place import Place
+from majelpy.memory.pool import Pool
 
 pytestmark = pytest.mark.gpu
 

@@ -11,8 +11,9 @@ from gpu_place import GPU, emulated_gpu
 from makers import level_data, same_bits, touchy_data
 
 from majelpy import ops
-from majelpy.array import CPU, asarray
+from majelpy.array import asarray
 from majelpy.errors import CopyError
+from majelpy.memory import CPU
 
 OFFSETS = np.array([0, 7, 7, 12], dtype=np.int64)
 LEAVES = ops.Leaves(OFFSETS, np.array([0, 1, 1], dtype=np.int32))

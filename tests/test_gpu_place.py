@@ -10,8 +10,9 @@ from gpu_place import GPU, emulated_gpu
 from makers import same_bits, touchy_data
 
 import majelpy as mj
-from majelpy.array import CPU, asarray
+from majelpy.array import asarray
 from majelpy.errors import CopyError
+from majelpy.memory import CPU
 
 
 @pytest.fixture(autouse=True)

@@ -18,14 +18,14 @@ from makers import same_bits, touchy_data
 from mpi_launch import environment, mpirun
 from training import MAJEL, Ground, Inside, majel, utterances
 
-from majelpy.array import CPU
-from majelpy.array import Place as Where
-from majelpy.array.memory import pool, set_pool
 from majelpy.comm import device_memory
 from majelpy.comm.staging import Staging
 from majelpy.comm.world import World
 from majelpy.gpu import device as gpu
 from majelpy.gpu import recurrent
+from majelpy.memory import CPU
+from majelpy.memory import Place as Where
+from majelpy.memory.pool import pool, set_pool
 from majelpy.train import places
 
 pytest_plugins = ["training"]

@@ -18,17 +18,20 @@ PACKAGE = ROOT / "majelpy"
 KERNELS = ROOT / "kernels"
 
 LAYERS = [
-    {"majelpy", "majelpy.errors"},
-    {"majelpy.comm.tree", "majelpy.sink", "majelpy.settings"},
-    {"majelpy.comm.bucket"},
-    {"majelpy.native", "majelpy.array.place", "majelpy.array.dtypes"},
-    {"majelpy.array.buddy", "majelpy.array.system", "majelpy.array.numbering"},
-    {"majelpy.array.memory"},
+    {"majelpy.version", "majelpy.errors"},
+    {"majelpy"},
+    {"majelpy.tree", "majelpy.settings", "majelpy.sink"},
+    {"majelpy.native", "majelpy.memory"},
     {"majelpy.gpu"},
     {"majelpy.array"},
     {"majelpy.ops"},
-    {"majelpy.comm", "majelpy.nn", "majelpy.speech"},
-    {"majelpy.dist", "majelpy.corpora"},
+    {"majelpy.comm"},
+    {"majelpy.distributed"},
+    {"majelpy.speech"},
+    {"majelpy.nn"},
+    {"majelpy.decoding", "majelpy.corpora"},
+    {"majelpy.recipes"},
+    {"majelpy.runs", "majelpy.data"},
     {"majelpy.train"},
     {"majelpy.plan"},
     {"majelpy.cli"},
@@ -39,19 +42,19 @@ LAYERS = [
 DOORS = {
     "mpi4py": {"majelpy.comm.world"},
     "h5py": {
-        *("majelpy.speech.corpus", "majelpy.speech.corpus_writer", "majelpy.train.checkpoint"),
-        *("majelpy.dist.file", "majelpy.cli.info"),
+        *("majelpy.speech.corpus", "majelpy.speech.corpus_writer", "majelpy.runs.checkpoint"),
+        *("majelpy.distributed.file", "majelpy.cli.info"),
     },
     "soundfile": {"majelpy.speech.audio", "majelpy.speech.synth", "majelpy.cli.info"},
     "soxr": {"majelpy.speech.audio", "majelpy.speech.synth"},
     "espeakng_loader": {"majelpy.speech.espeak"},
-    "kenlm": {"majelpy.speech.kenlm"},
-    "rapidfuzz": {"majelpy.speech.metrics"},
+    "kenlm": {"majelpy.decoding.kenlm"},
+    "rapidfuzz": {"majelpy.decoding.metrics"},
     "ctypes": {
         *("majelpy.native", "majelpy.speech.espeak"),
         *("majelpy.gpu.nvrtc", "majelpy.gpu.launch", "majelpy.comm.world"),
     },
-    "cupy": {"majelpy.array.system", "majelpy.gpu.device"},
+    "cupy": {"majelpy.memory.system", "majelpy.gpu.device"},
     "matplotlib": {"majelpy.plan.table"},
     "torch": set[str](),
     "scipy": set[str](),
@@ -113,7 +116,7 @@ def test_foreign_libraries_have_one_door(door: str) -> None:
 def test_the_parser_would_see_a_wrong_import() -> None:
     tree = ast.parse("def f():\n    from majelpy.train import loop\n    import h5py.h5f\n")
     assert list(imported(tree)) == ["majelpy.train.loop", "h5py.h5f"]
-    assert level("majelpy.train.loop") > level("majelpy.ops.gemm") > level("majelpy.comm.tree")
+    assert level("majelpy.train.loop") > level("majelpy.ops.gemm") > level("majelpy.tree")
 
 
 def loaded_after(program: str) -> set[str]:
@@ -132,7 +135,7 @@ def test_importing_majelpy_starts_nothing() -> None:
 
 def test_importing_the_model_starts_neither_mpi_nor_cuda_nor_kernels() -> None:
     loaded = loaded_after(
-        "import majelpy.nn.model, majelpy.comm.tree, majelpy.comm.world; "
+        "import majelpy.nn.model, majelpy.tree, majelpy.comm.world; "
         "from majelpy import native; assert not native.library.cache_info().currsize"
     )
     assert not {"mpi4py", "h5py", "cupy", "soundfile"} & loaded

@@ -17,11 +17,11 @@ from language import ARPA, plain, random_log_probs, write
 from training import Ground, Inside
 
 from majelpy import native
+from majelpy.decoding.beam import Decoder, Hypothesis, Search
+from majelpy.decoding.kenlm import read_model, read_with_kenlm
+from majelpy.decoding.ngram import NGram, read_arpa
 from majelpy.errors import LanguageModelError
 from majelpy.ops.beam import Foreign, Trie
-from majelpy.speech.beam import Decoder, Hypothesis, Search
-from majelpy.speech.kenlm import read_model, read_with_kenlm
-from majelpy.speech.ngram import NGram, read_arpa
 from majelpy.speech.text import Alphabet
 
 pytest_plugins = ["training"]

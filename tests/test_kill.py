@@ -30,7 +30,7 @@ from training import (
     write_recipe,
 )
 
-from majelpy.train import checkpoint as checkpoints
+from majelpy.runs import checkpoint as checkpoints
 
 pytest_plugins = ["training"]
 pytestmark = pytest.mark.slow

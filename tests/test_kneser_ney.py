@@ -11,9 +11,9 @@ import pytest
 from language import log10_prob, plain
 from training import Ground, Inside
 
-from majelpy.speech.kneser_ney import USUAL, estimate, sentences, write_arpa
-from majelpy.speech.ngram import read_arpa
-from majelpy.train.trained import load_trained
+from majelpy.decoding.kneser_ney import USUAL, estimate, sentences, write_arpa
+from majelpy.decoding.ngram import read_arpa
+from majelpy.runs.trained import load_trained
 
 pytest_plugins = ["training"]
 

@@ -12,8 +12,8 @@ from makers import U, level_data, same_bits, touchy_data
 from test_ctc import reference
 
 from majelpy import native, ops
+from majelpy import tree as comm_tree
 from majelpy.array import Array, asarray, zeros
-from majelpy.comm import tree as comm_tree
 from majelpy.errors import ShapeError
 from majelpy.nn.batch import Batch
 from majelpy.nn.layer import Pass, Training

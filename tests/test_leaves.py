@@ -10,7 +10,7 @@ from makers import exact_data, same_bits, sum_rows, touchy_data, tree
 from test_sum import leaves_of, slots_of
 
 from majelpy import native, ops
-from majelpy.comm import tree as comm_tree
+from majelpy import tree as comm_tree
 
 
 @pytest.mark.parametrize(

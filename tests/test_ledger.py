@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from majelpy.errors import CheckpointError, OutputError
-from majelpy.train.ledger import Ledger, entries, hexadecimal, number
+from majelpy.runs.ledger import Ledger, entries, hexadecimal, number
 
 
 def write(path: Path, count: int) -> bytes:

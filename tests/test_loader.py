@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from majelpy.data.loader import ReadAhead
 from majelpy.speech.corpus_writer import CorpusWriter
-from majelpy.train.loader import ReadAhead
 
 
 class Reading:
@@ -82,12 +82,12 @@ _PASS = """
 import os, sys
 import numpy as np
 from majelpy.speech.joined import open_corpora
-from majelpy.speech.leaves import minibatches
+from majelpy.data.minibatches import minibatches
 from majelpy.speech.text import Alphabet
-from majelpy.train.augment import Augmentation
-from majelpy.train.data import Utterances
-from majelpy.train.loader import ReadAhead
-from majelpy.train.recipe import Augment
+from majelpy.data.augment import Augmentation
+from majelpy.data.utterances import Utterances
+from majelpy.data.loader import ReadAhead
+from majelpy.recipes.recipe import Augment
 
 corpus = open_corpora(sys.argv[1])
 changes = Augmentation(

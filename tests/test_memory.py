@@ -14,10 +14,11 @@ import pytest
 from makers import digest, level_data, words
 
 from majelpy import ops
-from majelpy.array import memory, system
-from majelpy.array.buddy import Buddies
-from majelpy.array.memory import Allocation, Pool
 from majelpy.errors import PoolError
+from majelpy.memory import pool as memory
+from majelpy.memory import system
+from majelpy.memory.buddy import Buddies
+from majelpy.memory.pool import Allocation, Pool
 
 KIB = 1024
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from majelpy.speech.metrics import Errors, errors
+from majelpy.decoding.metrics import Errors, errors
 
 
 def test_counts() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from majelpy.speech.leaves import cut, hold_out, minibatches
+from majelpy.data.minibatches import cut, hold_out, minibatches
 
 LENGTHS = np.random.default_rng(2).integers(8, 200, 101)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from language import ARPA, log10_prob, plain, write
 
+from majelpy.decoding.ngram import MISSING, read_arpa
 from majelpy.errors import LanguageModelError
 from majelpy.ops.beam import Trie
-from majelpy.speech.ngram import MISSING, read_arpa
 
 
 def said(trie: Trie, state: int, token: int) -> tuple[float, int]:

@@ -37,9 +37,9 @@ from training import (
 
 from majelpy.cli import parser
 from majelpy.cli.train import launch_of
+from majelpy.data.minibatches import hold_out
 from majelpy.native import available_isas
-from majelpy.speech.leaves import hold_out
-from majelpy.train.launch import Launch
+from majelpy.recipes.launch import Launch
 
 pytest_plugins = ["training"]
 

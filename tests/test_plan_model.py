@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from training import Inside, write_corpus, write_recipe
 
-from majelpy.comm import tree
+from majelpy import tree
 from majelpy.comm.bucket import LINE
 from majelpy.errors import WorldError
 from majelpy.nn.layers import read
@@ -23,7 +23,7 @@ from majelpy.plan.layout import Layout, Placement, layouts
 from majelpy.plan.memory import block, memory
 from majelpy.plan.model import Planner
 from majelpy.plan.workload import Utterance, Workload, workload
-from majelpy.train.recipe import load
+from majelpy.recipes.recipe import load
 
 pytest_plugins = ["training"]
 

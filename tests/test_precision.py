@@ -25,8 +25,8 @@ from majelpy.nn.parameters import Gradients, Layout
 from majelpy.nn.recurrent import BiGru, BiLstm, BiRnn
 from majelpy.nn.share import Share
 from majelpy.nn.signal import Columns, Signal
-from majelpy.train.recipe import load
-from majelpy.train.trained import load_trained
+from majelpy.recipes.recipe import load
+from majelpy.runs.trained import load_trained
 
 pytest_plugins = ["training"]
 

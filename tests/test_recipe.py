@@ -11,8 +11,8 @@ import tomli_w
 
 from majelpy import ARITHMETIC
 from majelpy.errors import RecipeError
-from majelpy.train import recipe as recipes
-from majelpy.train.recipe import Recipe, differences, digest, load, shipped
+from majelpy.recipes import recipe as recipes
+from majelpy.recipes.recipe import Recipe, differences, digest, load, shipped
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from mpi_launch import launch
 
-from majelpy.comm import tree
+from majelpy import tree
 from majelpy.comm.reduce import TreeReducer, contiguous
 from majelpy.comm.world import World
 from majelpy.errors import ShapeError, WorldError

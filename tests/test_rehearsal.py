@@ -27,9 +27,9 @@ from training import (
     write_recipe,
 )
 
-from majelpy.array.memory import Pool
-from majelpy.comm import tree
-from majelpy.speech import leaves
+from majelpy import tree
+from majelpy.data import minibatches as leaves
+from majelpy.memory.pool import Pool
 from majelpy.speech.joined import open_corpora
 from majelpy.speech.prepare import prepare
 from majelpy.train import loop, places, rehearsal

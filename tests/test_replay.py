@@ -115,7 +115,7 @@ def test_a_difference_on_the_way_is_told_and_ends_it(copied: Path, inside: Insid
 def test_a_checkpoint_of_other_values_is_found(
     ground: Ground, stopped: Path, tmp_path: Path, inside: Inside
 ) -> None:
-    from majelpy.train import checkpoint as checkpoints
+    from majelpy.runs import checkpoint as checkpoints
 
     run = Path(shutil.copytree(stopped, tmp_path / "run"))
     state = checkpoints.read(run / "checkpoints" / "step-12.h5")

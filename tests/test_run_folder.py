@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from majelpy.errors import CheckpointError, OutputError
-from majelpy.train.recipe import Recipe, load
-from majelpy.train.run_folder import RunFolder
+from majelpy.recipes.recipe import Recipe, load
+from majelpy.runs.run_folder import RunFolder
 
 
 @pytest.fixture

@@ -31,12 +31,12 @@ from majelpy.nn.layers import read
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
 from majelpy.nn.share import Share
-from majelpy.train import checkpoint as checkpoints
+from majelpy.recipes.recipe import Recipe, load
+from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs.trained import load_trained
 from majelpy.train.optimizer import Optimizer, pieces
-from majelpy.train.recipe import Recipe, load
 from majelpy.train.schedule import Schedule
 from majelpy.train.team import WAYS
-from majelpy.train.trained import load_trained
 
 pytest_plugins = ["training"]
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from makers import level_data, same_bits
 
-from majelpy import ops
-from majelpy.array import CPU, Array, asarray, empty, zeros
-from majelpy.comm import tree
+from majelpy import ops, tree
+from majelpy.array import Array, asarray, empty, zeros
 from majelpy.errors import RecipeError, WorldError
+from majelpy.memory import CPU
 from majelpy.nn.batch import Batch
 from majelpy.nn.layer import Training
 from majelpy.nn.layers import read
@@ -31,7 +31,7 @@ from majelpy.plan import layout as plan
 from majelpy.plan.communication import exchanges
 from majelpy.plan.constants import Link
 from majelpy.plan.workload import Utterance, Workload
-from majelpy.train.launch import Launch
+from majelpy.recipes.launch import Launch
 from majelpy.train.team import WAYS, Mesh, choose_mesh, models
 
 TWO = Architecture(5, 6, deep_speech_1(2, (33, 48), 50, 40, dropout=0.25))

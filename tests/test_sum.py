@@ -7,7 +7,7 @@ import pytest
 from makers import U, exact_data, fma, same_bits, square_sum, sum_rows, touchy_data, tree
 
 from majelpy import ops
-from majelpy.comm import tree as comm_tree
+from majelpy import tree as comm_tree
 from majelpy.errors import DTypeError, ShapeError
 
 COUNTS = (0, 1, 2, 13, 14, 15, 255, 256, 257, 511, 512, 513, 600, 5000)

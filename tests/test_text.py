@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from majelpy.decoding.best_path import greedy
 from majelpy.errors import TextError
-from majelpy.speech.decode import greedy
 from majelpy.speech.text import ENGLISH, Alphabet, normalise
 
 

@@ -16,8 +16,8 @@ from training import Done, Ground, Inside, assert_same, done, network, train, wr
 
 import majelpy as mj
 from majelpy import ops
+from majelpy import tree as comm_tree
 from majelpy.comm import packed
-from majelpy.comm import tree as comm_tree
 
 sys.path.insert(0, str(Path(__file__).parent / "mpi_programs"))
 

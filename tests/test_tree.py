@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from majelpy.comm import bucket, tree
+from majelpy import tree
+from majelpy.comm import bucket
 from majelpy.errors import ShapeError
 
 

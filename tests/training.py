@@ -23,8 +23,8 @@ import pytest
 import tomli_w
 from mpi_launch import environment, mpirun
 
-from majelpy.array.memory import pool, set_pool
 from majelpy.cli import main
+from majelpy.memory.pool import pool, set_pool
 from majelpy.native import set_threads, threads
 from majelpy.nn.networks import deep_speech_1
 from majelpy.speech.corpus import Corpus

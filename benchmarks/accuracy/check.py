@@ -18,11 +18,11 @@ from sides import Theirs, mean_loss, padded
 
 from majelpy.array import Array, zeros
 from majelpy.comm.world import World
+from majelpy.data import minibatches as leaves
 from majelpy.nn.layer import Training
 from majelpy.nn.model import Model
-from majelpy.speech import leaves
-from majelpy.train.launch import Launch
-from majelpy.train.recipe import Recipe
+from majelpy.recipes.launch import Launch
+from majelpy.recipes.recipe import Recipe
 from majelpy.train.setup import Prepared
 from majelpy.train.trainer import Trainer
 

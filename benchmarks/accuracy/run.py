@@ -28,10 +28,10 @@ from sides import Ours, Side, Theirs
 from table import table
 
 from majelpy import ARITHMETIC, native
+from majelpy.data.utterances import Utterances
+from majelpy.recipes import recipe as recipes
+from majelpy.recipes.launch import Launch
 from majelpy.speech.corpus import Corpus
-from majelpy.train import recipe as recipes
-from majelpy.train.data import Utterances
-from majelpy.train.launch import Launch
 from majelpy.train.setup import Prepared, prepare_run
 
 HERE = Path(__file__).parent

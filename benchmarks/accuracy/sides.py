@@ -16,16 +16,16 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 from twin import Frames, Twin
 
-from majelpy.array import CPU
 from majelpy.comm.world import World
+from majelpy.data import minibatches as leaves
+from majelpy.data.utterances import Utterances
+from majelpy.decoding.best_path import greedy
+from majelpy.decoding.metrics import Errors, errors
 from majelpy.errors import RecipeError
-from majelpy.speech import leaves
-from majelpy.speech.decode import greedy
-from majelpy.speech.metrics import Errors, errors
-from majelpy.train import recipe as recipes
-from majelpy.train.data import Utterances
+from majelpy.memory import CPU
+from majelpy.recipes import recipe as recipes
+from majelpy.recipes.launch import Launch
 from majelpy.train.evaluate import BATCH, evaluate
-from majelpy.train.launch import Launch
 from majelpy.train.places import take_pool
 from majelpy.train.setup import Prepared
 from majelpy.train.trainer import Trainer

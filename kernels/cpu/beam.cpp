@@ -19,7 +19,7 @@ namespace {
 /* A model of another library: log10 p(token | context), and the context after it. */
 using Ask = float (*)(int64_t context, int32_t token, int32_t *after);
 
-/* The language model as a trie; see majelpy/speech/ngram.py. Entry 0 is the empty context. Where there is
+/* The language model as a trie; see majelpy/decoding/ngram.py. Entry 0 is the empty context. Where there is
  * `ask`, it answers in place of the trie, and whole numbers of its own stand for contexts. */
 struct Model {
   int64_t entries, start, unknown, end; /* the state at the start, and two tokens */

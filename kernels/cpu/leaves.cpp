@@ -1,7 +1,7 @@
 /* Drivers of everything that is summed over frames: leaf by leaf, then along the tree.
  *
  * Policy. Each leaf's result is pushed on a stack of slots and merged with the one below it as
- * often as the program `merges` says (majelpy/comm/tree.py), so at most log2(leaves) + 1
+ * often as the program `merges` says (majelpy/tree.py), so at most log2(leaves) + 1
  * vectors are open. Merges add left + right; what the tree keeps may be rounded (mj_kept).
  */
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Drivers of the array library: elementwise functions and conversions.
  *
  * Policy. Blocks of elements are the tasks. The order of names in the tables below is that of
- * majelpy/array/numbering.py.
+ * majelpy/memory/numbering.py.
  */
 #include "../entry_points.h"
 #include "../standard_cast.h"

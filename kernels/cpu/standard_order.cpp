@@ -1,7 +1,7 @@
 /* Drivers of the array library: comparisons, classes of numbers, sort keys.
  *
  * Policy. Blocks of elements are the tasks, loops that the compiler turns into vectors. The order of
- * names in the tables below is that of majelpy/array/numbering.py.
+ * names in the tables below is that of majelpy/memory/numbering.py.
  */
 #include "../standard_order.h"
 

@@ -145,7 +145,7 @@ MJ_DEVICE void mj_cast(mj_i64 from, mj_i64 to, const void *x, void *out, mj_i64 
   }
 }
 
-/* Types as in majelpy/array/numbering.py. */
+/* Types as in majelpy/memory/numbering.py. */
 MJ_KERNEL mj_cast_kernel(mj_i64 from, mj_i64 to, mj_i64 count, const void *x, void *out) {
   mj_elements(count, [=](mj_i64 i) { mj_cast(from, to, x, out, i); });
 }

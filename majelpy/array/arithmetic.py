@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from majelpy.array import dtypes
 from majelpy.array.array import Array
 from majelpy.array.checks import converted, of_kind
 from majelpy.array.elementary import NUMERIC, binary, unary
+from majelpy.memory import dtypes
 
 
 def add(x1: Any, x2: Any, /) -> Array:

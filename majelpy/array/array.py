@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from majelpy import native
-from majelpy.array import dtypes, launch
-from majelpy.array.memory import pool
+from majelpy.array import launch
 from majelpy.array.operators import Operators
-from majelpy.array.place import CPU, Place, parse_place
 from majelpy.errors import CopyError, DTypeError, ShapeError
+from majelpy.memory import dtypes
+from majelpy.memory.place import CPU, Place, parse_place
+from majelpy.memory.pool import pool
 
 
 class Array(Operators):

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import dtypes
 from majelpy.array.array import Array, convert_into, empty
-from majelpy.array.place import CPU, Place
 from majelpy.errors import DTypeError, RangeError, ShapeError
+from majelpy.memory import dtypes
+from majelpy.memory.place import CPU, Place
 
 Numbers = bool | int | float
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import dtypes, launch
+from majelpy.array import launch
 from majelpy.array.array import Array, on_place
 from majelpy.array.checks import array_of
-from majelpy.array.place import CPU, Place
+from majelpy.memory import dtypes
+from majelpy.memory.place import CPU, Place
 
 
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Place | str | None = None) -> Array:

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import dtypes, launch
+from majelpy.array import launch
 from majelpy.array.array import Array, empty, on_place, store, zeros
 from majelpy.array.checks import Numbers, array_of, converted, number, one_place
 from majelpy.array.conversion import astype
 from majelpy.array.manipulation import broadcast_to
-from majelpy.array.place import CPU, Place
 from majelpy.errors import CopyError, DTypeError, ExchangeError, RangeError, ShapeError
+from majelpy.memory import dtypes
+from majelpy.memory.place import CPU, Place
 
 Device = Place | str | None
 Shape = int | Sequence[int]

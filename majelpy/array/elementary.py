@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import dtypes, launch
+from majelpy.array import launch
 from majelpy.array.array import Array, empty
 from majelpy.array.checks import broadcast, numpy_errors, of_kind, operands
 from majelpy.errors import RangeError
+from majelpy.memory import dtypes
 
 NUMERIC = dtypes.FLOATS + dtypes.INTEGERS
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import dtypes, launch
+from majelpy.array import launch
 from majelpy.array.array import Array
 from majelpy.array.checks import array_of, axis_of, number, numpy_errors, one_place
-from majelpy.array.place import CPU
 from majelpy.errors import DTypeError, RangeError, ShapeError
+from majelpy.memory import dtypes
+from majelpy.memory.place import CPU
 
 
 def _plain(x: Array, part: Any) -> Any:

@@ -1,7 +1,7 @@
 """Kernels of the array library, and what runs and moves on a place.
 
 Policy. Operands and results are arrays on one place; kernels get their addresses, and the numbers
-of functions and types (majelpy.array.numbering). Bodies: kernels/standard*.h.
+of functions and types (majelpy.memory.numbering). Bodies: kernels/standard*.h.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from majelpy import native
-from majelpy.array import dtypes
-from majelpy.array.numbering import BINARY, CLASSES, COMPARISONS, REDUCTIONS, TYPES, UNARY
-from majelpy.array.place import CPU, Place
+from majelpy.memory import dtypes
+from majelpy.memory.numbering import BINARY, CLASSES, COMPARISONS, REDUCTIONS, TYPES, UNARY
+from majelpy.memory.place import CPU, Place
 
 if TYPE_CHECKING:
     from majelpy.array.array import Array

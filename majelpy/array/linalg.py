@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import dtypes, launch
+from majelpy.array import launch
 from majelpy.array.array import Array, empty
 from majelpy.array.checks import axis_of, broadcast, operands
 from majelpy.array.elementary import NUMERIC
 from majelpy.array.manipulation import permute_dims, reshape
-from majelpy.array.place import CPU
 from majelpy.errors import ShapeError
+from majelpy.memory import dtypes
+from majelpy.memory.place import CPU
 
 
 def matmul(x1: Any, x2: Any, /) -> Array:

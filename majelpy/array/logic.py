@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import dtypes, launch
+from majelpy.array import launch
 from majelpy.array.array import Array, empty
 from majelpy.array.checks import broadcast, of_kind, operands
 from majelpy.array.elementary import NUMERIC, spread
+from majelpy.memory import dtypes
 
 BOOL = (dtypes.bool,)
 BITS = (dtypes.bool, *dtypes.INTEGERS)

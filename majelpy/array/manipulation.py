@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import dtypes, launch
+from majelpy.array import launch
 from majelpy.array.array import Array, empty, store
 from majelpy.array.checks import (
     array_of,
@@ -23,8 +23,9 @@ from majelpy.array.checks import (
     numpy_errors,
     one_place,
 )
-from majelpy.array.place import CPU
 from majelpy.errors import DTypeError, RangeError, ShapeError
+from majelpy.memory import dtypes
+from majelpy.memory.place import CPU
 
 
 def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:

@@ -11,15 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from majelpy.array import dtypes, launch
+from majelpy.array import launch
 from majelpy.array.array import Array, empty, store
 from majelpy.array.checks import axis_of, broadcast, converted, of_kind, one_place, operands
 from majelpy.array.elementary import NUMERIC
 from majelpy.array.indexing import take
 from majelpy.array.logic import logical_not
 from majelpy.array.manipulation import squeeze
-from majelpy.array.place import CPU
 from majelpy.errors import DTypeError, ShapeError
+from majelpy.memory import dtypes
+from majelpy.memory.place import CPU
 
 PLAIN = (dtypes.bool, *NUMERIC)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import dtypes, launch
+from majelpy.array import launch
 from majelpy.array.arithmetic import divide, subtract
 from majelpy.array.array import Array, convert_into, empty
 from majelpy.array.checks import (
@@ -29,6 +29,7 @@ from majelpy.array.checks import (
 from majelpy.array.elementary import NUMERIC, sqrt
 from majelpy.array.manipulation import concat, permute_dims
 from majelpy.errors import DTypeError, ShapeError
+from majelpy.memory import dtypes
 
 Axis = int | tuple[int, ...] | None
 

@@ -12,8 +12,8 @@ import importlib
 import os
 import sys
 
-from majelpy import __version__
 from majelpy.errors import MajelError
+from majelpy.version import __version__
 
 COMMANDS = (
     *("corpus", "prepare", "synth", "lm", "plan", "train", "eval", "tune"),

@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare and say."""
-    from majelpy.train.compare import compare_runs
+    from majelpy.runs.compare import compare_runs
 
     lines, same = compare_runs(options.a, options.b)
     for line in lines:

@@ -13,10 +13,10 @@ from majelpy.cli.train import PLACE_HELP
 if TYPE_CHECKING:
     from majelpy.array import Array
     from majelpy.comm.world import World
+    from majelpy.data.utterances import Utterances
+    from majelpy.decoding.beam import Decoder
     from majelpy.nn.model import Model
-    from majelpy.speech.beam import Decoder
-    from majelpy.train.data import Utterances
-    from majelpy.train.trained import Trained
+    from majelpy.runs.trained import Trained
 
 
 def add(commands: Any) -> None:
@@ -40,8 +40,8 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate and print."""
+    from majelpy.runs.ledger import number
     from majelpy.train.evaluate import Evaluation, evaluate
-    from majelpy.train.ledger import number
 
     def work(
         trained: Trained, parameters: Array, data: Utterances, decoder: Decoder | None, world: World

@@ -22,12 +22,13 @@ def run(options: argparse.Namespace) -> int:
     import h5py
     import numpy
 
-    from majelpy import ARITHMETIC, __version__, native
-    from majelpy.array.free_memory import free_bytes
-    from majelpy.array.memory import pool
+    from majelpy import native
     from majelpy.comm.world import library_version
     from majelpy.gpu.device import gpus
-    from majelpy.train.launch import default_threads
+    from majelpy.memory.free_memory import free_bytes
+    from majelpy.memory.pool import pool
+    from majelpy.recipes.launch import default_threads
+    from majelpy.version import ARITHMETIC, __version__
 
     memory = pool()
     stats = memory.statistics

@@ -6,8 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from majelpy.decoding.beam import Decoder, Hypothesis
     from majelpy.nn.model import Model
-    from majelpy.speech.beam import Decoder, Hypothesis
     from majelpy.speech.text import Alphabet
 
 
@@ -59,9 +59,9 @@ def decoder_of(options: argparse.Namespace, alphabet: Alphabet) -> Decoder | Non
     MajelError
         If the model cannot be read or a setting is out of range.
     """
+    from majelpy.decoding.beam import Decoder, Search
+    from majelpy.decoding.kenlm import read_model
     from majelpy.errors import RecipeError
-    from majelpy.speech.beam import Decoder, Search
-    from majelpy.speech.kenlm import read_model
 
     names = {name: name for name in ("alpha", "beta", "unknown", "beam", "share")}
     names["nbest"] = "best"
@@ -92,7 +92,7 @@ def settings_of(decoder: Decoder, lm: str | None) -> dict[str, Any]:
 
 def shown(hypothesis: Hypothesis, model: Model) -> dict[str, Any]:
     """Return a text with its score and its words, each with its first and last input frame."""
-    from majelpy.train.ledger import number
+    from majelpy.runs.ledger import number
 
     stride = model.stride
     words = [[w.text, stride * w.first, stride * (w.last + 1) - 1] for w in hypothesis.words]

@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Estimate, write, and say how many n-grams there are."""
-    from majelpy.speech.kneser_ney import estimate, sentences, write_arpa
+    from majelpy.decoding.kneser_ney import estimate, sentences, write_arpa
 
     texts = sentences(options.texts, options.characters, _alphabet(options))
     model = estimate(texts, options.order)
@@ -47,8 +47,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _alphabet(options: argparse.Namespace) -> Alphabet | None:
+    from majelpy.runs.trained import load_trained
     from majelpy.speech.text import Alphabet
-    from majelpy.train.trained import load_trained
 
     if options.like is not None:
         return load_trained(options.like, quiet=True).alphabet

@@ -123,8 +123,8 @@ def _predict(options: argparse.Namespace) -> int:
     from majelpy.plan.model import Planner
     from majelpy.plan.ranks import listed, powers
     from majelpy.plan.workload import workload
-    from majelpy.train.launch import Launch
-    from majelpy.train.recipe import load
+    from majelpy.recipes.launch import Launch
+    from majelpy.recipes.recipe import load
 
     if options.recipe is None:
         raise RecipeError("plan: no recipe; needs RECIPE, or --measure")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from majelpy.array import Array
     from majelpy.comm.world import World
-    from majelpy.speech.beam import Decoder
-    from majelpy.train.data import Utterances
-    from majelpy.train.trained import Trained
+    from majelpy.data.utterances import Utterances
+    from majelpy.decoding.beam import Decoder
+    from majelpy.runs.trained import Trained
 
 Result = TypeVar("Result")
 
@@ -43,14 +43,14 @@ def over_corpus(
     from majelpy.cli import line
     from majelpy.cli.language import decoder_of
     from majelpy.comm.world import RankFailed, World
+    from majelpy.data.utterances import Utterances
     from majelpy.errors import MajelError
     from majelpy.native import set_threads
+    from majelpy.recipes.launch import default_threads
+    from majelpy.runs.trained import load_trained
     from majelpy.speech.joined import open_corpora
-    from majelpy.train.data import Utterances
-    from majelpy.train.launch import default_threads
     from majelpy.train.places import choose, take_pool
     from majelpy.train.setup import check_features
-    from majelpy.train.trained import load_trained
 
     world = World.start()
     world.install_excepthook()

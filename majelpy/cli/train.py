@@ -14,7 +14,7 @@ from majelpy.errors import MajelError, RecipeError
 PLACE_HELP = "where to compute: cpu (default), gpu (the ranks of a host take turns) or gpu:N"
 
 if TYPE_CHECKING:
-    from majelpy.train.launch import Launch
+    from majelpy.recipes.launch import Launch
 
 
 def add(commands: Any) -> None:
@@ -103,7 +103,7 @@ def add_launch(parser: argparse.ArgumentParser) -> None:
 def launch_of(options: argparse.Namespace) -> Launch:
     """The launch settings among the options."""
     # Imported here and below, so that 'majel --help' loads neither NumPy nor h5py.
-    from majelpy.train.launch import Launch
+    from majelpy.recipes.launch import Launch
 
     given = {f.name: getattr(options, f.name, None) for f in fields(Launch)}
     return Launch(**{name: value for name, value in given.items() if value is not None})
@@ -111,8 +111,8 @@ def launch_of(options: argparse.Namespace) -> Launch:
 
 def run(options: argparse.Namespace) -> int:
     """Train; print the fingerprint on rank 0."""
+    from majelpy.recipes.recipe import load
     from majelpy.train.loop import Run
-    from majelpy.train.recipe import load
 
     world = World.start()
     world.install_excepthook()

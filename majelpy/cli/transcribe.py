@@ -10,8 +10,9 @@ from majelpy.cli.recognising import add_checkpoint
 from majelpy.cli.train import PLACE_HELP
 
 if TYPE_CHECKING:
-    from majelpy.array import Array, Place
-    from majelpy.train.trained import Trained
+    from majelpy.array import Array
+    from majelpy.memory import Place
+    from majelpy.runs.trained import Trained
 
 PIECES = 10
 """Pieces of a second of a stream."""
@@ -48,12 +49,12 @@ def run(options: argparse.Namespace) -> int:
 
     from majelpy import ops
     from majelpy.comm.world import World
+    from majelpy.decoding.best_path import greedy
     from majelpy.errors import AudioError, RecipeError
     from majelpy.native import set_threads
-    from majelpy.speech.decode import greedy
-    from majelpy.train.launch import default_threads
+    from majelpy.recipes.launch import default_threads
+    from majelpy.runs.trained import load_trained
     from majelpy.train.places import choose, take_pool
-    from majelpy.train.trained import load_trained
 
     set_threads(default_threads(1))
     place = choose(options.place)
@@ -88,8 +89,9 @@ def _whole(path: str, trained: Trained, place: Place) -> Array:
     import numpy as np
 
     from majelpy import ops
-    from majelpy.array import CPU, asarray
+    from majelpy.array import asarray
     from majelpy.errors import AudioError
+    from majelpy.memory import CPU
     from majelpy.nn.batch import Batch
     from majelpy.speech.audio import read_audio, read_features
     from majelpy.speech.features import spectrogram

@@ -13,9 +13,9 @@ from majelpy.cli.train import PLACE_HELP
 if TYPE_CHECKING:
     from majelpy.array import Array
     from majelpy.comm.world import World
-    from majelpy.speech.beam import Decoder
-    from majelpy.train.data import Utterances
-    from majelpy.train.trained import Trained
+    from majelpy.data.utterances import Utterances
+    from majelpy.decoding.beam import Decoder
+    from majelpy.runs.trained import Trained
     from majelpy.train.tune import Point
 
 

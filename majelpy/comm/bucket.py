@@ -15,8 +15,8 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from majelpy.comm.tree import Node, leaf_range
 from majelpy.errors import ShapeError
+from majelpy.tree import Node, leaf_range
 
 FLOAT_BYTES = 4
 LINE = 16  # floats in a cache line of 64 bytes

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import CPU, Array, Place, dtypes, empty, launch, zeros
+from majelpy.array import Array, empty, launch, zeros
 from majelpy.comm.bucket import FLOAT_BYTES
 from majelpy.comm.world import SharedMemory
+from majelpy.memory import CPU, Place, dtypes
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from majelpy.array import CPU, Array, Place, launch
+from majelpy.array import Array, launch
 from majelpy.comm.device_memory import array_at
 from majelpy.comm.reduce import TreeReducer
 from majelpy.comm.staging import Staging
 from majelpy.comm.world import World
+from majelpy.memory import CPU, Place
 
 
 def place_of_sums(world: World, place: Place) -> Place:

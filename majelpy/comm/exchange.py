@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from majelpy.array import CPU, Place, launch
+from majelpy.array import launch
 from majelpy.comm.plan import LANES, Message, Step, Work
 from majelpy.comm.world import SharedMemory, World
+from majelpy.memory import CPU, Place
 
 _LATER: list[Any] = []
 """What a step waits for while a GPU is at work: no message, but the next look."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from majelpy.array import CPU, Array, empty
+from majelpy.array import Array, empty
 from majelpy.comm.world import World
+from majelpy.memory import CPU
 
 TAG = 3
 

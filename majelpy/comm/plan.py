@@ -37,11 +37,11 @@ from itertools import count
 
 import numpy as np
 
-from majelpy import ops
-from majelpy.array import CPU, Place
-from majelpy.comm import bucket, packed, tree
+from majelpy import ops, tree
+from majelpy.comm import bucket, packed
 from majelpy.comm.device_memory import row
 from majelpy.comm.world import Hosts
+from majelpy.memory import CPU, Place
 
 LANES = 2
 """Buckets that are on their way at a time, each with buffers of its own."""

@@ -1,4 +1,4 @@
-"""The sum of all leaf vectors, by the one tree of `majelpy.comm.tree`, over any world.
+"""The sum of all leaf vectors, by the one tree of `majelpy.tree`, over any world.
 
 Each rank adds its leaves into its stack of slots while it computes them. The ranks' slots are
 then added chunk by chunk, so that all ranks add at the same time, as `majelpy.comm.plan` has it:
@@ -23,13 +23,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from majelpy.array import CPU, Place
-from majelpy.comm import bucket, tree
+from majelpy import tree
+from majelpy.comm import bucket
 from majelpy.comm.device_memory import DeviceMemory
 from majelpy.comm.exchange import Exchange
 from majelpy.comm.plan import Planner
 from majelpy.comm.world import Hosts, World
 from majelpy.errors import WorldError
+from majelpy.memory import CPU, Place
 
 Ranges = Sequence[Sequence[tree.Node]]
 
@@ -191,7 +192,7 @@ class TreeReducer:
 
         Notes
         -----
-        Order: the tree of `majelpy.comm.tree` over all leaves, element by element; neither
+        Order: the tree of `majelpy.tree` over all leaves, element by element; neither
         ranks, hosts, buckets nor time enter.
         """
         if self._world.size == 1:

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from majelpy.array import CPU, Array, Place, asarray, empty, launch, zeros
+from majelpy.array import Array, asarray, empty, launch, zeros
 from majelpy.comm.bucket import FLOAT_BYTES
 from majelpy.comm.reduce import TreeReducer
+from majelpy.memory import CPU, Place
 
 
 class Staging:

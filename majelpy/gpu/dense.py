@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from majelpy.comm import tree
+from majelpy import tree
 from majelpy.gpu import sums
 from majelpy.gpu.launch import Buffer, Launcher, ceil_div, elements, host, matrix, utterance_rows
 

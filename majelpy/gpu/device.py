@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array.memory import Allocation, pool
-from majelpy.array.place import Place
 from majelpy.errors import BuildError, MajelError, PoolError
 from majelpy.gpu import build, dense, frames, norm, recurrent, sequences, standard, sums
+from majelpy.memory.place import Place
+from majelpy.memory.pool import Allocation, pool
 
 PLANS = {
     name: plan

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from majelpy.comm import tree
+from majelpy import tree
 from majelpy.gpu.dense import product
 from majelpy.gpu.launch import Buffer, Launcher, ceil_div, host, matrix, utterance_rows
 from majelpy.gpu.sums import CHUNK

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from majelpy.array.numbering import BINARY, CLASSES, COMPARISONS, REDUCTIONS, TYPES, UNARY
 from majelpy.gpu.launch import THREADS, Buffer, Launcher, ceil_div, elements
 from majelpy.gpu.sums import CHUNK
+from majelpy.memory.numbering import BINARY, CLASSES, COMPARISONS, REDUCTIONS, TYPES, UNARY
 
 SUM = REDUCTIONS.index("sum")
 SQUARES, PRODUCTS = len(REDUCTIONS), len(REDUCTIONS) + 1

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from majelpy.array import Array, Place
+from majelpy.array import Array
+from majelpy.memory import Place
 from majelpy.ops import Extent, Leaves
 
 

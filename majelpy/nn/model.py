@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from majelpy import ops
+from majelpy import ops, tree
 from majelpy.array import Array
-from majelpy.comm import tree
 from majelpy.errors import RecipeError
 from majelpy.nn import own
 from majelpy.nn.batch import Batch

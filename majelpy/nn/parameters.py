@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from majelpy import ops
+from majelpy import ops, tree
 from majelpy.array import Array, zeros
-from majelpy.comm import tree
 from majelpy.errors import ShapeError
 from majelpy.nn.share import Share
 

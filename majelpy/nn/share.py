@@ -6,7 +6,7 @@ of it, and nothing to exchange. Others: majelpy/nn/ways.
 
 A recipe's `model.parts` fixes the sums that ranks may split, whether or not they do: a sum over
 units of a layer is cut in parts, and the frames of an utterance are cut in as many time parts, so a
-leaf of the tree is itself a tree of parts (majelpy/comm/tree.py).
+leaf of the tree is itself a tree of parts (majelpy/tree.py).
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from majelpy import ops
+from majelpy import ops, tree
 from majelpy.array import Array, asarray
 from majelpy.array.indexing import take
-from majelpy.comm import tree
 from majelpy.nn.batch import Batch, numbers, offsets_of
 
 Needs = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from majelpy import native
-from majelpy.array import CPU
 from majelpy.errors import CopyError, RangeError, ShapeError
+from majelpy.memory import CPU
 from majelpy.ops import check
 from majelpy.ops.ctc import frames_needed
 

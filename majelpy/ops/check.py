@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from majelpy.array import Array, asarray, launch
-from majelpy.array.place import Place
 from majelpy.errors import CopyError, DTypeError, ShapeError
+from majelpy.memory.place import Place
 
 
 def matrix(operation: str, name: str, x: Any) -> Array:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from majelpy.array import Array, asarray, dtypes, empty, launch, zeros
+from majelpy.array import Array, asarray, empty, launch, zeros
 from majelpy.array.checks import one_place
 from majelpy.errors import DTypeError, ShapeError
+from majelpy.memory import dtypes
 
 Sizes = int | tuple[int, ...]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from majelpy import tree
 from majelpy.array import Array, empty
-from majelpy.comm import tree
 from majelpy.errors import ShapeError
 from majelpy.ops import check
 
@@ -20,7 +20,7 @@ def gemm(
     a : (m, k) float32, or (k, m) with ``transpose_a``
     b : (k, n) float32, or (n, k) with ``transpose_b``
     parts : int
-        Cut the sum over k in so many parts (majelpy/comm/tree.py).
+        Cut the sum over k in so many parts (majelpy/tree.py).
 
     Returns
     -------

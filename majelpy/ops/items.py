@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from majelpy import tree
 from majelpy.array import Array, empty
-from majelpy.comm import tree
 from majelpy.errors import ShapeError
 from majelpy.ops import check
 from majelpy.ops.leaves import Leaves, sum_leaves

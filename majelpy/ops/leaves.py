@@ -2,7 +2,7 @@
 
 Policy. Results go to a stack of slots: a float32 matrix (depth, size) on the operands' place, of
 which an operation writes ``count`` columns from ``column`` on. After each leaf, ``merges[leaf]``
-times the top slot is added onto the one below it (majelpy/comm/tree.py), so at the end the slots
+times the top slot is added onto the one below it (majelpy/tree.py), so at the end the slots
 hold the maximal subtrees of this rank's leaves.
 """
 
@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import CPU, Array, Place, asarray, launch
+from majelpy.array import Array, asarray, launch
 from majelpy.errors import CopyError, ShapeError
+from majelpy.memory import CPU, Place
 from majelpy.ops import check
 
 MOST_OPEN = 64
@@ -183,7 +184,7 @@ def tree_sum(
 
     Notes
     -----
-    Order: each merge adds left + right; `merges` comes from majelpy.comm.tree.
+    Order: each merge adds left + right; `merges` comes from majelpy.tree.
     """
     if len(nodes) == 0:
         raise ShapeError("tree_sum: no nodes; needs at least 1")

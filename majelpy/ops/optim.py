@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from majelpy.array import CPU, Array, Place, empty, launch
+from majelpy.array import Array, empty, launch
+from majelpy.memory import CPU, Place
 from majelpy.native import library
 from majelpy.ops import check
 from majelpy.ops.statistics import square_sum

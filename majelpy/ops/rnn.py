@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from majelpy import tree
 from majelpy.array import Array, empty
-from majelpy.comm import tree
 from majelpy.errors import ShapeError
 from majelpy.ops import check
 from majelpy.ops.cell import RNN, Cell
@@ -136,7 +136,7 @@ def rnn_forward(
         Odd directions run from an utterance's last frame to its first.
     cell : Cell
     parts : int
-        Cut the sum over the hidden units in so many parts (majelpy/comm/tree.py).
+        Cut the sum over the hidden units in so many parts (majelpy/tree.py).
     first : int
         Number of the first direction.
     carried : Carried, optional

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import CPU, Array, empty
+from majelpy.array import Array, empty
 from majelpy.errors import CopyError, DTypeError, ShapeError
+from majelpy.memory import CPU
 from majelpy.native import address_of, library
 from majelpy.ops import check
 

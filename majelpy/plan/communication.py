@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-from majelpy.comm import tree
+from majelpy import tree
 from majelpy.comm.bucket import FLOAT_BYTES
 from majelpy.plan.compute import Clock
 from majelpy.plan.constants import Link

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from majelpy.comm import tree
+from majelpy import tree
 from majelpy.comm.bucket import FLOAT_BYTES
 from majelpy.nn.layer import Layer
 from majelpy.plan.constants import Rates

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
-from majelpy.array.memory import SMALLEST
-from majelpy.comm import tree
+from majelpy import tree
 from majelpy.comm.bucket import FLOAT_BYTES
+from majelpy.memory.pool import SMALLEST
 from majelpy.nn.signal import Columns
 from majelpy.plan.compute import parameters
 from majelpy.plan.kinds import units_of
@@ -21,7 +21,7 @@ from majelpy.plan.layers import learning, works
 from majelpy.plan.layout import Layout
 from majelpy.plan.work import Recurrence
 from majelpy.plan.workload import Leaf, Workload
-from majelpy.train.launch import Launch
+from majelpy.recipes.launch import Launch
 
 _PANEL = 32  # columns of a packed panel, with the widest vectors
 _PACKED = 64 * _PANEL * 256  # floats that a product packs at most (kernels/cpu/gemm.cpp)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
-from majelpy.comm import tree
+from majelpy import tree
 from majelpy.errors import WorldError
 from majelpy.plan.communication import exchanges, exposed, gradient_sum
 from majelpy.plan.compute import Clock, Compute, parameters, step

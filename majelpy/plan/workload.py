@@ -12,12 +12,12 @@ from functools import cached_property
 
 import numpy as np
 
+from majelpy.data import minibatches as leaves
 from majelpy.nn.model import Architecture, Model
-from majelpy.speech import leaves
+from majelpy.recipes.launch import Launch
+from majelpy.recipes.recipe import Augment, Recipe
 from majelpy.speech.joined import exist
-from majelpy.train.launch import Launch
 from majelpy.train.optimizer import STATES
-from majelpy.train.recipe import Augment, Recipe
 from majelpy.train.setup import prepare_run
 
 SAMPLE = 32

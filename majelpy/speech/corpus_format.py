@@ -13,7 +13,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from majelpy import ARITHMETIC
+from majelpy.version import ARITHMETIC
 
 FORMATS = {
     "features": "majelpy corpus 1",

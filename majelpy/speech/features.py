@@ -57,7 +57,7 @@ class Statistics:
     Notes
     -----
     Order: canonical sums within an utterance, of deviations from the first utterance's mean;
-    utterances by the tree that majelpy.comm.tree describes, built as they come.
+    utterances by the tree that majelpy.tree describes, built as they come.
     """
 
     def __init__(self) -> None:

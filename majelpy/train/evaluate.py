@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from majelpy import ops
-from majelpy.array import CPU, Array
+from majelpy.array import Array
 from majelpy.comm.world import World
+from majelpy.data.utterances import Utterances
+from majelpy.decoding.beam import Decoder, Hypothesis
+from majelpy.decoding.best_path import greedy
+from majelpy.decoding.metrics import Errors, errors
+from majelpy.memory import CPU
 from majelpy.nn.model import Forward, Model
-from majelpy.speech.beam import Decoder, Hypothesis
-from majelpy.speech.decode import greedy
-from majelpy.speech.metrics import Errors, errors
 from majelpy.speech.text import Alphabet
-from majelpy.train.data import Utterances
 
 BATCH = 32
 

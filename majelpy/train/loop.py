@@ -20,18 +20,18 @@ from typing import Any
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError
 from majelpy.native import set_threads
-from majelpy.train import checkpoint as checkpoints
+from majelpy.recipes.launch import Launch, default_threads
+from majelpy.recipes.recipe import Recipe
+from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs.checkpoint import Checkpoint
+from majelpy.runs.ledger import Ledger, hexadecimal, number
+from majelpy.runs.run_folder import RunFolder
 from majelpy.train import evaluate as evaluation
 from majelpy.train import places
-from majelpy.train.checkpoint import Checkpoint
 from majelpy.train.evaluate import Evaluation
-from majelpy.train.launch import Launch, default_threads
-from majelpy.train.ledger import Ledger, hexadecimal, number
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.progress import Progress
-from majelpy.train.recipe import Recipe
 from majelpy.train.rehearsal import rehearse
-from majelpy.train.run_folder import RunFolder
 from majelpy.train.setup import Prepared, check_agreement, prepare_run
 from majelpy.train.team import choose_mesh
 from majelpy.train.trainer import DIGEST_STEPS, StepResult, Trainer

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from majelpy.errors import TrainingError
-from majelpy.train.ledger import hexadecimal
+from majelpy.runs.ledger import hexadecimal
 
 if TYPE_CHECKING:
-    from majelpy.train.recipe import Optimizer
+    from majelpy.recipes.recipe import Optimizer
     from majelpy.train.trainer import StepResult
 
 _NAMED = 3

@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from majelpy import ops
-from majelpy.array import Array, Place, zeros
+from majelpy.array import Array, zeros
+from majelpy.memory import Place
 from majelpy.nn.parameters import Layout
-from majelpy.train.recipe import Recipe
+from majelpy.recipes.recipe import Recipe
 
 STATES: Mapping[str, tuple[str, ...]] = {
     "nesterov": ("velocities",),

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from majelpy.array import CPU, Place, launch, parse_place
-from majelpy.array.free_memory import free_bytes
-from majelpy.array.memory import Pool, set_pool
+from majelpy.array import launch
 from majelpy.comm.world import World
 from majelpy.gpu import device as gpu
+from majelpy.memory import CPU, Place, parse_place
+from majelpy.memory.free_memory import free_bytes
+from majelpy.memory.pool import Pool, set_pool
 
 
 def choose(text: str, local_rank: int = 0) -> Place:

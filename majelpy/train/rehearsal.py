@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from majelpy.array import CPU
-from majelpy.array.free_memory import free_bytes
-from majelpy.array.memory import Pool
 from majelpy.comm.world import World
+from majelpy.data.minibatches import cut
 from majelpy.errors import PoolError
-from majelpy.speech.leaves import cut
+from majelpy.memory import CPU
+from majelpy.memory.free_memory import free_bytes
+from majelpy.memory.pool import Pool
 from majelpy.train.trainer import Trainer
 
 _REMEDY = (

@@ -14,15 +14,15 @@ from typing import Any
 
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError, RecipeError
-from majelpy.train import checkpoint as checkpoints
-from majelpy.train.compare import first_difference
-from majelpy.train.launch import Launch
-from majelpy.train.ledger import entries
+from majelpy.recipes.launch import Launch
+from majelpy.recipes.recipe import differences, load
+from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs.compare import first_difference
+from majelpy.runs.ledger import entries
+from majelpy.runs.run_folder import RunFolder
 from majelpy.train.loop import Run
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.progress import Progress
-from majelpy.train.recipe import differences, load
-from majelpy.train.run_folder import RunFolder
 
 _FIRST = ("loss_hex", "norm_hex", "rate", "rate_hex")
 

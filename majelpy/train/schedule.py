@@ -13,7 +13,7 @@ from typing import Any
 from majelpy import ops
 from majelpy.array import Array
 from majelpy.errors import RecipeError
-from majelpy.train.recipe import Recipe
+from majelpy.recipes.recipe import Recipe
 
 
 @dataclass

@@ -12,22 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from majelpy import ARITHMETIC, __version__
-from majelpy.array.free_memory import free_bytes
 from majelpy.comm.world import World
+from majelpy.data import minibatches as leaves
+from majelpy.data.augment import Augmentation
+from majelpy.data.utterances import Utterances
 from majelpy.errors import CorpusError, RecipeError, WorldError
 from majelpy.gpu.build import bodies_digest
+from majelpy.memory.free_memory import free_bytes
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.share import Share
-from majelpy.speech import leaves
+from majelpy.recipes.launch import Launch
+from majelpy.recipes.recipe import Recipe, digest
 from majelpy.speech.joined import Joined, open_corpora
 from majelpy.speech.text import Alphabet, normalise
-from majelpy.train.augment import Augmentation
-from majelpy.train.data import Utterances
-from majelpy.train.launch import Launch
-from majelpy.train.recipe import Recipe, digest
 from majelpy.train.schedule import check_watched
 from majelpy.train.team import check_parts
+from majelpy.version import ARITHMETIC, __version__
 
 
 @dataclass

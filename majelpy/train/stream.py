@@ -11,14 +11,15 @@ from dataclasses import replace
 import numpy as np
 
 from majelpy import ops
-from majelpy.array import CPU, Array, Place, asarray
+from majelpy.array import Array, asarray
 from majelpy.array.manipulation import concat
+from majelpy.decoding.best_path import greedy
+from majelpy.memory import CPU, Place
 from majelpy.nn.batch import Batch
 from majelpy.nn.model import Model
 from majelpy.nn.ways.stream import UNKNOWN, StreamShare
+from majelpy.runs.trained import Trained
 from majelpy.speech import features
-from majelpy.speech.decode import greedy
-from majelpy.train.trained import Trained
 
 
 class Stream:

@@ -12,18 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from majelpy.array import CPU, Array, zeros
-from majelpy.comm import tree
+from majelpy import tree
+from majelpy.array import Array, zeros
 from majelpy.comm.neighbours import Neighbours
 from majelpy.comm.world import Hosts, World
 from majelpy.errors import RecipeError, WorldError
+from majelpy.memory import CPU
 from majelpy.nn.model import Model
 from majelpy.nn.share import Share
 from majelpy.nn.ways.directions import DirectionShare
 from majelpy.nn.ways.hidden import HiddenShare
 from majelpy.nn.ways.time import TimeShare
-from majelpy.train.launch import Launch
-from majelpy.train.recipe import Recipe
+from majelpy.recipes.launch import Launch
+from majelpy.recipes.recipe import Recipe
 
 WAYS: Mapping[str, type[TimeShare] | type[DirectionShare] | type[HiddenShare]] = {
     "time": TimeShare,

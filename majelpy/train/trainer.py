@@ -17,28 +17,30 @@ from typing import Any
 import numpy as np
 
 from majelpy import ops
-from majelpy.array import CPU, Array, Place, empty, zeros
+from majelpy.array import Array, empty, zeros
 from majelpy.array.manipulation import concat
 from majelpy.comm.direct import place_of_sums, slots_for
 from majelpy.comm.reduce import TreeReducer
 from majelpy.comm.world import World
+from majelpy.data import minibatches as leaves
+from majelpy.data.loader import ReadAhead
+from majelpy.data.upload import Upload
+from majelpy.data.utterances import Utterances
 from majelpy.errors import CheckpointError, WorldError
+from majelpy.memory import CPU, Place
 from majelpy.nn.batch import Batch
 from majelpy.nn.layer import Training
 from majelpy.nn.model import Model
 from majelpy.nn.norm import RUNNING_RATE
 from majelpy.nn.parameters import digest
-from majelpy.speech import leaves
-from majelpy.train.checkpoint import Checkpoint
-from majelpy.train.data import Utterances
-from majelpy.train.launch import Launch
-from majelpy.train.loader import ReadAhead
+from majelpy.recipes.launch import Launch
+from majelpy.recipes.recipe import Recipe
+from majelpy.runs.checkpoint import Checkpoint
+from majelpy.runs.tensors import load_tensors
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.optimizer import Optimizer
-from majelpy.train.recipe import Recipe
 from majelpy.train.schedule import Schedule
 from majelpy.train.team import ALONE, Mesh, Team
-from majelpy.train.upload import Upload
 
 DIGEST_STEPS = 10
 """Steps between digests of the parameters, in the ledger and among ranks."""
@@ -349,25 +351,3 @@ class Trainer:
         self._ahead.close()
         self._staging.close()
         self._reducer.close()
-
-
-def load_tensors(model: Model, checkpoint: Checkpoint, kind: str) -> Array:
-    """Return a model's share of a checkpoint's tensors of that kind, as a flat vector.
-
-    Raises
-    ------
-    CheckpointError
-        If one is missing or has another shape.
-    """
-    vector = zeros(model.layout.size)
-    for parameter in model.layout.parameters:
-        name, shape = parameter.name, model.layout.whole_shape(parameter.name)
-        tensor = checkpoint.tensors.get(f"{kind}/{name}")
-        if tensor is None or tensor.shape != shape:
-            found = "missing" if tensor is None else f"of shape {tensor.shape}"
-            raise CheckpointError(
-                f"checkpoint of step {checkpoint.step}: {kind}/{name} is {found}; "
-                f"the recipe needs {shape}"
-            )
-        model.layout.put_whole(vector, name, tensor)
-    return vector

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from majelpy.array import CPU, Array
+from majelpy.array import Array
 from majelpy.comm.world import World
+from majelpy.data.utterances import Utterances
+from majelpy.decoding.beam import Decoder
+from majelpy.decoding.metrics import Errors, errors
+from majelpy.memory import CPU
 from majelpy.nn.model import Model
-from majelpy.speech.beam import Decoder
-from majelpy.speech.metrics import Errors, errors
-from majelpy.train.data import Utterances
 from majelpy.train.evaluate import heard
 
 

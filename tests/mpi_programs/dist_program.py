@@ -22,8 +22,8 @@ from makers import digest, exact_data, same_bits, touchy_data, touchy_double
 import majelpy as mj
 from majelpy import dist
 from majelpy.comm.world import World
-from majelpy.dist import DistArray, Mesh, Partial, Replicate, Shard, distribute
-from majelpy.dist.placement import Placement
+from majelpy.distributed import DistArray, Mesh, Partial, Replicate, Shard, distribute
+from majelpy.distributed.placement import Placement
 from majelpy.errors import MajelError, PlacementError
 
 PARTS = 8
@@ -230,8 +230,8 @@ def from_locals(world: World) -> None:
 
 def memory(world: World) -> None:
     """Nothing stays in the pool."""
-    from majelpy.array.memory import pool
-    from majelpy.array.place import CPU
+    from majelpy.memory.place import CPU
+    from majelpy.memory.pool import pool
 
     before = pool(CPU).statistics.in_use
     mesh = Mesh(world, {"x": world.size})

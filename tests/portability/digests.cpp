@@ -691,7 +691,7 @@ void optimizer() {
   digest("nesterov_velocities", velocities);
 }
 
-/* ---- the array library; numbers of functions and types as in majelpy/array/numbering.py ---- */
+/* ---- the array library; numbers of functions and types as in majelpy/memory/numbering.py ---- */
 
 template <class T> void array_functions(int64_t type) {
   const int64_t count = 9001; /* more than two tasks */

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from majelpy import ops
-from majelpy.array import CPU, Array, empty
+from majelpy import ops, tree
+from majelpy.array import Array, empty
 from majelpy.array.manipulation import concat
-from majelpy.comm import tree
+from majelpy.memory import CPU
 from majelpy.nn.batch import Batch
 from majelpy.nn.share import Share, States
 from majelpy.nn.ways.neighbours import Neighbours

@@ -1,0 +1,32 @@
+"""Memory on a place that a reading thread fills while the place computes.
+
+Policy. Whoever launches kernels makes the memory and notes the point from which on it is free;
+another thread may then fill it. On a CPU there is nothing to move.
+"""
+
+from __future__ import annotations
+
+from majelpy.array import Array, empty, launch
+from majelpy.memory import CPU, Place
+
+
+class Upload:
+    """Memory for one array on a place.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    place : Place
+    """
+
+    def __init__(self, shape: tuple[int, ...], place: Place):
+        self._there = None if place == CPU else empty(shape, device=place)
+        self._free = None if place == CPU else launch.device(place).point()
+
+    def fill(self, host: Array) -> Array:
+        """Return an array of the CPU on the place, when it is there; for any thread."""
+        if self._there is None:
+            return host
+        on = launch.device(self._there.place)
+        on.copy_in_beside(host.numpy(), self._there.pointer, self._free)
+        return self._there

@@ -1,0 +1,219 @@
+"""The training and dev utterances of a run, and the batches made of them.
+
+Policy. Features are verified against the corpus's digests at their first use, normalised by the
+training corpus's statistics and then kept in memory within a budget. Where augmentation changes the
+sound of each epoch anew, samples and noise are kept in their place. Any number of threads may ask
+for batches.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from copy import copy
+
+import numpy as np
+
+from majelpy import ops
+from majelpy.array import Array, asarray, empty
+from majelpy.data.augment import Augmentation
+from majelpy.errors import CorpusError, TextError
+from majelpy.nn.batch import Batch
+from majelpy.speech.corpus import Corpus
+from majelpy.speech.joined import Joined
+from majelpy.speech.text import Alphabet
+
+
+class Utterances:
+    """Some utterances of a corpus, with the labels of an alphabet.
+
+    Parameters
+    ----------
+    corpus : Corpus or Joined
+    members : (N,) int64
+        Which of the corpus's utterances.
+    alphabet : Alphabet
+    outside : {'error', 'drop'}
+        What to do with characters outside the alphabet.
+    mean, scale : (F,) float32
+        Normalisation.
+    cache_bytes : int
+        Features or samples kept in memory.
+    augmentation : Augmentation, optional
+        Of that corpus; it applies to the batches of an epoch.
+
+    Attributes
+    ----------
+    lengths, shortest, longest : (N,) int64
+        Frames of each, as it is and at the highest and lowest speed that augmentation gives it.
+    labels : list of N lists of int
+    texts, names : list of N str
+
+    Raises
+    ------
+    TextError
+        If a transcript has characters outside the alphabet and they are not dropped.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus | Joined,
+        members: np.ndarray,
+        alphabet: Alphabet,
+        outside: str,
+        mean: np.ndarray,
+        scale: np.ndarray,
+        cache_bytes: int,
+        augmentation: Augmentation | None = None,
+    ):
+        self._corpus, self._members = corpus, members
+        self._mean, self._scale = mean, scale
+        self._kept = _Kept(cache_bytes)
+        self._augmentation = augmentation
+        transcripts = [corpus.transcripts[i] for i in members]
+        self.names = [corpus.names[i] for i in members]
+        found = alphabet.outside(transcripts)
+        if found and outside == "error":
+            count = sum(1 for text in transcripts if alphabet.outside([text]))
+            raise TextError(
+                f"{corpus.path}: {count} of {len(transcripts)} transcripts have characters "
+                f"outside the alphabet: {_listing(found.most_common(8))}; "
+                "set data.outside='drop' or extend data.alphabet"
+            )
+        self.outside = found
+        self.texts = [alphabet.fit(text, "drop") for text in transcripts]
+        self.emptied = sum(1 for text in self.texts if not text)
+        if self.emptied * 10 > len(self.texts):
+            raise TextError(
+                f"{corpus.path}: {self.emptied} of {len(self.texts)} transcripts have no character "
+                f"of the alphabet {alphabet.characters[:40]!r}; set data.alphabet (the empty text "
+                "takes that of the corpus)"
+            )
+        self.labels = [alphabet.encode(text) for text in self.texts]
+        self.lengths = self.shortest = self.longest = corpus.lengths[members]
+        if augmentation is not None and augmentation.of_sound:
+            shortest = [augmentation.shortest(int(i)) for i in members]
+            longest = [augmentation.longest(int(i)) for i in members]
+            self.shortest = np.array(shortest, dtype=np.int64)
+            self.longest = np.array(longest, dtype=np.int64)
+
+    def slowest(self) -> Utterances:
+        """The same utterances, each of them at its lowest speed in every epoch."""
+        if self._augmentation is None:
+            return self
+        found = copy(self)
+        found._augmentation = self._augmentation.slowest()
+        return found
+
+    @property
+    def features(self) -> int:
+        return self._corpus.features
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def require_alignments(self, frames: np.ndarray) -> None:
+        """Raise CorpusError if a model gives an utterance too few frames for its labels.
+
+        Parameters
+        ----------
+        frames : (N,) int64
+            Frames of log-probabilities of each utterance.
+        """
+        found = zip(self.names, self.labels, self.shortest, frames, strict=True)
+        for i, (name, labels, length, given) in enumerate(found):
+            if given < max(ops.frames_needed(labels), 1):
+                raise CorpusError(
+                    f"{self._corpus.path}: utterance {name!r} has {length} frames"
+                    f"{' at its highest speed' if length < self.lengths[i] else ''}"
+                    f"{f', of which the model makes {given},' if given < length else ''} for "
+                    f"{len(labels)} labels; needs at least {max(ops.frames_needed(labels), 1)}"
+                )
+
+    def warn_outside(self) -> None:
+        """Say on standard error which characters were dropped, if any."""
+        if self.outside:
+            print(
+                f"{self._corpus.path}: dropped characters outside the alphabet: "
+                f"{_listing(self.outside.most_common(8))}"
+                f"{f'; {self.emptied} transcripts are left empty' if self.emptied else ''}",
+                file=sys.stderr,
+            )
+
+    def lengths_in(self, epoch: int | None, indices: np.ndarray) -> np.ndarray:
+        """Return the frames of some utterances in an epoch, (n,) int64; None: as they are."""
+        if epoch is None or self._augmentation is None or not self._augmentation.of_sound:
+            return np.asarray(self.lengths[indices])
+        found = [self._augmentation.length(epoch, int(self._members[i])) for i in indices]
+        return np.array(found, dtype=np.int64)
+
+    def frames(self, index: int) -> np.ndarray:
+        """Normalised features of an utterance as it is, (T, F) float32."""
+        return self._kept.get(index, lambda: self._normalised(self._corpus.frames(self._at(index))))
+
+    def _frames_in(self, epoch: int, index: int) -> np.ndarray:
+        """Normalised features of an utterance in an epoch, before masks."""
+        if self._augmentation is None or not self._augmentation.of_sound:
+            return self.frames(index)
+        at = self._at(index)
+        pcm = self._kept.get(("samples", index), lambda: self._corpus.samples(at))
+        sound = self._augmentation.sound(epoch, at, pcm, self._kept.get)
+        return self._normalised(ops.spectrogram(sound, self._corpus.window, self._corpus.hop))
+
+    def _at(self, index: int) -> int:
+        return int(self._members[index])
+
+    def _normalised(self, frames: np.ndarray | Array) -> np.ndarray:
+        return ops.normalise(frames, self._mean, self._scale).numpy()
+
+    def batch(
+        self, leaves: Sequence[np.ndarray], merges: np.ndarray, epoch: int | None = None
+    ) -> Batch:
+        """Return the batch of some leaves (arrays of indices), with their tree program.
+
+        It is augmented as in that epoch; with None it is not.
+        """
+        members = [int(i) for leaf in leaves for i in leaf]
+        lengths = self.lengths_in(epoch, np.array(members, dtype=np.int64))
+        offsets = np.cumsum([0, *lengths], dtype=np.int64)
+        frames = empty((int(offsets[-1]), self.features))
+        rows = frames.numpy()
+        for i, start, stop in zip(members, offsets, offsets[1:], strict=False):
+            rows[start:stop] = self.frames(i) if epoch is None else self._frames_in(epoch, i)
+            if epoch is not None and self._augmentation is not None:
+                self._augmentation.mask(epoch, self._at(i), rows[start:stop])
+        return Batch(
+            frames=asarray(frames),
+            offsets=offsets,
+            labels=[self.labels[i] for i in members],
+            names=[self.names[i] for i in members],
+            ids=np.array(members, dtype=np.int64),
+            leaf_utterances=np.cumsum([0, *(len(leaf) for leaf in leaves)], dtype=np.int64),
+            merges=merges,
+            starts=np.zeros(len(members), dtype=np.int64),
+            lengths=np.diff(offsets),
+        )
+
+
+class _Kept:
+    """Arrays that are kept in memory, of so many bytes in all; for any thread."""
+
+    def __init__(self, room: int) -> None:
+        self._room, self._arrays = room, dict[Hashable, np.ndarray]()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return the array of that key, made if it is not kept."""
+        found = self._arrays.get(key)
+        if found is None:
+            found = make()
+            with self._lock:
+                if key not in self._arrays and found.nbytes <= self._room:
+                    self._room -= found.nbytes
+                    self._arrays[key] = found.copy()  # the pool is for what a step needs
+        return found
+
+
+def _listing(counts: list[tuple[str, int]]) -> str:
+    return ", ".join(f"{character!r} ({count})" for character, count in counts)

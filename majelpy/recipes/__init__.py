@@ -1,0 +1,1 @@
+"""Recipe (what may change bits), Launch (what must not), and the shipped recipes (.toml)."""

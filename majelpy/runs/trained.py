@@ -1,0 +1,153 @@
+"""A trained model out of a run folder, ready to recognise.
+
+Policy. What is taken is the newest good checkpoint, unless the recipe (schedule.result) or the
+caller says otherwise. An average is of the parameters at the ends of the last epochs, which the
+newest checkpoint names; the checkpoints of these steps are kept.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from majelpy import ops
+from majelpy.array import Array, asarray, zeros
+from majelpy.errors import CheckpointError
+from majelpy.nn import layers
+from majelpy.nn.model import Architecture, Model
+from majelpy.nn.share import Share
+from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs.checkpoint import Checkpoint
+from majelpy.runs.run_folder import RunFolder
+from majelpy.runs.tensors import load_tensors
+from majelpy.speech.text import Alphabet
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with its parameters, alphabet and feature statistics.
+
+    Attributes
+    ----------
+    rate, features : int
+        Sample rate in Hz (0: trained on .npy features) and features of a frame.
+    step : int
+        Of the checkpoint it came from.
+    """
+
+    model: Model
+    parameters: Array
+    alphabet: Alphabet
+    mean: np.ndarray
+    scale: np.ndarray
+    rate: int
+    features: int
+    step: int
+
+
+def load_trained(folder: str, which: str = "", *, quiet: bool = False) -> Trained:
+    """Return the model of a run's checkpoint; say what was passed over, or not.
+
+    Parameters
+    ----------
+    which : str
+        ``last``, ``best``, ``average`` or a step; empty: what the recipe asks for.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder has no such checkpoint, or it is damaged.
+    """
+    found = _choose(folder, which, quiet)
+    described = found.description
+    try:
+        recipe = RunFolder(folder).path / "recipe.toml"
+        listed = layers.read(described["layers"], f"{recipe}: model.layers", str(recipe))
+        alphabet = Alphabet.from_characters(described["alphabet"])
+        model = Model(
+            Architecture(
+                *(int(described["features"]), alphabet.size, listed),
+                described.get("precision", "float32"),  # older ones have none
+            ),
+            Share(int(described["parts"])),
+        )
+        parameters = load_tensors(model, found, "parameters")
+        return Trained(
+            model=model,
+            parameters=parameters,
+            alphabet=alphabet,
+            mean=found.tensors["mean"],
+            scale=found.tensors["scale"],
+            rate=int(described["rate"]),
+            features=model.architecture.features,
+            step=found.step,
+        )
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder}: the checkpoint of step {found.step} is incomplete: {error}"
+        ) from None
+
+
+def _choose(folder: str, which: str, quiet: bool) -> Checkpoint:
+    where = RunFolder(folder).checkpoints
+    if which.isdecimal():
+        return _read(checkpoints.path_of(where, int(which)), folder)
+    if which not in ("", "last", "best", "average"):
+        raise CheckpointError(f"--checkpoint {which}: needs last, best, average or a step")
+    if which == "best":
+        return _read(checkpoints.best_path(where), folder)
+    newest, problems = checkpoints.newest(where)
+    for problem in [] if quiet else problems:
+        print(f"passed over {problem}", file=sys.stderr)
+    if newest is None:
+        raise CheckpointError(
+            f"{folder}: all checkpoints are damaged; resume the training"
+            if problems
+            else f"{folder}: no checkpoint; is this a run folder of 'majel train'?"
+        )
+    asked = newest.description.get("result", "last")
+    if not which and asked != "last":
+        found = _choose(folder, asked, quiet=True)
+        if not quiet:
+            print(
+                f"{folder}: the {asked} checkpoint (schedule.result), of step {found.step}",
+                file=sys.stderr,
+            )
+        return found
+    return _average(newest, folder) if which == "average" else newest
+
+
+def _read(path: Path, folder: str) -> Checkpoint:
+    if not path.exists():
+        steps = ", ".join(map(str, checkpoints.steps(path.parent))) or "none"
+        raise CheckpointError(
+            f"{folder}: no checkpoint {path.name}; there are those of steps {steps}"
+        )
+    return checkpoints.read(path)
+
+
+def _average(newest: Checkpoint, folder: str) -> Checkpoint:
+    """The newest checkpoint with the mean of the parameters at the last epochs' ends.
+
+    Notes
+    -----
+    Order: the sum from the earliest end to the last, divided by their number.
+    """
+    ends = newest.description.get("schedule", {}).get("ends", [])
+    if not ends:
+        raise CheckpointError(
+            f"{folder}: nothing to average; needs schedule.average in the recipe and an epoch's end"
+        )
+    where = RunFolder(folder).checkpoints
+    kept = [_read(checkpoints.path_of(where, step), folder).tensors for step in ends]
+    tensors = dict(newest.tensors)
+    for name in (name for name in tensors if name.startswith("parameters/")):
+        total, *others = (asarray(state[name].reshape(-1)) for state in kept)
+        for other in others:
+            total = ops.add(total, other)
+        mean = ops.mean_of(zeros(total.size), total, len(kept))
+        tensors[name] = mean.numpy().reshape(tensors[name].shape)
+    return replace(newest, tensors=tensors)
