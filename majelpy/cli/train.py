@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from majelpy.cli import line
+from majelpy.cli.streams import answer
 from majelpy.comm.world import RankFailed, World
 from majelpy.errors import MajelError, RecipeError
 
@@ -137,8 +137,8 @@ def run(options: argparse.Namespace) -> int:
         if world.size == 1:
             raise
         world.abort(line("train", found).removeprefix("majel "), 2)
-    if world.rank == 0:
-        print(f"fingerprint: {fingerprint}")
-        sys.stdout.flush()
-    world.barrier()
+    try:
+        answer(world, f"fingerprint: {fingerprint}")
+    except RankFailed:
+        return 2
     return 0

@@ -21,6 +21,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -43,6 +44,7 @@ _LOCAL_SIZE_VARIABLES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_STEP_TASKS_PER_NOD
 _RANK_VARIABLES = ("PMIX_RANK", "PMI_RANK")
 _SHARED_FOLDER_VARIABLE = "OMPI_MCA_osc_sm_backing_directory"
 _PAGE = 4096
+_CALL_TAG = 32767  # the largest that every MPI has
 _SPARE = 4 << 20  # bytes of shared memory that MPI takes for itself, rounded up generously
 
 
@@ -82,6 +84,7 @@ class World:
         group = next(group for group in hosts if self.rank in group)
         self.local_rank = group.index(self.rank)
         self.local_size = len(group)
+        self._calling: MPI.Request | None = None  # kept until it is sent
 
     @classmethod
     def start(cls, hosts: Sequence[Sequence[int]] | None = None) -> World:
@@ -190,6 +193,17 @@ class World:
         if requests:
             _load_mpi().Request.Waitsome(requests)
 
+    def call(self, text: str) -> None:
+        """Begin to tell rank 0 a short text, which is there when it next looks (`called`)."""
+        self._calling = self._messages().isend(text, 0, _CALL_TAG)
+
+    def called(self) -> str:
+        """Return a text that another rank has told rank 0, without waiting; "" if none has."""
+        if self._comm is None or not self._comm.iprobe(tag=_CALL_TAG):
+            return ""
+        text: str = self._comm.recv(tag=_CALL_TAG)
+        return text
+
     def sends_from_gpu(self) -> bool:
         """Return whether the MPI library says that messages may lie in a GPU's memory."""
         return self._comm is not None and _supports_cuda()
@@ -247,9 +261,11 @@ class World:
         # Ranks often fail alike and at once. The lowest speaks at once, and its Abort ends
         # the others before they repeat what it said.
         time.sleep(0.25 * min(self.rank, 4))
-        sys.stdout.flush()
-        sys.stderr.write(f"majel: rank {self.rank} on {self.host}: {message}\n")
-        sys.stderr.flush()
+        with suppress(OSError):  # whoever read has gone; the end must come all the same
+            sys.stdout.flush()
+        with suppress(OSError):
+            sys.stderr.write(f"majel: rank {self.rank} on {self.host}: {message}\n")
+            sys.stderr.flush()
         # The launcher may drop what it has not yet read from this rank when the abort overtakes it.
         time.sleep(0.1)
         _load_mpi().COMM_WORLD.Abort(code)
@@ -257,8 +273,9 @@ class World:
 
     def exit(self, code: int) -> NoReturn:
         """End this process in good order; all ranks call it, with the same code."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
         self.barrier()
         raise SystemExit(code)
 

@@ -1,8 +1,10 @@
 """Checkpoints: all of a run's state at a step, in one HDF5 file that knows no ranks.
 
-Policy. Written aside, synced, renamed, so a file under its final name is whole; the digest inside
-covers every tensor and the description, so a damaged one is found before it is used. The newest
-`KEEP` are kept, those that an average is of too, and the best one as ``best.h5``. No pickle. As in
+Policy. Written aside and renamed, so a file under its final name is whole; the digest inside covers
+every tensor and the description, so a damaged one is found before it is used. A new name comes
+before the sync, which may take long: a process killed meanwhile has its checkpoint, and older ones
+go only after it. The newest `KEEP` are kept, those that an average is of too, and the best one as
+``best.h5``, which replaces another and is synced first. No pickle. As in
 a corpus, HDF5 keeps checksums of its own structure, there are no strings of variable length (a
 flipped bit in one sends the library into an endless loop), and a failed write never reaches the
 library (it would crash at exit).
@@ -14,8 +16,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,7 @@ class Checkpoint:
         for name in sorted(self.tensors):
             tensor = self.tensors[name]
             digest.update(f"\n{name} {tensor.shape}\n".encode())
-            digest.update(np.ascontiguousarray(tensor, "<f4").tobytes())
+            digest.update(np.ascontiguousarray(tensor, "<f4").data)
         return digest.hexdigest()
 
 
@@ -71,10 +73,16 @@ def best_path(folder: Path) -> Path:
     return folder / "best.h5"
 
 
-def write(folder: Path, checkpoint: Checkpoint, kept: Sequence[int] = ()) -> Path:
+def write(
+    folder: Path,
+    checkpoint: Checkpoint,
+    kept: Sequence[int] = (),
+    first: Callable[[], None] = lambda: None,
+) -> Path:
     """Write the checkpoint of a step and remove older ones.
 
-    The newest `KEEP` stay, and those of the steps ``kept``.
+    The newest `KEEP` stay, and those of the steps ``kept``. ``first`` is called before the sync, to
+    bring to the disk what must not be there later.
 
     Raises
     ------
@@ -82,7 +90,15 @@ def write(folder: Path, checkpoint: Checkpoint, kept: Sequence[int] = ()) -> Pat
         If it cannot be written; earlier checkpoints stay.
     """
     path = path_of(folder, checkpoint.step)
-    write_as(path, checkpoint)
+    with _aside(path) as aside, _written(aside, checkpoint) as sink:
+        os.replace(aside, path)
+        try:
+            first()
+            sink.close()
+        except OSError:
+            with suppress(OSError):
+                path.unlink()
+            raise
     for step in list(steps(folder))[KEEP:]:
         if step not in kept:
             with suppress(OSError):
@@ -98,17 +114,9 @@ def write_as(path: Path, checkpoint: Checkpoint) -> None:
     OutputError
         If it cannot be written; what was there stays.
     """
-    folder = path.parent
-    aside = folder / f".{path.name}.{os.getpid()}.tmp"
-    try:
-        aside.unlink(missing_ok=True)
-        _write(aside, checkpoint)
+    with _aside(path) as aside, _written(aside, checkpoint) as sink:
+        sink.close()
         os.replace(aside, path)
-        sync_folder(folder)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise OutputError(f"checkpoint: cannot write {path} ({error.strerror})") from None
 
 
 def check_room(folder: Path, checkpoint: Checkpoint, more: int = 0) -> None:
@@ -119,8 +127,26 @@ def check_room(folder: Path, checkpoint: Checkpoint, more: int = 0) -> None:
         raise OutputError(f"checkpoint: {folder} has {free} bytes free; needs {need}")
 
 
-def _write(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a file and bring it to the disk; raises the system's OSError."""
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """Give a name beside a file; at the end bring the folder to the disk, or leave nothing."""
+    aside = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        aside.unlink(missing_ok=True)
+        yield aside
+        sync_folder(path.parent)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"checkpoint: cannot write {path} ({error.strerror})") from None
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written(path: Path, checkpoint: Checkpoint) -> Iterator[Sink]:
+    """Write a file, which closing brings to the disk; raises the system's OSError."""
     sink = Sink(path)
     try:
         with h5py.File(sink, "w", libver=("v110", "v110")) as file:
@@ -132,7 +158,7 @@ def _write(path: Path, checkpoint: Checkpoint) -> None:
             for name, tensor in checkpoint.tensors.items():
                 file.create_dataset(name, data=tensor, dtype="<f4")
         if sink.error is None:
-            sink.close()
+            yield sink
     finally:
         sink.give_up()
         sink.close()

@@ -187,8 +187,8 @@ class Trainer:
         """What the last step waited for its minibatch."""
         return self._ahead.waited_seconds
 
-    def advance(self) -> StepResult:
-        """Do one step.
+    def advance(self, change: Callable[[], object] = lambda: None) -> StepResult:
+        """Do one step; ``change`` is called when only what changes the state is left to do.
 
         Raises
         ------
@@ -204,6 +204,7 @@ class Trainer:
         result = StepResult(self.step + 1, epoch, loss, norm, rate.numpy()[0], len(members), frames)
         if not (np.isfinite(norm) and np.isfinite(loss)):  # all ranks have the same sums
             raise NonFinite(result, self._losses(batch, epoch))
+        change()
         self.optimizer.update(
             *(self.parameters, total[: self.model.layout.trained], result.step),
             factor=factor,

@@ -1,0 +1,228 @@
+"""When and how the state of a run is saved: as time goes, at epochs' ends, and for a signal.
+
+Policy. Rank 0 alone writes. The state is that after a whole step, with its line in the ledger; from
+the update of the parameters to that line it is none, and one lock is held. A signal is served by
+another thread (majelpy/train/signals.py) that takes the lock and writes: it does not wait for the
+step at hand, which computes gradients until it wants the lock itself. An evaluation may take long,
+so it runs without the lock, and a copy of the state before its step stands in.
+
+Where no rank holds the whole model (mesh by directions or hidden parts), all ranks have to bring
+their share, so a signal is honoured after the step at hand; so is one that another rank had.
+"""
+
+from __future__ import annotations
+
+import mmap
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+import numpy as np
+
+from majelpy.comm.world import World
+from majelpy.errors import OutputError
+from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs.checkpoint import Checkpoint
+from majelpy.runs.ledger import Ledger
+from majelpy.runs.run_folder import RunFolder
+from majelpy.train.signals import WARNING, Interrupted
+from majelpy.train.trainer import Trainer
+
+
+class Saver:
+    """Saves a run; every rank has one, and they make the same calls.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        At the step that the run begins with, which is on the disk unless it is 0.
+    world : World
+    folder : RunFolder
+    ledger : Ledger, optional
+        Where this rank writes.
+    statistics : mapping of str to ndarray
+        What every checkpoint has besides.
+    seconds : float
+        Least time between two checkpoints.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        world: World,
+        folder: RunFolder,
+        ledger: Ledger | None,
+        statistics: Mapping[str, np.ndarray],
+        seconds: float,
+    ):
+        self._trainer, self._world = trainer, world
+        self._folder, self._ledger = folder.checkpoints, ledger
+        self._statistics, self._seconds = statistics, seconds
+        self._at_once = ledger is not None and trainer.team.whole_everywhere
+        self._lock = threading.Lock()
+        self._before: Checkpoint | None = None  # stands in for a state that is changing
+        self._over: BaseException | None = None  # a signal was served, and the run is to end
+        self._wanted = ""  # a signal to be honoured after the step at hand
+        self._warned = False
+        self._saved, self._saved_at = trainer.step, time.monotonic()
+        self._named = -1  # the newest step with a file of its name by this process
+
+    # --- a step -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def step(self, *, evaluated: bool) -> Iterator[Callable[[], None]]:
+        """Within it a step is done; call what it gives before anything changes.
+
+        At its end the ledger has the step's line. ``evaluated``: an evaluation follows the update.
+        """
+        changing = False
+
+        def change() -> None:
+            nonlocal changing
+            if not self._at_once:
+                return
+            if evaluated:
+                with suppress(OSError):  # without the memory a signal waits for the evaluation
+                    self._before = _copied(self._trainer.checkpoint())
+            self._take()
+            changing = True
+
+        try:
+            yield change
+        finally:
+            self._before = None
+            if changing:
+                self._lock.release()
+
+    @contextmanager
+    def evaluation(self) -> Iterator[None]:
+        """Within it the state is not touched; a signal is served with that before the step."""
+        if self._before is None:
+            yield
+            return
+        self._lock.release()
+        try:
+            yield
+        finally:
+            self._lock.acquire()
+        if self._over is not None:
+            raise self._over
+
+    def _take(self) -> None:
+        self._lock.acquire()
+        if self._over is not None:
+            self._lock.release()
+            raise self._over
+
+    # --- saving -----------------------------------------------------------------------------------
+
+    def after_step(self, last: int) -> None:
+        """Save if it is time; end if a signal was left for now.
+
+        Raises
+        ------
+        Interrupted
+            On rank 0, for a signal.
+        """
+        step, schedule = self._trainer.step, self._trainer.schedule.state
+        wanted, warned = self._left_for_now()
+        save, best = False, schedule.best_step == step
+        if self._ledger is not None:
+            due = time.monotonic() - self._saved_at >= self._seconds
+            save = due or step == last or step in schedule.ends or bool(wanted) or warned
+        if not self._trainer.team.whole_everywhere:
+            save = self._world.broadcast(save)  # all bring their share
+        elif self._ledger is None:
+            return
+        state = self._trainer.checkpoint() if save or best else None
+        if self._ledger is None:
+            return
+        if state is not None:
+            self._take()
+            try:
+                self._save(state, best=best, of_step=save)
+            finally:
+                self._lock.release()
+        if wanted:
+            raise Interrupted(_saved(wanted, step))
+
+    def keep(self) -> None:
+        """Save the state that a step which is not finite began with. All ranks together."""
+        state = self._trainer.checkpoint()
+        if self._ledger is not None:
+            self._take()
+            try:
+                if not checkpoints.path_of(self._folder, state.step).exists():
+                    self._save(state)
+            finally:
+                self._lock.release()
+
+    def _save(self, state: Checkpoint, *, best: bool = False, of_step: bool = True) -> None:
+        """Write a checkpoint; the ledger that reaches as far comes to the disk before it."""
+        assert self._ledger is not None
+        state.tensors.update(self._statistics)
+        if best:  # first, so that no other checkpoint names a best one that is not there
+            self._ledger.sync()
+            checkpoints.write_as(checkpoints.best_path(self._folder), state)
+        if of_step and state.step != self._named:
+            ends = self._trainer.schedule.state.ends
+            checkpoints.write(self._folder, state, ends, first=self._ledger.sync)
+            self._named, self._saved_at = state.step, time.monotonic()
+        self._saved = state.step
+
+    # --- signals ----------------------------------------------------------------------------------
+
+    def serve(self, number: int) -> BaseException | None:
+        """Serve a signal, in another thread; return what is to be raised in the main one."""
+        if not self._at_once:
+            if number == WARNING:
+                self._warned = True
+            else:
+                self._wanted = self._wanted or signal.Signals(number).name
+            return None
+        with self._lock:
+            if self._over is not None:
+                return None
+            state = self._before or self._trainer.checkpoint()
+            try:
+                if state.step > self._saved:
+                    self._save(state)
+            except OutputError as error:
+                if number != WARNING:
+                    self._over = error
+                return self._over
+            if number != WARNING:
+                self._over = Interrupted(_saved(signal.Signals(number).name, state.step))
+            return self._over
+
+    def _left_for_now(self) -> tuple[str, bool]:
+        """The signal to be honoured now, and whether a warning came; other ranks tell rank 0."""
+        wanted, warned = self._wanted, self._warned
+        self._warned = False
+        if self._world.rank == 0:
+            return wanted or self._world.called(), warned
+        if wanted:
+            self._world.call(f"{wanted} on rank {self._world.rank}")
+            self._wanted = ""
+        return "", False
+
+
+def _saved(name: str, step: int) -> str:
+    if step == 0:
+        return f"{name}: ended before the first step"
+    return f"{name}: saved after step {step}; the same command resumes"
+
+
+def _copied(state: Checkpoint) -> Checkpoint:
+    """A copy in memory of its own: the pool is for what a step needs."""
+    sizes = [tensor.size for tensor in state.tensors.values()]
+    memory = np.frombuffer(mmap.mmap(-1, max(4 * sum(sizes), 1)), np.float32)
+    tensors, at = {}, 0
+    for name, tensor in state.tensors.items():
+        tensors[name] = memory[at : at + tensor.size].reshape(tensor.shape)
+        tensors[name][...] = tensor
+        at += tensor.size
+    return replace(state, tensors=tensors)
