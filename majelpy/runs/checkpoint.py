@@ -225,17 +225,29 @@ def _array(dataset: Any, kind: type[np.generic]) -> np.ndarray:
 def newest(folder: Path, *, set_aside: bool = False) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest good checkpoint, and a line for each damaged one that was passed over.
 
-    With ``set_aside`` the damaged ones get another name, ``step-N.h5.damaged``: else they would
-    count among the newest `KEEP`, and new ones be removed in their place.
+    The best one counts too. With ``set_aside`` the damaged ones get another name,
+    ``step-N.h5.damaged``: else they would count among the newest `KEEP`, and new ones be removed in
+    their place.
     """
     problems: list[str] = []
-    for step in steps(folder):
+    for path in _newest_first(folder):
         try:
-            return read(path_of(folder, step)), problems
+            return read(path), problems
         except CheckpointError as error:
             problems.append(str(error))
             if set_aside:
-                path = path_of(folder, step)
                 with suppress(OSError):
                     path.rename(f"{path}.damaged")
     return None, problems
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """Checkpoints by step, the newest first; of one step the best one last."""
+    found = [(step, path_of(folder, step)) for step in steps(folder)]
+    best = best_path(folder)
+    try:
+        with h5py.File(best, "r", locking="best-effort") as file:
+            found.append((int(file.attrs["step"]), best))
+    except Exception:  # there is none, or nobody knows of which step it is
+        pass
+    return [path for _, path in sorted(found, key=lambda item: item[0], reverse=True)]

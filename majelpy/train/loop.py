@@ -109,17 +109,14 @@ class Run:
         try:
             self.begin()
             self._restore()
-            fingerprint = self._train(stop_at)
-            self._trainer.close()
+            return self._train(stop_at)
         except Interrupted as end:
             if self._world.size > 1:
                 self._world.abort(str(end), 130)
-            self._trainer.close()
             raise
         finally:
             set_threads(threads_before)
             set_pool(pool_before)
-        return fingerprint
 
     def _train(self, stop_at: int | None) -> str:
         trainer = self._trainer
@@ -130,6 +127,8 @@ class Run:
             ExitStack() as files,
             Progress(shown=self._writes, steps=last, done=trainer.step) as progress,
         ):
+            if self._world.size == 1:
+                files.callback(trainer.close)
             begun = trainer.checkpoint() if trainer.step == 0 else None
             ledger = timings = None
             if self._writes:
@@ -148,6 +147,7 @@ class Run:
             self._saver = saver
             files.enter_context(Watch(saver.serve, self._force))
             self._greet(progress, last)
+            saver.mend_best()
             if trainer.step < last:
                 largest = rehearse(trainer, self._pool, self._world, self._rehearse_watch)
                 progress.say(str(largest))
@@ -177,6 +177,8 @@ class Run:
             fingerprint = trainer.digest()
             if self._writes and trainer.step == trainer.steps:
                 self._folder.write_fingerprint(fingerprint)
+        if self._world.size > 1:  # together; it is not reached if a rank fails
+            trainer.close()
         return fingerprint
 
     def _restore(self) -> None:

@@ -23,7 +23,7 @@ from dataclasses import replace
 import numpy as np
 
 from majelpy.comm.world import World
-from majelpy.errors import OutputError
+from majelpy.errors import CheckpointError, OutputError
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs.checkpoint import Checkpoint
 from majelpy.runs.ledger import Ledger
@@ -63,12 +63,13 @@ class Saver:
         self._statistics, self._seconds = statistics, seconds
         self._at_once = ledger is not None and trainer.team.whole_everywhere
         self._lock = threading.Lock()
+        self._changing = False  # the main thread has the lock for a step
         self._before: Checkpoint | None = None  # stands in for a state that is changing
-        self._over: BaseException | None = None  # a signal was served, and the run is to end
+        self._over: BaseException | None = None  # why the run ends, as soon as it does
         self._wanted = ""  # a signal to be honoured after the step at hand
         self._warned = False
-        self._saved, self._saved_at = trainer.step, time.monotonic()
-        self._named = -1  # the newest step with a file of its name by this process
+        self._saved, self._saved_at = trainer.step, time.monotonic()  # the newest on the disk
+        self._named = -1  # the newest that this process wrote under the name of its step
 
     # --- a step -----------------------------------------------------------------------------------
 
@@ -78,23 +79,25 @@ class Saver:
 
         At its end the ledger has the step's line. ``evaluated``: an evaluation follows the update.
         """
-        changing = False
 
         def change() -> None:
-            nonlocal changing
             if not self._at_once:
                 return
             if evaluated:
                 with suppress(OSError):  # without the memory a signal waits for the evaluation
                     self._before = _copied(self._trainer.checkpoint())
             self._take()
-            changing = True
+            self._changing = True
 
         try:
             yield change
+        except BaseException as error:  # what is in memory now is no state
+            self._over = self._over or error
+            raise
         finally:
             self._before = None
-            if changing:
+            if self._changing:
+                self._changing = False
                 self._lock.release()
 
     @contextmanager
@@ -103,13 +106,11 @@ class Saver:
         if self._before is None:
             yield
             return
+        self._changing = False
         self._lock.release()
-        try:
-            yield
-        finally:
-            self._lock.acquire()
-        if self._over is not None:
-            raise self._over
+        yield
+        self._take()
+        self._changing = True
 
     def _take(self) -> None:
         self._lock.acquire()
@@ -120,7 +121,7 @@ class Saver:
     # --- saving -----------------------------------------------------------------------------------
 
     def after_step(self, last: int) -> None:
-        """Save if it is time; end if a signal was left for now.
+        """Save if it is time; end if a signal was left for now. All ranks together.
 
         Raises
         ------
@@ -133,45 +134,55 @@ class Saver:
         if self._ledger is not None:
             due = time.monotonic() - self._saved_at >= self._seconds
             save = due or step == last or step in schedule.ends or bool(wanted) or warned
-        if not self._trainer.team.whole_everywhere:
-            save = self._world.broadcast(save)  # all bring their share
-        elif self._ledger is None:
-            return
-        state = self._trainer.checkpoint() if save or best else None
-        if self._ledger is None:
-            return
-        if state is not None:
-            self._take()
-            try:
-                self._save(state, best=best, of_step=save)
-            finally:
-                self._lock.release()
+        self._save(save, best)
         if wanted:
             raise Interrupted(_saved(wanted, step))
 
     def keep(self) -> None:
         """Save the state that a step which is not finite began with. All ranks together."""
-        state = self._trainer.checkpoint()
-        if self._ledger is not None:
+        path = checkpoints.path_of(self._folder, self._trainer.step)
+        self._save(self._ledger is not None and not path.exists(), best=False)
+
+    def mend_best(self) -> None:
+        """Write the best checkpoint if this is the step and it is not there. All ranks together."""
+        step, lacking = self._trainer.step, False
+        if self._ledger is not None and 0 < step == self._trainer.schedule.state.best_step:
+            try:
+                lacking = checkpoints.read(checkpoints.best_path(self._folder)).step != step
+            except CheckpointError:
+                lacking = True
+        self._save(False, best=self._world.broadcast(lacking))
+
+    def _save(self, of_step: bool, best: bool) -> None:
+        """Write the checkpoint of this step if rank 0 wants it, and the best one, as all know."""
+        if not self._trainer.team.whole_everywhere:
+            of_step = self._world.broadcast(of_step)  # all bring their share
+        elif self._ledger is None:
+            return
+        state = self._trainer.checkpoint() if of_step or best else None
+        if self._ledger is None or state is None:
+            return
+        if of_step:
             self._take()
             try:
-                if not checkpoints.path_of(self._folder, state.step).exists():
-                    self._save(state)
+                self._write(state)
             finally:
                 self._lock.release()
-
-    def _save(self, state: Checkpoint, *, best: bool = False, of_step: bool = True) -> None:
-        """Write a checkpoint; the ledger that reaches as far comes to the disk before it."""
-        assert self._ledger is not None
-        state.tensors.update(self._statistics)
-        if best:  # first, so that no other checkpoint names a best one that is not there
+        if best:  # without the lock, for it is synced first, and a signal does not wait for that
             self._ledger.sync()
-            checkpoints.write_as(checkpoints.best_path(self._folder), state)
-        if of_step and state.step != self._named:
+            checkpoints.write_as(checkpoints.best_path(self._folder), self._complete(state))
+            self._saved = state.step
+
+    def _write(self, state: Checkpoint) -> None:
+        """Write the checkpoint of a step, with the lock; the ledger comes to the disk before it."""
+        if self._ledger is not None and state.step != self._named:
             ends = self._trainer.schedule.state.ends
-            checkpoints.write(self._folder, state, ends, first=self._ledger.sync)
-            self._named, self._saved_at = state.step, time.monotonic()
-        self._saved = state.step
+            checkpoints.write(self._folder, self._complete(state), ends, first=self._ledger.sync)
+            self._named = self._saved = state.step
+            self._saved_at = time.monotonic()
+
+    def _complete(self, state: Checkpoint) -> Checkpoint:
+        return replace(state, tensors={**state.tensors, **self._statistics})
 
     # --- signals ----------------------------------------------------------------------------------
 
@@ -183,13 +194,15 @@ class Saver:
             else:
                 self._wanted = self._wanted or signal.Signals(number).name
             return None
+        if self._over is not None:
+            return None
         with self._lock:
             if self._over is not None:
                 return None
             state = self._before or self._trainer.checkpoint()
             try:
                 if state.step > self._saved:
-                    self._save(state)
+                    self._write(state)
             except OutputError as error:
                 if number != WARNING:
                     self._over = error

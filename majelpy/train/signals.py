@@ -101,6 +101,7 @@ class Watch:
         self, act: Callable[[int], BaseException | None], force: Callable[[], BaseException]
     ):
         self._act, self._force = act, force
+        self._open = True
         self._to_raise: BaseException | None = None
         self._forced = False
         self._heard: SimpleQueue[int | None] = SimpleQueue()
@@ -133,6 +134,7 @@ class Watch:
     ) -> None:
         if not self._here:
             return
+        self._open = False
         self._handled.__exit__(None, None, None)
         signal.set_wakeup_fd(self._before)
         os.close(self._sending)
@@ -142,7 +144,7 @@ class Watch:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         error, self._to_raise = self._to_raise, None
-        if error is not None:
+        if error is not None and self._open:
             raise error
 
     def _raise(self, error: BaseException) -> None:
