@@ -25,6 +25,7 @@ from contextlib import suppress
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from majelpy import arguments
 from majelpy.errors import MajelError, PoolError, WorldError
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ class World:
         WorldError
             The ranks do not ascend, or this one is not among them.
         """
+        ranks = _whole_numbers(ranks, "group: ranks")
         if list(ranks) != sorted(set(ranks) & set(range(self.size))) or self.rank not in ranks:
             raise WorldError(
                 f"group: {list(ranks)} on rank {self.rank} of {self.size}; "
@@ -441,6 +443,8 @@ def _check_hosts(hosts: Sequence[Sequence[int]] | None, real: Hosts) -> Hosts:
     """Return `hosts` as tuples if they divide each of the real ones, which they default to."""
     if hosts is None:
         return real
+    arguments.require(hosts, Sequence, "world: hosts", "a list of lists of ranks")
+    hosts = [_whole_numbers(group, "world: ranks of a host") for group in hosts]
     asked = tuple(sorted(tuple(sorted(group)) for group in hosts))
     whole = sorted(rank for group in asked for rank in group)
     inside = all(any(set(group) <= set(machine) for machine in real) for group in asked)
@@ -450,6 +454,12 @@ def _check_hosts(hosts: Sequence[Sequence[int]] | None, real: Hosts) -> Hosts:
             "needs each rank once, and no group across machines"
         )
     return asked
+
+
+def _whole_numbers(ranks: Sequence[int], what: str) -> list[int]:
+    if isinstance(ranks, str) or not isinstance(ranks, Sequence):
+        raise arguments.wrong(what, ranks, "a list of whole numbers")
+    return [arguments.whole(rank, what) for rank in ranks]
 
 
 def _whole_pages(nbytes: int) -> int:

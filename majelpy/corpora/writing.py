@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from majelpy import arguments
 from majelpy.corpora import CORPORA
 from majelpy.corpora.source import Faults, Utterance
 from majelpy.errors import AudioError, CorpusError, OutputError, RecipeError
@@ -86,6 +87,8 @@ def write_manifest(
     OutputError
         If `out` exists or cannot be written.
     """
+    arguments.require(name, str, "corpus", f"one of {', '.join(CORPORA)}")
+    folder, out = arguments.path(folder, "folder"), arguments.path(out, "manifest")
     source = CORPORA.get(name)
     if source is None:
         raise RecipeError(f"no corpus {name!r}; there are {', '.join(CORPORA)}")

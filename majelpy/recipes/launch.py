@@ -9,6 +9,7 @@ import math
 import os
 from dataclasses import dataclass
 
+from majelpy import arguments
 from majelpy.errors import RecipeError
 from majelpy.memory.place import parse_place
 
@@ -20,6 +21,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "cache_bytes": (0, math.inf),
     "checkpoint_seconds": (0, math.inf),
 }
+_WAYS = ("auto", "time", "directions", "hidden")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ class Launch:
     Raises
     ------
     RecipeError
-        If a number is out of bounds.
+        If a number is out of bounds, or there is no such place or way.
+    ArgumentError
+        If a setting is of another type.
     """
 
     place: str = "cpu"
@@ -72,12 +76,29 @@ class Launch:
     checkpoint_seconds: float = 60.0
 
     def __post_init__(self) -> None:
+        for name in ("mesh", "model_parallel"):
+            arguments.require(getattr(self, name), str, _option(name), "a text")
+        for name in ("shared_memory", "overlap"):
+            arguments.require(getattr(self, name), bool, _option(name), "True or False")
+        for name in ("threads", "bucket_bytes", "prefetch", "cache_bytes"):
+            arguments.whole(getattr(self, name), _option(name))
+        if self.pool_bytes is not None:
+            arguments.whole(self.pool_bytes, _option("pool_bytes"))
+        arguments.number(self.checkpoint_seconds, _option("checkpoint_seconds"))
         parse_place(self.place)
+        if self.model_parallel not in _WAYS:
+            raise RecipeError(
+                f"--model-parallel is {self.model_parallel}; needs one of {', '.join(_WAYS)}"
+            )
         for name, (least, most) in _BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 needed = f"at least {least:g}" + (f", at most {most:g}" if most < math.inf else "")
-                raise RecipeError(f"--{name.replace('_', '-')} is {value}; needs {needed}")
+                raise RecipeError(f"{_option(name)} is {value}; needs {needed}")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def default_threads(local_ranks: int) -> int:

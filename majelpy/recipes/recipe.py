@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from majelpy import arguments
 from majelpy.errors import RecipeError
 from majelpy.nn import layers
 from majelpy.nn.networks import deep_speech_1
@@ -279,12 +281,12 @@ def shipped() -> list[str]:
     return sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
-def load(name: str, assignments: Sequence[str] = ()) -> Recipe:
+def load(name: str | os.PathLike[str], assignments: Sequence[str] = ()) -> Recipe:
     """Return the recipe of a file, or the shipped one of that name, with settings changed.
 
     Parameters
     ----------
-    name : str
+    name : str or path
         A path that ends in ``.toml``, or the name of a shipped recipe.
     assignments : sequence of str
         ``key=value`` with a dotted key and a TOML value; quotes around a text may be left out.
@@ -293,9 +295,15 @@ def load(name: str, assignments: Sequence[str] = ()) -> Recipe:
     ------
     RecipeError
         If there is no such recipe, it is not TOML, or a setting is wrong.
+    ArgumentError
+        If an argument is of another type.
     """
+    name = arguments.path(name, "recipe", "a path that ends in .toml, or a shipped one's name")
+    if isinstance(assignments, str) or not isinstance(assignments, Sequence):
+        raise arguments.wrong("assignments", assignments, "a list of texts such as 'seed=2'")
     table = read_table(name)
     for assignment in assignments:
+        arguments.require(assignment, str, "assignment", "a text such as 'seed=2'")
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
             raise RecipeError(f"--set {assignment}: needs key=value, such as optimizer.rate=0.01")

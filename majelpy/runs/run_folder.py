@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 import tomli_w
 
+from majelpy import arguments
 from majelpy.errors import CheckpointError, OutputError
 from majelpy.nn import layers
 from majelpy.recipes.recipe import Recipe, differences
@@ -32,7 +33,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = Path(path)
+        self.path = Path(arguments.path(path, "run folder"))
         self.ledger = self.path / "ledger.jsonl"
         self.timings = self.path / "timings.jsonl"
         self.checkpoints = self.path / "checkpoints"

@@ -7,13 +7,14 @@ newest checkpoint names; the checkpoints of these steps are kept.
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from majelpy import ops
+from majelpy import arguments, ops
 from majelpy.array import Array, asarray, zeros
 from majelpy.errors import CheckpointError
 from majelpy.nn import layers
@@ -48,7 +49,9 @@ class Trained:
     step: int
 
 
-def load_trained(folder: str, which: str = "", *, quiet: bool = False) -> Trained:
+def load_trained(
+    folder: str | os.PathLike[str], which: str = "", *, quiet: bool = False
+) -> Trained:
     """Return the model of a run's checkpoint; say what was passed over, or not.
 
     Parameters
@@ -60,7 +63,11 @@ def load_trained(folder: str, which: str = "", *, quiet: bool = False) -> Traine
     ------
     CheckpointError
         If the folder has no such checkpoint, or it is damaged.
+    ArgumentError
+        If an argument is of another type.
     """
+    folder = arguments.path(folder, "run folder")
+    arguments.require(which, str, "which", "'last', 'best', 'average' or the digits of a step")
     found = _choose(folder, which, quiet)
     described = found.description
     try:

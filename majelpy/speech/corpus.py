@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from majelpy import ops
+from majelpy import arguments, ops
 from majelpy.errors import CorpusError
 from majelpy.speech.corpus_format import FORMATS, corpus_digest, metadata, utterance_digest
 
@@ -114,7 +114,7 @@ class Corpus:
         CorpusError
             If the file is missing, is no corpus, or is cut off or damaged.
         """
-        where = Path(path)
+        where = Path(arguments.path(path, "corpus"))
         if not os.path.isfile(where):  # Path.is_file raises in a folder that may not be searched
             raise CorpusError(f"{path}: there is no such corpus; make it with 'majel prepare'")
         with _reading(where):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from majelpy import arguments
 from majelpy.errors import ManifestError
 
 _LONGEST = 10**7  # seconds; a number of a million digits would stop the program
@@ -87,6 +88,7 @@ def read_manifest(path: str | os.PathLike[str], *, transcripts: bool = True) -> 
         If the file is missing, has another ending, is not UTF-8, is empty or has a line
         without what is needed.
     """
+    path = arguments.path(path, "manifest")
     manifest = Path(os.path.abspath(path))
     readers = {".tsv": _tsv_rows, ".jsonl": _jsonl_rows}
     reader = readers.get(manifest.suffix)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing, nullcontext
 from typing import Any
 
+from majelpy import arguments
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError
 from majelpy.memory.pool import pool, set_pool
@@ -48,11 +49,16 @@ class Run:
     recipe : Recipe
     launch : Launch
     world : World
-    folder : str
+    folder : str or path
         The run folder.
     """
 
-    def __init__(self, recipe: Recipe, launch: Launch, world: World, folder: str):
+    def __init__(
+        self, recipe: Recipe, launch: Launch, world: World, folder: str | os.PathLike[str]
+    ):
+        arguments.require(recipe, Recipe, "recipe", "a Recipe (majelpy.recipes.recipe.load)")
+        arguments.require(launch, Launch, "launch", "a Launch (majelpy.recipes.launch)")
+        arguments.require(world, World, "world", "a World (majelpy.comm.world.World.start)")
         self._world, self._launch = world, launch
         self._recipe = recipe
         self._writes = world.rank == 0
@@ -93,7 +99,7 @@ class Run:
             self._mesh,
         )
 
-    def train(self, stop_at: int | None) -> str:
+    def train(self, stop_at: int | None = None) -> str:
         """Train to the end, or to step ``stop_at``; return the fingerprint.
 
         Threads, pool and handlers of signals are then what they were before.
@@ -105,6 +111,8 @@ class Run:
         Interrupted
             In a world of one, for a signal; a larger world ends.
         """
+        if stop_at is not None:
+            arguments.whole(stop_at, "stop_at")
         threads_before, pool_before = threads(), pool(self._place)
         try:
             self.begin()
