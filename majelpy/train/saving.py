@@ -194,8 +194,6 @@ class Saver:
             else:
                 self._wanted = self._wanted or signal.Signals(number).name
             return None
-        if self._over is not None:
-            return None
         with self._lock:
             if self._over is not None:
                 return None

@@ -86,8 +86,8 @@ class Watch:
     ----------
     act : callable
         Called with each signal's number, `WARNING` included, one after another, in a thread of
-        their own. An exception that it returns is raised in the main thread as soon as that is
-        back in Python.
+        their own. The first exception that it returns is raised in the main thread as soon as that
+        is back in Python.
     force : callable
         Called, at once, at a second Ctrl-C; returns the exception likewise.
 
@@ -171,3 +171,4 @@ class Watch:
             error = self._act(number)
             if error is not None:
                 self._raise(error)
+                return  # the end has come; what else is heard is its echo
