@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training import MAJEL, Ground, Inside, majel, utterances
+from training import Ground, Inside, majel, utterances
 
 from majelpy import ARITHMETIC, __version__
 from majelpy.cli import COMMANDS, line
@@ -194,23 +194,6 @@ def test_transcribe_what_it_cannot(ground: Ground, tmp_path: Path, inside: Insid
         said = inside("transcribe", run, tmp_path / name)
         assert (said.code, said.out) == (2, "")
         assert re.fullmatch(rf"majel transcribe: .*{name}.*\n", said.err)
-
-
-def test_a_reader_that_goes_away(ground: Ground, tmp_path: Path) -> None:
-    np.save(tmp_path / "one.npy", utterances(1)[0][0])
-    words = [
-        *MAJEL,
-        "transcribe",
-        str(ground.undisturbed.folder),
-        *[str(tmp_path / "one.npy")] * 20,
-    ]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    with process.stdout as stdout, process.stderr as stderr:
-        stdout.close()
-        assert stderr.read() == ""
-        assert process.wait(timeout=30) == 0
 
 
 def test_the_installed_program_is_the_module() -> None:

@@ -273,7 +273,7 @@ def test_a_best_checkpoint_does_not_put_off_the_next_one_to_resume_from(
         itertools.count()
     )  # the loop looks at the clock at its start, once a step and after it has saved
     clock = SimpleNamespace(monotonic=lambda: next(ticks), perf_counter=time.perf_counter)
-    monkeypatch.setattr("majelpy.train.loop.time", clock)
+    monkeypatch.setattr("majelpy.train.saving.time", clock)
     options = [*changes("schedule.average=0"), "--checkpoint-seconds", "7", "--steps", "11"]
     run(inside, deep[0], tmp_path, *options)
     assert wrong_of(tmp_path)  # after step 5 there is a best one

@@ -168,7 +168,12 @@ class Watch:
 
     def _serve(self) -> None:
         while (number := self._heard.get()) is not None:
-            error = self._act(number)
+            try:
+                error = self._act(number)
+            except Exception as failure:
+                error = failure
+            if self._forced:
+                return
             if error is not None:
                 self._raise(error)
                 return  # the end has come; what else is heard is its echo
