@@ -21,6 +21,7 @@ LAYERS = [
     {"majelpy.version", "majelpy.errors"},
     {"majelpy"},
     {"majelpy.tree", "majelpy.settings", "majelpy.sink"},
+    {"majelpy.mesh"},
     {"majelpy.native", "majelpy.memory"},
     {"majelpy.gpu"},
     {"majelpy.array"},

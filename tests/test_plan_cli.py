@@ -26,13 +26,13 @@ def test_the_table(tmp_path: Path, inside: Inside) -> None:
     assert said.code == 0
     heading, *rows = said.out.splitlines()
     assert re.split(r"  +", heading.strip()) == [
-        "ranks", "layout", "step ms", "compute ms", "communication ms", "exposed %",
+        "ranks", "mesh", "step ms", "compute ms", "communication ms", "exposed %",
         "efficiency %", "memory MiB",
     ]  # fmt: skip
     cells = [re.split(r"  +", row.strip()) for row in rows]
-    assert [int(row[0]) for row in cells] == [1, 2, 2, 4, 4, 8, 8]
-    assert cells[0][1] == "data 1" and cells[0][4:7] == ["0.00", "0.0", "100.0"]
-    assert [row[0] for row in cells if row[-1] == "*"] == ["1", "2", "4", "8"]
+    assert [int(row[0]) for row in cells] == [1, 2, 4, 8]
+    assert cells[0][1] == "data=1,model=1" and cells[0][4:7] == ["0.00", "0.0", "100.0"]
+    assert [row[-2:] for row in cells] == [["*", "train"]] * 4
     (line,) = said.err.splitlines()
     assert line == (
         f"plan: {recipe}: 5 of the 5 minibatches of the first epoch of {tmp_path / 'train.h5'}"
@@ -73,7 +73,7 @@ def test_a_layer_of_ones_own_is_named_and_halves_the_frames_above(
         recipe = write_recipe(tmp_path / "r.toml", tmp_path / "none.h5", model__layers=layers)
         said = inside("plan", recipe, "--cluster", EXAMPLE, "--json", "--ranks", "1")
         assert said.code == 0, said.err
-        found[name] = json.loads(said.out)["layouts"][0]
+        found[name] = json.loads(said.out)["meshes"][0]
         named = f"plan: {recipe}: of thin.py:Thin only parameters and columns are counted"
         assert said.err.splitlines()[1:] == ([named] if name == "half" else [])
     assert found["half"]["compute_ms"] < found["all"]["compute_ms"]
@@ -85,8 +85,8 @@ def test_json_adds_up(inside: Inside) -> None:
     (line,) = said.out.splitlines()
     found = json.loads(line)
     assert "32 utterances of 50 frames" in found["workload"]
-    assert {row["ranks"] for row in found["layouts"]} == {1, 2, 4, 8}  # all that 8 leaves allow
-    for row in found["layouts"]:
+    assert {row["ranks"] for row in found["meshes"]} == {1, 2, 4, 8}  # all that 8 leaves allow
+    for row in found["meshes"]:
         assert row["step_ms"] == pytest.approx(row["compute_ms"] + row["exposed_ms"])
         assert row["communication_ms"] == pytest.approx(row["exposed_ms"] + row["hidden_ms"])
         assert 0 <= row["exposed_percent"] < 100 and 0 < row["efficiency_percent"] <= 100
@@ -100,7 +100,7 @@ REFUSED = [
     (["digits", "--cluster", "none.toml"], r"none\.toml: cannot be read \(No such .*\)"),
     (["digit", "--cluster", str(EXAMPLE)], "recipe 'digit': not shipped .*"),
     (["digits", "--cluster", str(EXAMPLE), "--ranks", "16"],
-     "16 ranks for 8 leaves x 1 parts; plan at most 8 ranks or raise .*"),
+     r"16 ranks for data\.leaves = 8 and model\.parts = 1; needs .*, such as 8 .*"),
     (["digits", "--cluster", str(EXAMPLE), "--ranks", "x"], "--ranks x: 'x' is no number .*"),
     (["digits", "--cluster", str(EXAMPLE), "--frames", "0"], "--frames is 0; needs 1 to .*"),
     (["digits", "--cluster", str(EXAMPLE), "--set", "model.x=3"], ".*unknown key 'model.x'.*"),

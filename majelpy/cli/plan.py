@@ -16,8 +16,8 @@ def add(commands: Any) -> None:
         "plan",
         help="predict time and memory of a training on a cluster",
         description="Predict the time of a step, its share of communication, efficiency and memory "
-        "of each layout of a recipe on a cluster; or measure the machine at hand (alone, or under "
-        "mpirun with as many ranks as a host is to have).",
+        "of each mesh of ranks that can train a recipe on a cluster; or measure the machine at "
+        "hand (alone, or under mpirun with as many ranks as a host is to have).",
         epilog="Example: mpirun -n 2 majel plan --measure -o cluster.toml; "
         "majel plan sentences --cluster cluster.toml --ranks 1,2,4,...,64 --plot plan.png",
     )
@@ -153,7 +153,7 @@ def _predict(options: argparse.Namespace) -> int:
         _say(f"wrote {options.plot}")
     if options.json:
         named = {"recipe": options.recipe, "cluster": options.cluster, "workload": work.source}
-        print(json.dumps({**named, "layouts": table.objects(found)}))
+        print(json.dumps({**named, "meshes": table.objects(found)}))
     else:
         print("\n".join(table.lines(found)))
     return 0

@@ -26,7 +26,6 @@ from majelpy.recipes.recipe import Recipe, digest
 from majelpy.speech.joined import Joined, open_corpora
 from majelpy.speech.text import Alphabet, normalise
 from majelpy.train.schedule import check_watched
-from majelpy.train.team import check_parts
 from majelpy.version import ARITHMETIC, __version__
 
 
@@ -99,7 +98,6 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
     train = select(corpus, everything, augmentation)
     network = recipe.model
     architecture = Architecture(corpus.features, alphabet.size, network.layers, network.precision)
-    check_parts(network.parts)
     model = Model(architecture, Share(network.parts))
     for utterances in (train, dev):
         if utterances is not None:
