@@ -104,8 +104,22 @@ REFUSED = [
     (["digits", "--cluster", str(EXAMPLE), "--ranks", "x"], "--ranks x: 'x' is no number .*"),
     (["digits", "--cluster", str(EXAMPLE), "--frames", "0"], "--frames is 0; needs 1 to .*"),
     (["digits", "--cluster", str(EXAMPLE), "--set", "model.x=3"], ".*unknown key 'model.x'.*"),
-    (["digits", "--measure"], "--measure takes no recipe; give it alone"),
+    (["digits", "--measure"], "--measure takes no recipe; leave it out"),
     (["--measure", "--threads", "0"], "--threads is 0; needs 1 to 1024"),
+    (["--measure", "--no-overlap"], "--measure takes no --no-overlap; leave it out"),
+    (["--measure", "--set", "seed=1"], "--measure takes no --set; leave it out"),
+    (["--measure", "-o", "no/x.toml"], "-o no/x.toml: there is no such folder"),
+    (["digits", "--cluster", str(EXAMPLE), "-o", "x.toml"],
+     "a prediction takes no --output; leave it out"),
+    (["digits", "--cluster", str(EXAMPLE), "--threads", "2"],
+     "a prediction takes no --threads; leave it out"),
+    (["digits", "--cluster", str(EXAMPLE), "--ranks", "5", "--set", "data.leaves=4",
+      "--set", "model.parts=2"],
+     r"5 ranks for data\.leaves = 4 and model\.parts = 2; needs .*, such as 4 or 6 .*"),
+    (["digits", "--cluster", str(EXAMPLE), "--set", "model.parts=3"],
+     "digits: model.parts is 3; needs a power of two from 1 to 64"),
+    (["digits", "--cluster", str(EXAMPLE), "--set", "model.parts=32"],
+     r"model\.layers\[1\] \(dense\) .*: 256 units in 32 parts .*"),
 ]  # fmt: skip
 
 
@@ -117,6 +131,24 @@ def test_refusals_are_one_line(arguments: list[str], message: str, inside: Insid
     assert (said.code, said.out) == (2, "")
     lines = [line for line in said.err.splitlines() if not line.startswith("plan: ")]
     assert len(lines) == 1 and re.fullmatch(f"majel plan: {message}", lines[0]), said.err
+
+
+def test_a_plan_does_not_ask_for_what_only_a_training_needs(tmp_path: Path, inside: Inside) -> None:
+    # A dev corpus that is elsewhere, on which the schedule waits, and the memory of the ranks.
+    write_corpus(tmp_path / "train.h5")
+    recipe = write_recipe(
+        tmp_path / "r.toml", tmp_path / "train.h5", data__dev="/elsewhere.h5",
+        schedule={"kind": "plateau", "early_stop": 2, "result": "best"},
+        model__layers=[{"layer": "birnn", "units": 1 << 16}] * 9,
+    )  # fmt: skip
+    said = inside("plan", recipe, "--cluster", EXAMPLE, "--ranks", "1")
+    assert said.code == 0, said.err
+    assert float(said.out.splitlines()[1].split()[-3]) > 1 << 20  # MiB
+    write_corpus(tmp_path / "dev.h5")
+    arguments = ["--set", f"data.dev={tmp_path / 'dev.h5'}", "--out", tmp_path / "run"]
+    said = inside("train", recipe, *arguments)
+    assert said.code == 2
+    assert "parameters take " in said.err and not (tmp_path / "run").exists()
 
 
 def test_a_plot_without_matplotlib_is_refused(
@@ -173,4 +205,3 @@ def test_one_process_measures_copies(
     assert "links: of memory copies alone" in path.read_text()
     assert load(str(path)).hosts == 1
     assert inside("plan", "digits", "--cluster", path, "--ranks", "1").code == 0
-    assert inside("plan", "--measure", "-o", tmp_path / "no" / "x.toml").code == 2

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from typing import Any
 
-from majelpy.errors import RecipeError
+from majelpy.errors import MajelError, OutputError, RecipeError
+
+_PREDICTING = (
+    *("recipe", "cluster", "ranks", "set", "frames", "features", "no_overlap", "json", "plot"),
+)
+_MEASURING = ("output", "threads")
 
 
 def add(commands: Any) -> None:
@@ -51,8 +57,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--no-overlap",
-        dest="overlap",
-        action="store_false",
+        action="store_true",
         help="gradients leave a host after the backward pass, not during it",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -64,9 +69,7 @@ def add(commands: Any) -> None:
     measuring.add_argument(
         "-o", "--output", metavar="FILE.toml", help="where to (default: standard output)"
     )
-    measuring.add_argument(
-        "--threads", type=int, default=1, metavar="N", help="threads of a rank (default 1)"
-    )
+    measuring.add_argument("--threads", type=int, metavar="N", help="threads of a rank (default 1)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -87,16 +90,16 @@ def _measure(options: argparse.Namespace) -> int:
 
     world = World.start()
     world.install_excepthook()
-    error: RecipeError | None = None
+    error: MajelError | None = None
     try:
         _check_measuring(options)
-    except RecipeError as found:
+    except MajelError as found:
         error = found
     try:
         world.agree(error)
     except RankFailed:
         return 2
-    cluster, remarks = measure(world, options.threads, _say)
+    cluster, remarks = measure(world, options.threads or 1, _say)
     if world.rank > 0:
         return 0
     for remark in remarks:
@@ -110,10 +113,10 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _check_measuring(options: argparse.Namespace) -> None:
-    given = [name for name in ("recipe", "cluster", "ranks", "plot") if getattr(options, name)]
-    if given:
-        raise RecipeError(f"plan: --measure takes no {given[0]}; give it alone")
+    _check_absent(options, "--measure", _PREDICTING)
     _at_least_one("threads", options.threads, most=1024)
+    if options.output and not os.path.isdir(os.path.dirname(options.output) or "."):
+        raise OutputError(f"plan: -o {options.output}: there is no such folder")
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -133,6 +136,7 @@ def _predict(options: argparse.Namespace) -> int:
             "plan: no cluster; needs --cluster FILE.toml "
             "('majel plan --measure -o FILE.toml' writes that of this machine)"
         )
+    _check_absent(options, "a prediction", _MEASURING)
     _at_least_one("frames", options.frames)
     _at_least_one("features", options.features)
     wanted = None if options.ranks is None else listed(options.ranks)
@@ -146,7 +150,9 @@ def _predict(options: argparse.Namespace) -> int:
     threads, cores = cluster.ranks_per_host * cluster.rates.threads, cluster.sockets * cluster.cores
     if threads > cores:
         _say(f"{options.cluster}: {threads} threads of a host's ranks share {cores} cores")
-    planner = Planner(work, cluster, bucket_bytes=Launch().bucket_bytes, overlap=options.overlap)
+    planner = Planner(
+        work, cluster, bucket_bytes=Launch().bucket_bytes, overlap=not options.no_overlap
+    )
     found = planner.predict(wanted or powers(min(cluster.ranks, work.leaves * work.parts)))
     if options.plot:
         table.plot(found, options.plot, f"{options.recipe} on {options.cluster}")
@@ -157,6 +163,15 @@ def _predict(options: argparse.Namespace) -> int:
     else:
         print("\n".join(table.lines(found)))
     return 0
+
+
+def _check_absent(options: argparse.Namespace, who: str, names: tuple[str, ...]) -> None:
+    """Raise RecipeError if one of these options was given, which would be passed over."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value is not False and value != []:
+            option = name if name == "recipe" else f"--{name.replace('_', '-')}"
+            raise RecipeError(f"plan: {who} takes no {option}; leave it out")
 
 
 def _at_least_one(name: str, value: int | None, most: int = 1 << 20) -> None:

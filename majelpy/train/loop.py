@@ -33,7 +33,7 @@ from majelpy.train.evaluate import Evaluation
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.progress import Progress
 from majelpy.train.rehearsal import rehearse
-from majelpy.train.setup import Prepared, check_agreement, prepare_run
+from majelpy.train.setup import Prepared, check_agreement, prepare_run, require_room
 from majelpy.train.trainer import DIGEST_STEPS, StepResult, Trainer
 
 
@@ -64,6 +64,7 @@ class Run:
         self._place = places.choose(launch.place, world.local_rank)
         set_threads(launch.threads or default_threads(world.local_size))
         self._prepared: Prepared = prepare_run(recipe, launch)
+        require_room(self._prepared.model)
         self._ledger: Ledger | None = None
 
     def open(self) -> None:

@@ -102,7 +102,6 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
     for utterances in (train, dev):
         if utterances is not None:
             utterances.require_alignments(model.frames(utterances.shortest))
-    _require_room(model)
     content = recipe.content(
         corpus.digest, dev_corpus.digest if dev_corpus else "", noise.digest if noise else ""
     )
@@ -120,8 +119,8 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
     return Prepared(model, alphabet, train, dev, content, description, statistics)
 
 
-def _require_room(model: Model) -> None:
-    """Raise RecipeError if not even parameters, their gradients and a state can be held."""
+def require_room(model: Model) -> None:
+    """Raise RecipeError if this host cannot hold even parameters, their gradients and a state."""
     size = model.layout.size
     needed, free = 3 * size * np.dtype(np.float32).itemsize, free_bytes()
     if needed > free:
