@@ -12,9 +12,15 @@ import pytest
 from mpi_launch import launch
 from training import Inside, write_corpus, write_recipe
 
+from majelpy.plan import measure
 from majelpy.plan.constants import load
 
 pytest_plugins = ["training"]
+
+QUICK = measure.Effort(
+    (4,), (16,), (16, 64), (2,), (16,), (3,), vector=1 << 12, seconds=1e-4, rounds=1
+)
+"""Measures in a moment."""
 
 EXAMPLE = Path(__file__).parent.parent / "slurm" / "cluster.toml"
 
@@ -192,12 +198,7 @@ def test_two_ranks_measure_messages(tmp_path: Path) -> None:
 def test_one_process_measures_copies(
     tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from majelpy.plan import measure
-
-    quick = measure.Effort(
-        (4,), (16,), (16, 64), (2,), (16,), (3,), vector=1 << 12, seconds=1e-4, rounds=1
-    )
-    monkeypatch.setattr(measure, "Effort", lambda: quick)
+    monkeypatch.setattr(measure, "Effort", lambda: QUICK)
     path = tmp_path / "cluster.toml"
     said = inside("plan", "--measure", "-o", path)
     assert (said.code, said.out) == (0, "")

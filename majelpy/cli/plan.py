@@ -10,6 +10,18 @@ from typing import Any
 
 from majelpy.errors import MajelError, OutputError, RecipeError
 
+_DESCRIPTION = """\
+Predict the time of a step, its share of communication, efficiency and memory of each mesh of ranks
+that can train a recipe on a cluster; or measure the machine at hand (alone, or under mpirun with as
+many ranks as a host is to have).
+"""
+
+_EPILOG = """\
+example:
+  mpirun -n 2 majel plan --measure -o cluster.toml     # this machine; half a minute
+  majel plan sentences --cluster cluster.toml --set model.parts=2
+"""
+
 _PREDICTING = (
     *("recipe", "cluster", "ranks", "set", "frames", "features", "no_overlap", "json", "plot"),
 )
@@ -21,11 +33,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "plan",
         help="predict time and memory of a training on a cluster",
-        description="Predict the time of a step, its share of communication, efficiency and memory "
-        "of each mesh of ranks that can train a recipe on a cluster; or measure the machine at "
-        "hand (alone, or under mpirun with as many ranks as a host is to have).",
-        epilog="Example: mpirun -n 2 majel plan --measure -o cluster.toml; "
-        "majel plan sentences --cluster cluster.toml --ranks 1,2,4,...,64 --plot plan.png",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "recipe", metavar="RECIPE", nargs="?", help="a recipe file (.toml), or a shipped one's name"
