@@ -15,12 +15,11 @@ import numpy as np
 from majelpy import tree
 from majelpy.array import Array, empty
 from majelpy.array.arithmetic import add, maximum, minimum, multiply
+from majelpy.comm.tags import Tag
 from majelpy.comm.world import World
 from majelpy.distributed.placement import Box, Layout, Partial, sizes_of, within
 from majelpy.distributed.plan import Move, Plan
 from majelpy.memory import CPU
-
-_NODE_TAG, _BOX_TAG = 3, 4  # 1 and 2 are the reducer's
 
 JOIN: dict[str, Callable[[Any, Any], Array]] = {
     "sum": add,
@@ -101,7 +100,7 @@ def exchange(
         found: np.ndarray = target[within(move.box, need)]
         return found
 
-    _deliver(world, plan.moves_of.get(world.rank, []), source, place, _BOX_TAG)
+    _deliver(world, plan.moves_of.get(world.rank, []), source, place, Tag.ARRAY_BOX)
     return None if result is None else result.to_device(local.place)
 
 
@@ -119,7 +118,7 @@ def _joined(world: World, plan: Plan, host: np.ndarray, layout: Layout) -> dict[
         plan.arrivals_of.get(world.rank, []),
         lambda move: host[within(move.box, origin)],
         lambda move: stacks[move.source, move.box].numpy(),
-        _NODE_TAG,
+        Tag.ARRAY_NODES,
     )
     results = {}
     for total in plan.sums:
@@ -140,7 +139,7 @@ def _deliver(
     moves: Sequence[Move],
     source: Callable[[Move], np.ndarray],
     place: Callable[[Move], np.ndarray],
-    tag: int,
+    tag: Tag,
 ) -> None:
     """Send, receive and copy; two ranks see their messages in the order of the plan."""
     pending, late, sending = [], [], []
