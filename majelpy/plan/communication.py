@@ -44,7 +44,7 @@ class GradientSum:
 
 @lru_cache(maxsize=4096)
 def most_nodes(leaves: int, ranks: int, local: int) -> tuple[int, int]:
-    """Most nodes that the ranks of a host hold, and to which they add up (`comm/plan.py`)."""
+    """Most nodes that the ranks of a host hold, and to which they add up (`comm/schedule.py`)."""
     held = [len(tree.nodes(leaves, *tree.leaf_range(leaves, ranks, r))) for r in range(ranks)]
     most = added = 0
     for start in range(0, ranks, local):

@@ -92,8 +92,8 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Planner:
-    """Plans the steps of one rank.
+class Scheduler:
+    """Says the steps of one rank.
 
     Attributes
     ----------
