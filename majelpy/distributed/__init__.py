@@ -9,7 +9,7 @@ from majelpy.distributed.elementwise import apply
 from majelpy.distributed.file import load, save
 from majelpy.distributed.mesh import Mesh
 from majelpy.distributed.placement import Layout, Partial, Replicate, Shard, layout
-from majelpy.distributed.plan import Plan
+from majelpy.distributed.route import Route
 from majelpy.distributed.products import matmul, max, min, prod, sum
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "Layout",
     "Mesh",
     "Partial",
-    "Plan",
+    "Route",
     "Replicate",
     "Shard",
     "apply",

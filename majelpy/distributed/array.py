@@ -26,7 +26,7 @@ from majelpy.distributed.placement import (
     Replicate,
     Shard,
 )
-from majelpy.distributed.plan import Plan, carries, collection, need_of, redistribution
+from majelpy.distributed.route import Route, carries, collection, need_of, redistribution
 from majelpy.errors import PlacementError, RangeError, ShapeError
 from majelpy.memory import CPU, Place
 from majelpy.memory.dtypes import FLOATS, INTEGERS, iinfo, name_of
@@ -87,8 +87,8 @@ class DistArray(Operators):
         """Return what this rank holds, without copying; of a partial array its stack of nodes."""
         return self.local
 
-    def plan(self, placements: Placements) -> Plan:
-        """Return the plan of `redistribute`, to be printed; nothing moves."""
+    def route(self, placements: Placements) -> Route:
+        """Return the route of `redistribute`, to be printed; nothing moves."""
         return redistribution(self.layout, self.layout.like(placements), self.dtype.itemsize)
 
     def redistribute(self, placements: Placements) -> DistArray:

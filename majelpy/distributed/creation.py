@@ -16,7 +16,7 @@ from majelpy.distributed.array import DistArray
 from majelpy.distributed.exchange import exchange
 from majelpy.distributed.mesh import Mesh
 from majelpy.distributed.placement import Layout, Partial, Placements, layout, within
-from majelpy.distributed.plan import scattering
+from majelpy.distributed.route import scattering
 from majelpy.errors import PlacementError, RangeError, ShapeError, WorldError
 from majelpy.memory import CPU, Place, parse_place
 from majelpy.memory.dtypes import dtype_of, name_of
@@ -151,8 +151,8 @@ def distribute(
         return DistArray(target, _own(here, within(box, tuple((0, n) for n in shape)), place))
     local = here if here is not None and world.rank == giver else empty((0,) * len(shape), dtype)
     origin = tuple((0, size) for size in shape) if world.rank == giver else None
-    plan = scattering(target, dtype.itemsize, giver)
-    found = exchange(world, plan, local.to_device(CPU), origin, box)
+    route = scattering(target, dtype.itemsize, giver)
+    found = exchange(world, route, local.to_device(CPU), origin, box)
     assert found is not None
     return DistArray(target, found.to_device(place))
 
