@@ -11,7 +11,7 @@ import pytest
 from dist_worlds import SaidWorld, said_mesh
 
 from majelpy import tree
-from majelpy.distributed import Layout, Mesh, Partial, Replicate, Shard, layout
+from majelpy.distributed import Layout, Partial, Replicate, Shard, WorldMesh, layout
 from majelpy.distributed.placement import Placement, common, sizes_of
 from majelpy.distributed.route import Route, collection, need_of, redistribution, scattering
 from majelpy.errors import MajelError, PlacementError, RangeError, ShapeError, WorldError
@@ -30,7 +30,7 @@ def volume(box: object) -> int:
     return 0 if box is None else math.prod(sizes_of(box))  # type: ignore[arg-type]
 
 
-def all_placements(mesh: Mesh, ndim: int, *, partial: bool) -> list[tuple[Placement, ...]]:
+def all_placements(mesh: WorldMesh, ndim: int, *, partial: bool) -> list[tuple[Placement, ...]]:
     one: list[Placement] = [Replicate(), *(Shard(i) for i in range(ndim))]
     one += [Partial(5)] if partial else []
     return list(itertools.product(one, repeat=mesh.ndim))
@@ -53,13 +53,13 @@ def test_a_mesh_has_all_ranks() -> None:
     world = said_mesh(x=3).world
     said = r"mesh\(data=2, model=2\) has 4 ranks and the world has 3"
     with pytest.raises(WorldError, match=said):
-        Mesh(world, {"data": 2, "model": 2})
+        WorldMesh(world, {"data": 2, "model": 2})
     with pytest.raises(WorldError, match="axis 'x' of size 0"):
-        Mesh(world, {"x": 0})
+        WorldMesh(world, {"x": 0})
     with pytest.raises(RangeError, match="no axis 'y'"):
-        Mesh(world, {"x": 3}).coordinate("y")
+        WorldMesh(world, {"x": 3}).coordinate("y")
     with pytest.raises(RangeError, match="rank 3; needs 0 to 2"):
-        Mesh(world, {"x": 3}).coordinates(3)
+        WorldMesh(world, {"x": 3}).coordinates(3)
 
 
 # --- local ranges --------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def test_a_mesh_has_all_ranks() -> None:
 @pytest.mark.parametrize("mesh", MESHES, ids=repr)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_element_is_held_as_often_as_placements_say(
-    mesh: Mesh, shape: tuple[int, ...]
+    mesh: WorldMesh, shape: tuple[int, ...]
 ) -> None:
     for placements in all_placements(mesh, len(shape), partial=True):
         found = layout("test", shape, mesh, placements)
@@ -153,7 +153,7 @@ def lacking(source: Layout, target: Layout, rank: int) -> int:
 
 @pytest.mark.parametrize("mesh", MESHES, ids=repr)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_only_what_a_rank_lacks_comes_to_it(mesh: Mesh, shape: tuple[int, ...]) -> None:
+def test_only_what_a_rank_lacks_comes_to_it(mesh: WorldMesh, shape: tuple[int, ...]) -> None:
     found = [layout("t", shape, mesh, p) for p in all_placements(mesh, len(shape), partial=False)]
     for source, target in itertools.product(found, repeat=2):
         route = redistribution(source, target, 4)
@@ -164,7 +164,7 @@ def test_only_what_a_rank_lacks_comes_to_it(mesh: Mesh, shape: tuple[int, ...]) 
             assert common(source.box(move.source), move.box) == move.box
 
 
-def moved(mesh: Mesh, shape: tuple[int, ...], source: Placement, target: Placement) -> Route:
+def moved(mesh: WorldMesh, shape: tuple[int, ...], source: Placement, target: Placement) -> Route:
     one = layout("t", shape, mesh, [source])
     return redistribution(one, layout("t", shape, mesh, [target]), 4)
 
@@ -213,7 +213,7 @@ def test_partial_nodes_stay_where_the_same_mesh_axes_are_partial() -> None:
 
 
 def test_neighbours_give_first_and_share_the_work() -> None:
-    mesh = Mesh(SaidWorld(4, 0, ((0, 3), (1, 2))), {"x": 2, "y": 2})  # type: ignore[arg-type]
+    mesh = WorldMesh(SaidWorld(4, 0, ((0, 3), (1, 2))), {"x": 2, "y": 2})  # type: ignore[arg-type]
     rows = layout("t", (8, 8), mesh, [Replicate(), Shard(0)])
     route = redistribution(rows, layout("t", (8, 8), mesh, [Replicate()] * 2), 4)
     assert route.between_hosts == 0 and {route.sent(r) for r in range(4)} == {4 * 32}

@@ -16,7 +16,7 @@ import numpy as np
 from majelpy.array import Array
 from majelpy.array.creation import full
 from majelpy.distributed.exchange import exchange
-from majelpy.distributed.mesh import Mesh
+from majelpy.distributed.mesh import WorldMesh
 from majelpy.distributed.operators import Operators
 from majelpy.distributed.placement import (
     Box,
@@ -69,7 +69,7 @@ class DistArray(Operators):
         return self.local.dtype
 
     @property
-    def mesh(self) -> Mesh:
+    def mesh(self) -> WorldMesh:
         """The ranks."""
         return self.layout.mesh
 
