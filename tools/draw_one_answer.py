@@ -3,8 +3,8 @@
     python tools/draw_one_answer.py CORPUS.h5 DEV.h5 PICTURE.svg
 
 Trains the recipe `synth` four times (some minutes), from corpora that `scripts/demo` makes: on one
-rank, on three, on two by two that share the model, and on two that are killed on the way and go on
-as one rank with another instruction set. Refuses to draw if any ledger or fingerprint differs. Needs
+rank, on three, on two by two that share the model, and on two that are killed on the way and go
+on as one rank with another instruction set. Draws nothing if a ledger or fingerprint differs. Needs
 matplotlib and mpirun.
 """
 
