@@ -29,7 +29,7 @@ LAYERS = [
     {"majelpy.distributed"},
     {"majelpy.speech"},
     {"majelpy.nn"},
-    {"majelpy.decoding", "majelpy.corpora"},
+    {"majelpy.decoding", "majelpy.corpora", "majelpy.optimizers"},
     {"majelpy.recipes"},
     {"majelpy.runs", "majelpy.data"},
     {"majelpy.train"},

@@ -33,12 +33,13 @@ from majelpy.nn.layer import Training
 from majelpy.nn.model import Model
 from majelpy.nn.norm import RUNNING_RATE
 from majelpy.nn.parameters import digest
+from majelpy.optimizers import OPTIMIZERS
+from majelpy.optimizers.weight_noise import WeightNoise
 from majelpy.recipes.launch import Launch
 from majelpy.recipes.recipe import Recipe
 from majelpy.runs.checkpoint import Checkpoint
 from majelpy.runs.tensors import load_tensors
 from majelpy.train.nonfinite import NonFinite
-from majelpy.train.optimizer import Optimizer
 from majelpy.train.schedule import Schedule
 from majelpy.train.team import ALONE, Mesh, Team
 
@@ -114,7 +115,9 @@ class Trainer:
         )
         self._staging = slots_for(self._reducer, place)
         self.parameters = layout.initial(recipe.seed).to_device(place)
-        self.optimizer = Optimizer(recipe, layout, place)
+        settings = recipe.optimizer
+        self.optimizer = OPTIMIZERS[settings.kind](settings, layout.size, place)
+        self._noise = WeightNoise(settings.weight_noise, recipe.seed, layout, place)
         self.schedule = Schedule(recipe)
         self._zero = zeros(1, device=place)
         self._epoch_batches: dict[int, list[np.ndarray]] = {}
@@ -245,7 +248,7 @@ class Trainer:
         one = np.ones(1, dtype=np.float32)
         scale = float(ops.mean_of(zeros(1), one, utterances).numpy()[0])
         slots, pushed = self._staging.slots, self._staging.pushed
-        weights = self.optimizer.weights(self.parameters, self.step + 1)
+        weights = self._noise.weights(self.parameters, self.step + 1)
         self.model.train(batch, weights, slots, scale, training, pushed, self._rounded)
         total = self._staging.reduce()
         numbers = empty(3, device=self.place)
@@ -258,7 +261,7 @@ class Trainer:
 
     def _losses(self, batch: Batch, epoch: int) -> list[tuple[str, np.float32]]:
         """Name and loss of each utterance of the minibatch, in the data's order; all together."""
-        weights = self.optimizer.weights(self.parameters, self.step + 1)
+        weights = self._noise.weights(self.parameters, self.step + 1)
         found = self.model.forward(batch, weights, Training(self.recipe.seed, epoch))
         losses = self.model.losses(found)[0].to_device(CPU).numpy()
         mine = zip(batch.ids.tolist(), zip(batch.names, losses, strict=True), strict=True)
