@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from decimal import Decimal
 from pathlib import Path
 
+import needs
 import numpy as np
 import pytest
 import soundfile
 
 from majelpy.errors import AudioError
 from majelpy.speech.audio import audio_length, audio_rate, read_audio, read_features
-
-DATA = Path(os.environ.get("MAJELPY_SPEECH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 def ramp(count: int = 8000) -> np.ndarray:
@@ -212,11 +210,9 @@ def test_feature_files_that_are_damaged(tmp_path: Path) -> None:
     ],
 )
 def test_real_recordings(manifest: str, rate: int) -> None:
-    if not (DATA / manifest).is_file():
-        pytest.skip(f"no {DATA / manifest}; set MAJELPY_SPEECH_DATA to the folder of recordings")
     from majelpy.speech.manifest import read_manifest
 
-    for entry in read_manifest(DATA / manifest)[:5]:
+    for entry in read_manifest(needs.recordings(manifest))[:5]:
         assert audio_rate(entry.path) == rate
         samples = read_audio(entry.path, rate)
         assert len(samples) > rate // 10

@@ -31,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 CLUSTER = "slurm/cluster.toml"
 
 SESSIONS: dict[str, tuple[str, ...]] = {
+    "README.md": ("train.tsv", "dev.tsv", "book.txt", "hello.wav"),
     "docs/corpora.md": ("LibriSpeech",),
     "docs/decoding.md": ("book.txt", "run", "dev.h5", "test.h5", "hello.wav"),
     "docs/plan.md": (CLUSTER,),
@@ -116,7 +117,10 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Ready:
     (folder / "book.txt").write_text("a bad cab\nabba dad\na cad\n" * 20)
     wave = np.random.default_rng(1).integers(-999, 999, 8000).astype(np.int16)
     soundfile.write(folder / "hello.wav", wave, 16000)
-    for name, count in (("recorded.tsv", 2), ("noise.tsv", 2), ("big.tsv", 100)):
+    for name, count in (
+        *(("train.tsv", 4), ("dev.tsv", 2), ("recorded.tsv", 2), ("noise.tsv", 2)),
+        ("big.tsv", 100),
+    ):
         rows = "".join(f"{folder / 'hello.wav'}\ta\n" for _ in range(count))
         (folder / name).write_text(f"path\ttranscript\n{rows}")
     for top in ("train-clean-100", "dev-clean"):

@@ -31,7 +31,7 @@ LAYERS = [
     {"majelpy.distributed"},
     {"majelpy.speech"},
     {"majelpy.nn"},
-    {"majelpy.decoding", "majelpy.corpora"},
+    {"majelpy.decoding", "majelpy.corpora", "majelpy.optimizers"},
     {"majelpy.recipes"},
     {"majelpy.runs", "majelpy.data"},
     {"majelpy.train"},

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import needs
 import numpy as np
 import pytest
 import soundfile
@@ -20,8 +20,6 @@ from majelpy.speech import features
 from majelpy.speech.audio import read_audio
 from majelpy.speech.corpus import Corpus
 from majelpy.speech.prepare import prepare
-
-DATA = Path(os.environ.get("MAJELPY_SPEECH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 def samples_of(seed: int, seconds: float, rate: int) -> np.ndarray:
@@ -336,15 +334,13 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -
     ("folder", "features_found"), [("fsdd", 81), ("speechocean762", 161), ("aishell1_sample", 161)]
 )
 def test_real_recordings(tmp_path: Path, folder: str, features_found: int) -> None:
-    source = DATA / folder / "train.tsv"
-    if not source.is_file():
-        pytest.skip(f"no {source}; set MAJELPY_SPEECH_DATA to the folder of recordings")
+    source = needs.recordings(f"{folder}/train.tsv")
     header, *rows = source.read_text().splitlines()[:9]
     assert "path" in header.split("\t")
     place = header.split("\t").index("path")
     cells = [row.split("\t") for row in rows]
     for row in cells:
-        row[place] = str(DATA / folder / row[place])
+        row[place] = str(source.parent / row[place])
     manifest = tmp_path / "m.tsv"
     manifest.write_text("\n".join([header, *("\t".join(row) for row in cells)]) + "\n")
     report = prepare(manifest, tmp_path / "c.h5")
