@@ -52,7 +52,7 @@ def test_the_corpus_holds_the_features_of_the_recordings(tmp_path: Path) -> None
         assert (corpus.rate, corpus.window, corpus.hop, corpus.features) == (8000, 160, 80, 81)
         statistics = features.Statistics()
         for i, name in enumerate(corpus.names):
-            expected = features.spectrogram(read_audio(tmp_path / name, 8000), 8000)
+            expected = features.spectrogram(read_audio(tmp_path / name, 8000).samples, 8000)
             assert corpus.frames(i).tobytes() == expected.tobytes()
             statistics.add(expected)
         mean, scale = statistics.finish()
@@ -113,7 +113,7 @@ def test_pieces_of_a_recording_are_utterances(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=message):
         prepare(manifest, tmp_path / "d.h5")
     manifest.write_text("path\ttranscript\tstart\tend\nx.npy\tone\t0\t1\n")
-    with pytest.raises(ManifestError, match=r"m\.tsv:2: .*x\.npy: start and end have no use"):
+    with pytest.raises(ManifestError, match=r"m\.tsv:2: .*x\.npy: start and end, offset and"):
         prepare(manifest, tmp_path / "d.h5")
 
 
@@ -149,7 +149,7 @@ def test_rates_out_of_range(tmp_path: Path) -> None:
         with pytest.raises(RecipeError, match=f"rate {rate} Hz; needs 1000 to 192000"):
             prepare(manifest, tmp_path / "c.h5", rate=rate)
     soundfile.write(tmp_path / "b.flac", samples_of(0, 0.3, 500), 500)
-    with pytest.raises(AudioError, match=r"m\.tsv:3: .*b\.flac: 500 Hz; needs at least 1000 Hz"):
+    with pytest.raises(AudioError, match=r"m\.tsv:3: .*b\.flac: 500 Hz; needs 1000 to 1000000 Hz"):
         prepare(manifest, tmp_path / "c.h5")
 
 
@@ -317,10 +317,10 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "skipped" not in said.err
     (out / "wav/train-00001.wav").unlink()
     with pytest.raises(MajelError, match=r"train-00001\.wav: there is no such file"):
-        majel("prepare", f"{out}/train.tsv", tmp_path / "c.h5")
-    assert majel("prepare", f"{out}/train.tsv", tmp_path / "c.h5", "--skip-bad") == 0
+        majel("prepare", f"{out}/train.tsv", tmp_path / "c.h5", "--force")
+    assert majel("prepare", f"{out}/train.tsv", tmp_path / "d.h5", "--skip-bad") == 0
     assert "161 features, 1 skipped" in capsys.readouterr().err
-    assert majel("prepare", f"{out}/dev.tsv", tmp_path / "c.h5", "--rate", 8000) == 0
+    assert majel("prepare", f"{out}/dev.tsv", tmp_path / "c.h5", "--rate", 8000, "--force") == 0
     assert "frames of 81 features" in capsys.readouterr().err
 
 

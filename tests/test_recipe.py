@@ -42,7 +42,7 @@ def settings_of(kind: type, prefix: str = "") -> list[tuple[str, Any]]:
 
 def test_defaults_stand_where_the_file_is_silent(path: Path) -> None:
     recipe = load(str(path))
-    assert recipe.data.train == "t.h5"
+    assert recipe.data.train == str(path.parent / "t.h5")
     assert recipe.optimizer.rate == 0.5
     assert recipe.optimizer.momentum == 0.9
     assert recipe.data.leaves == 8
