@@ -146,18 +146,18 @@ def test_a_recording_that_is_too_long(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     soundfile.write(path, ramp(), 8000)
     assert len(read_audio(path, 8000, longest=1).samples) == 8000
-    message = r"a\.flac: 1\.0 s long; at most 0\.9 s are read at a time \(--longest\)"
+    message = r"a\.flac: 1\.000 s long; at most 0\.9 s are read at a time \(--longest\)"
     with pytest.raises(AudioError, match=message):
         read_audio(path, 8000, longest=0.9)
     # A piece counts by its own length.
     assert len(read_audio(path, 8000, Decimal("0.1"), Decimal("0.9"), longest=0.9).samples) == 6400
-    with pytest.raises(AudioError, match=r"a\.flac: 0\.9 s long; at most 0\.5 s"):
+    with pytest.raises(AudioError, match=r"a\.flac: 0\.900 s long; at most 0\.5 s"):
         read_audio(path, 8000, Decimal("0.1"), longest=0.5)
     flac_of(path, (1 << 36) - 1)
-    with pytest.raises(AudioError, match=r"a\.flac: 8589934\.6 s long; at most 3600 s"):
+    with pytest.raises(AudioError, match=r"a\.flac: 8589934\.592 s long; at most 3600 s"):
         read_audio(path, 8000)
     flac_of(path, 0)
-    with pytest.raises(AudioError, match=r"a\.flac: 1\.0 s long; at most 0\.9 s"):
+    with pytest.raises(AudioError, match=r"a\.flac: 1\.000 s long; at most 0\.9 s"):
         read_audio(path, 8000, longest=0.9)
 
 

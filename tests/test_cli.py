@@ -231,6 +231,14 @@ def test_ranks_share_what_is_transcribed(ground: Ground, tmp_path: Path, inside:
     ]
 
 
+@pytest.mark.mpi
+def test_what_needs_one_rank_is_done_once(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("a b\n")
+    ended = majel("lm", tmp_path / "book.txt", "-o", tmp_path / "lm.arpa", ranks=3)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == f"{tmp_path}/lm.arpa: 5 1-grams, 3 2-grams, 2 3-grams\n"
+
+
 RESULTS = {
     "corpus": ("fsdd", "{there}", "-o", "{out}"),
     "prepare": ("{there}", "{out}"),

@@ -209,7 +209,7 @@ FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (silent_about_length, "has no samples|not a readable"),
     (too_short, "80 samples at 8000 Hz; needs at least 160"),
     (slow_beyond_reason, "1 Hz; needs 1000 to 1000000 Hz"),
-    (long_beyond_reason, "4000.0 s long; at most 3600 s are read at a time"),
+    (long_beyond_reason, "4000.000 s long; at most 3600 s are read at a time"),
     (of_two_minds, "2 channels that differ, first at sample 0; choose one by its number"),
     (too_few_frames, "3 frames for 5 labels with 1 repeats; needs at least 6"),
 ]
@@ -441,7 +441,7 @@ def test_options_for_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[st
     words = ("prepare", tmp_path / "m.tsv", tmp_path / "c.h5")
     with pytest.raises(AudioError, match="channels that differ"):
         majel(*words)
-    with pytest.raises(AudioError, match=r"0\.3 s long; at most 0\.2 s"):
+    with pytest.raises(AudioError, match=r"0\.300 s long; at most 0\.2 s"):
         majel(*words, "--longest", 0.2)
     capsys.readouterr()
     for option in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from typing import Any
 
@@ -79,8 +80,12 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Predict, or measure."""
-    return _measure(options) if options.measure else _predict(options)
+    """Predict, on one rank alone, or measure."""
+    from majelpy.comm.world import launched_first
+
+    if options.measure:
+        return _measure(options)
+    return _predict(options) if launched_first(os.environ) else 0
 
 
 def _say(text: str) -> None:

@@ -257,7 +257,7 @@ class _Resampler:
 def _require_short(path: str | os.PathLike[str], frames: int, rate: int, longest: float) -> None:
     if frames > longest * rate:
         raise AudioError(
-            f"{path}: {frames / rate:.1f} s long; at most {longest:g} s are read at a time "
+            f"{path}: {frames / rate:.3f} s long; at most {longest:g} s are read at a time "
             "(--longest)"
         )
 
