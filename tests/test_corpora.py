@@ -326,7 +326,9 @@ def test_names_splits_and_outputs(tmp_path: Path, inside: Inside) -> None:
     )
     out.write_text("mine")
     said = inside("corpus", "fsdd", folder, "-o", out)
-    assert said == Said(2, "", f"majel corpus: {out} exists; give another name or remove it\n")
+    assert said == Said(
+        2, "", f"majel corpus: {out} exists; give another name, or --force to replace it\n"
+    )
     assert out.read_text() == "mine"
 
 

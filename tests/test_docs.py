@@ -13,6 +13,7 @@ import re
 import shlex
 import shutil
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 
 import corpus_trees
@@ -44,7 +45,7 @@ SESSIONS: dict[str, tuple[str, ...]] = {
     "train --help": ("train.h5",),
     "eval --help": ("run", "test.h5", "lm.arpa"),
     "tune --help": ("run", "dev.h5", "test.h5", "lm.arpa"),
-    "transcribe --help": ("run", "hello.wav"),
+    "transcribe --help": ("run", "hello.wav", "one.flac", "two.flac"),
     "compare --help": ("run-on-1-rank", "run-on-4-ranks"),
     "replay --help": ("run", "train.h5"),
 }
@@ -116,7 +117,8 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Ready:
     shutil.copy(ROOT / CLUSTER, folder / CLUSTER)
     (folder / "book.txt").write_text("a bad cab\nabba dad\na cad\n" * 20)
     wave = np.random.default_rng(1).integers(-999, 999, 8000).astype(np.int16)
-    soundfile.write(folder / "hello.wav", wave, 16000)
+    for name in ("hello.wav", "one.flac", "two.flac"):
+        soundfile.write(folder / name, wave, 16000)
     for name, count in (
         *(("train.tsv", 4), ("dev.tsv", 2), ("recorded.tsv", 2), ("noise.tsv", 2)),
         ("big.tsv", 100),
@@ -154,7 +156,7 @@ def test_commands_run_as_they_stand(
     shown = commands(document)
     assert shown
     for line in shown:
-        words = shlex.split(line)
+        words = [file for word in shlex.split(line) for file in sorted(glob(word)) or [word]]
         words = words[words.index("majel") + 1 :]
         said = inside(*words, *SHORT.get(words[0], []))
         assert said.code == 0, f"{line}: {said.err}"

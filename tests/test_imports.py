@@ -47,7 +47,7 @@ DOORS = {
         *("majelpy.speech.corpus", "majelpy.speech.corpus_writer", "majelpy.runs.checkpoint"),
         *("majelpy.distributed.file", "majelpy.cli.info"),
     },
-    "soundfile": {"majelpy.speech.audio", "majelpy.speech.synth", "majelpy.cli.info"},
+    "soundfile": {"majelpy.speech.sound_file", "majelpy.speech.synth", "majelpy.cli.info"},
     "soxr": {"majelpy.speech.audio", "majelpy.speech.synth"},
     "espeakng_loader": {"majelpy.speech.espeak"},
     "kenlm": {"majelpy.decoding.kenlm"},

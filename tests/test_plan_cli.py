@@ -114,7 +114,7 @@ REFUSED = [
     (["--measure", "--threads", "0"], "--threads is 0; needs 1 to 1024"),
     (["--measure", "--no-overlap"], "--measure takes no --no-overlap; leave it out"),
     (["--measure", "--set", "seed=1"], "--measure takes no --set; leave it out"),
-    (["--measure", "-o", "no/x.toml"], "-o no/x.toml: there is no such folder"),
+    (["--measure", "-o", "no/x.toml"], "no: there is no such folder"),
     (["digits", "--cluster", str(EXAMPLE), "-o", "x.toml"],
      "a prediction takes no --output; leave it out"),
     (["digits", "--cluster", str(EXAMPLE), "--threads", "2"],

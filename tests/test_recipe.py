@@ -14,6 +14,7 @@ from majelpy.errors import RecipeError
 from majelpy.recipes import recipe as recipes
 from majelpy.recipes.recipe import Recipe, differences, digest, load, shipped
 from majelpy.settings import as_table
+from majelpy.speech.joined import files
 
 
 @pytest.fixture
@@ -46,12 +47,38 @@ def settings_of(kind: type, prefix: str = "", of: str = "") -> list[tuple[str, A
 
 def test_defaults_stand_where_the_file_is_silent(path: Path) -> None:
     recipe = load(str(path))
-    assert recipe.data.train == "t.h5"
+    assert recipe.data.train == str(path.parent / "t.h5")
     assert recipe.optimizer.rate == 0.5
     assert recipe.optimizer.own.momentum == 0.9
     assert recipe.data.leaves == 8
     assert [item["layer"] for item in recipe.model.layers].count("dense") == 4
     assert recipe.seed == 1
+
+
+def test_paths_count_from_the_file_that_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a manifest; what is typed, or stands in a shipped recipe, counts from here."""
+    folder = tmp_path / "conf[1]"
+    folder.mkdir()
+    (folder / "r.toml").write_text(
+        '[data]\ntrain = ["a.h5", "b-*.h5", "/x/c.h5"]\ndev = ""\n[augment]\nnoise = "../n.h5"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    recipe = load("conf[1]/r.toml")
+    assert recipe.data.train == ("conf[1]/a.h5", "conf[[]1]/b-*.h5", "/x/c.h5")
+    assert (recipe.data.dev, recipe.augment.noise) == ("", "conf[1]/../n.h5")
+    assert load("conf[1]/r.toml", ["data.train=t.h5", "data.dev=d.h5"]).data.train == "t.h5"
+    assert load("digits").data.train == "train.h5"
+    whole = recipe.with_whole_paths()
+    assert whole.data.train[0] == str(folder / "a.h5")
+    assert whole.data.train[2] == "/x/c.h5"
+    assert whole.content("A", "B") == recipe.content("A", "B")
+    (folder / "b-1.h5").touch()
+    monkeypatch.chdir("/")
+    assert files(whole.data.train[1]) == [folder / "b-1.h5"]
+    monkeypatch.chdir(folder)
+    assert load("r.toml").data.train == ("a.h5", "b-*.h5", "/x/c.h5")
 
 
 def test_a_recipe_cannot_be_changed(path: Path) -> None:

@@ -8,7 +8,8 @@ import os
 import sys
 from typing import Any
 
-from majelpy.errors import MajelError, OutputError, RecipeError
+from majelpy.cli import results
+from majelpy.errors import MajelError, RecipeError
 
 _DESCRIPTION = """\
 Predict the time of a step, its share of communication, efficiency and memory of each mesh of ranks
@@ -71,20 +72,32 @@ def add(commands: Any) -> None:
         help="gradients leave a host after the backward pass, not during it",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--plot", metavar="FILE.png", help="write a picture too (needs matplotlib)")
+    parser.add_argument(
+        "--plot",
+        metavar="FILE.png",
+        help="write a picture too, a new file without --force (needs matplotlib)",
+    )
+    results.add_force(parser)
     measuring = parser.add_argument_group("measuring")
     measuring.add_argument(
         "--measure", action="store_true", help="write the constants of this machine; no RECIPE"
     )
     measuring.add_argument(
-        "-o", "--output", metavar="FILE.toml", help="where to (default: standard output)"
+        "-o",
+        "--output",
+        metavar="FILE.toml",
+        help="where to, a new file without --force (default: standard output)",
     )
     measuring.add_argument("--threads", type=int, metavar="N", help="threads of a rank (default 1)")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Predict, or measure."""
-    return _measure(options) if options.measure else _predict(options)
+    """Predict, on one rank alone, or measure."""
+    from majelpy.comm.world import launched_first
+
+    if options.measure:
+        return _measure(options)
+    return _predict(options) if launched_first(os.environ) else 0
 
 
 def _say(text: str) -> None:
@@ -103,6 +116,8 @@ def _measure(options: argparse.Namespace) -> int:
     error: MajelError | None = None
     try:
         _check_measuring(options)
+        if options.output and world.rank == 0:
+            results.require_room([options.output], options.force)
     except MajelError as found:
         error = found
     try:
@@ -125,8 +140,6 @@ def _measure(options: argparse.Namespace) -> int:
 def _check_measuring(options: argparse.Namespace) -> None:
     _check_absent(options, "--measure", _PREDICTING)
     _at_least_one("threads", options.threads, most=1024)
-    if options.output and not os.path.isdir(os.path.dirname(options.output) or "."):
-        raise OutputError(f"plan: -o {options.output}: there is no such folder")
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -150,6 +163,8 @@ def _predict(options: argparse.Namespace) -> int:
     _at_least_one("frames", options.frames)
     _at_least_one("features", options.features)
     wanted = None if options.ranks is None else listed(options.ranks)
+    if options.plot:
+        results.require_room([options.plot], options.force)
     recipe = load(options.recipe, options.set)
     cluster = load_cluster(options.cluster)
     work = workload(recipe, options.frames, options.features)

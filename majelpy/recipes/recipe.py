@@ -2,16 +2,19 @@
 
 Policy. A recipe is a TOML file that becomes typed dataclasses. Its digest covers every setting but
 the paths of the corpora; those enter by the digests of their content. What may not change bits is
-a `Launch` setting (majelpy/recipes/launch.py).
+a `Launch` setting (majelpy/recipes/launch.py). A path in the file counts from the file's folder, as
+in a manifest; a path that is typed, as in ``--set``, or of a shipped recipe from the current one.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import resources
 from pathlib import Path
@@ -286,6 +289,16 @@ class Recipe:
         content["arithmetic"] = ARITHMETIC
         return content
 
+    def with_whole_paths(self) -> Recipe:
+        """Return the recipe with paths that mean the same from any folder."""
+        here = os.getcwd()
+        data, augment = self.data, self.augment
+        return replace(
+            self,
+            data=replace(data, train=_from(here, data.train), dev=_from(here, data.dev)),
+            augment=replace(augment, noise=_from(here, augment.noise)),
+        )
+
 
 def digest(content: dict[str, Any]) -> str:
     """SHA-256 of a recipe's content."""
@@ -314,6 +327,8 @@ def load(name: str, assignments: Sequence[str] = ()) -> Recipe:
         If there is no such recipe, it is not TOML, or a setting is wrong.
     """
     table = read_table(name)
+    if name.endswith(".toml"):
+        _move(table, os.path.dirname(name))
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
@@ -329,6 +344,23 @@ def load(name: str, assignments: Sequence[str] = ()) -> Recipe:
             f"{name}: schedule.result is 'average' and schedule.average is 0; needs at least 1"
         )
     return recipe
+
+
+def _move(table: dict[str, Any], folder: str) -> None:
+    """Let the paths in the tables of a file count from its folder."""
+    for name, key in (("data", "train"), ("data", "dev"), ("augment", "noise")):
+        inner = table.get(name)
+        if isinstance(inner, dict) and key in inner:
+            inner[key] = _from(folder, inner[key])
+
+
+def _from(folder: str, value: Any) -> Any:
+    """Return a path or a pattern, or several, as seen from a folder; anything else as it is."""
+    if isinstance(value, list | tuple):
+        return type(value)(_from(folder, one) for one in value)
+    if not isinstance(value, str) or not value:
+        return value
+    return os.path.join(glob.escape(folder) if glob.has_magic(value) else folder, value)
 
 
 def read_table(name: str) -> dict[str, Any]:

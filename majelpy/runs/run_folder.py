@@ -160,4 +160,4 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _toml(recipe: Recipe) -> str:
-    return tomli_w.dumps(json.loads(json.dumps(as_table(recipe))))
+    return tomli_w.dumps(json.loads(json.dumps(as_table(recipe.with_whole_paths()))))
