@@ -126,9 +126,7 @@ def test_a_wrong_type_says_what_is_needed(name: str) -> None:
     assert isinstance(caught.value, TypeError) and isinstance(caught.value, MajelError)
 
 
-def test_what_has_no_such_name_is_told_too() -> None:
-    with pytest.raises(RecipeError, match="--model-parallel is x; needs one of auto, time"):
-        Launch(model_parallel="x")
+def test_a_kind_that_there_is_not_is_told_too() -> None:
     with pytest.raises(RecipeError, match="prepare: no kind 'x'; there are features, samples"):
         prepare("m.tsv", "o.h5", kind="x")
 

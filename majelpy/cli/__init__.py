@@ -3,7 +3,8 @@
 Policy. Results go to standard output, progress and messages to standard error; what becomes of
 those that cannot be written says majelpy/cli/streams.py. A `MajelError` or an `OSError` is one line
 and exit code 2, never a traceback; 1 means that the answer is no. Ctrl-C, SIGTERM, SIGHUP and
-SIGUSR1 are one line and 130. Under mpirun one rank speaks for all.
+SIGUSR1 are one line and 130. Under mpirun one rank speaks for all, and what needs no other it does
+alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import sys
 
 from majelpy.cli.streams import Streams
+from majelpy.comm.world import launched_first
 from majelpy.errors import MajelError
 from majelpy.train.signals import interrupting
 from majelpy.version import __version__
@@ -22,6 +24,8 @@ COMMANDS = (
     *("corpus", "prepare", "synth", "lm", "plan", "train", "eval", "tune"),
     *("transcribe", "compare", "replay", "info"),
 )
+ALONE = ("corpus", "prepare", "synth", "lm", "compare", "info")
+"""Commands that one rank does, and the others leave to it."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,6 +78,8 @@ def _run(arguments: list[str] | None) -> int:
         options = parser().parse_args(arguments)
     except SystemExit as end:  # it has shown a help, or said what is wrong
         return int(end.code or 0)
+    if options.command in ALONE and not launched_first(os.environ):
+        return 0
     try:
         code: int = importlib.import_module(f"majelpy.cli.{options.command}").run(options)
         sys.stdout.flush()

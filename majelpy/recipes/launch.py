@@ -21,7 +21,6 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "cache_bytes": (0, math.inf),
     "checkpoint_seconds": (0, math.inf),
 }
-_WAYS = ("auto", "time", "directions", "hidden")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Launch:
         Gradient bytes summed in one round of messages.
     mesh : str
         Ranks that have different leaves times ranks that share a model, such as
-        ``data=2,model=2``; "": chosen by majelpy.train.team.
+        ``data=2,model=2``; "": chosen by majelpy.mesh.
     model_parallel : str
         How ranks share a model: ``time``, ``directions``, ``hidden`` or ``auto``.
     overlap : bool
@@ -58,7 +57,7 @@ class Launch:
     Raises
     ------
     RecipeError
-        If a number is out of bounds, or there is no such place or way.
+        If a number is out of bounds, or there is no such place.
     ArgumentError
         If a setting is of another type.
     """
@@ -86,10 +85,6 @@ class Launch:
             arguments.whole(self.pool_bytes, _option("pool_bytes"))
         arguments.number(self.checkpoint_seconds, _option("checkpoint_seconds"))
         parse_place(self.place)
-        if self.model_parallel not in _WAYS:
-            raise RecipeError(
-                f"--model-parallel is {self.model_parallel}; needs one of {', '.join(_WAYS)}"
-            )
         for name, (least, most) in _BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:

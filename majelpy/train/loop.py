@@ -20,6 +20,7 @@ from majelpy import arguments
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError
 from majelpy.memory.pool import pool, set_pool
+from majelpy.mesh import choose_mesh
 from majelpy.native import set_threads, threads
 from majelpy.recipes.launch import Launch, default_threads
 from majelpy.recipes.recipe import Recipe
@@ -33,9 +34,8 @@ from majelpy.train.nonfinite import NonFinite
 from majelpy.train.progress import Progress
 from majelpy.train.rehearsal import rehearse
 from majelpy.train.saving import Saver
-from majelpy.train.setup import Prepared, check_agreement, prepare_run
+from majelpy.train.setup import Prepared, check_agreement, prepare_run, require_room
 from majelpy.train.signals import Interrupted, Watch
-from majelpy.train.team import choose_mesh
 from majelpy.train.trainer import DIGEST_STEPS, StepResult, Trainer
 
 
@@ -64,10 +64,12 @@ class Run:
         self._writes = world.rank == 0
         self._folder = RunFolder(folder)
         self._mesh, self._why = choose_mesh(
-            launch, world.size, recipe.data.leaves, recipe.model.parts
+            *(world.size, recipe.data.leaves, recipe.model.parts),
+            *(launch.mesh, launch.model_parallel),
         )
         self._place = places.choose(launch.place, world.local_rank)
         self._prepared: Prepared = prepare_run(recipe, launch)
+        require_room(self._prepared.model)
         self._saver: Saver | None = None
 
     def open(self) -> None:

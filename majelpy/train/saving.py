@@ -61,7 +61,7 @@ class Saver:
         self._trainer, self._world = trainer, world
         self._folder, self._ledger = folder.checkpoints, ledger
         self._statistics, self._seconds = statistics, seconds
-        self._at_once = ledger is not None and trainer.team.whole_everywhere
+        self._at_once = ledger is not None and trainer.team.mesh.whole_everywhere
         self._lock = threading.Lock()
         self._changing = False  # the main thread has the lock for a step
         self._before: Checkpoint | None = None  # stands in for a state that is changing
@@ -155,7 +155,7 @@ class Saver:
 
     def _save(self, of_step: bool, best: bool) -> None:
         """Write the checkpoint of this step if rank 0 wants it, and the best one, as all know."""
-        if not self._trainer.team.whole_everywhere:
+        if not self._trainer.team.mesh.whole_everywhere:
             of_step = self._world.broadcast(of_step)  # all bring their share
         elif self._ledger is None:
             return
