@@ -4,7 +4,8 @@ Policy. Rank 0 alone writes. The state is that after a whole step, with its line
 the update of the parameters to that line it is none, and one lock is held. A signal is served by
 another thread (majelpy/train/signals.py) that takes the lock and writes: it does not wait for the
 step at hand, which computes gradients until it wants the lock itself. An evaluation may take long,
-so it runs without the lock, and a copy of the state before its step stands in.
+so it runs without the lock, and a copy of the state before its step stands in. After a warning the
+state is saved too, and stays for half a second what it is: if the end comes, all is done.
 
 Where no rank holds the whole model (mesh by directions or hidden parts), all ranks have to bring
 their share, so a signal is honoured after the step at hand; so is one that another rank had.
@@ -30,6 +31,9 @@ from majelpy.runs.ledger import Ledger
 from majelpy.runs.run_folder import RunFolder
 from majelpy.train.signals import WARNING, Interrupted
 from majelpy.train.trainer import Trainer
+
+_PAUSE = 0.5
+"""Seconds after a warning within which the end mostly comes."""
 
 
 class Saver:
@@ -68,6 +72,7 @@ class Saver:
         self._over: BaseException | None = None  # why the run ends, as soon as it does
         self._wanted = ""  # a signal to be honoured after the step at hand
         self._warned = False
+        self._paused = 0.0  # no step changes the state before that time
         self._saved, self._saved_at = trainer.step, time.monotonic()  # the newest on the disk
         self._named = -1  # the newest that this process wrote under the name of its step
 
@@ -86,6 +91,7 @@ class Saver:
             if evaluated:
                 with suppress(OSError):  # without the memory a signal waits for the evaluation
                     self._before = _copied(self._trainer.checkpoint())
+            self._pause()
             self._take()
             self._changing = True
 
@@ -111,6 +117,13 @@ class Saver:
         yield
         self._take()
         self._changing = True
+
+    def _pause(self) -> None:
+        """Wait after a warning, so that no step comes too late to be saved."""
+        while self._paused and self._over is None:
+            if time.monotonic() > self._paused:
+                self._paused = 0.0
+            time.sleep(0.01)
 
     def _take(self) -> None:
         self._lock.acquire()
@@ -197,6 +210,8 @@ class Saver:
         with self._lock:
             if self._over is not None:
                 return None
+            if number == WARNING:
+                self._paused = time.monotonic() + _PAUSE
             state = self._before or self._trainer.checkpoint()
             try:
                 if state.step > self._saved:
