@@ -214,6 +214,10 @@ def saved_step(out: Path) -> int:
 
 
 def check_saved(started: Started, name: str, *, heard: bool = True) -> None:
+    end = time.monotonic() + 30  # what saves outlives mpirun
+    while processes_with(str(started.out)):
+        assert time.monotonic() < end
+        time.sleep(0.01)
     step = saved_step(started.out)
     assert 3 <= step < STEPS
     assert newest_step(started.out) == step

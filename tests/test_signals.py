@@ -37,7 +37,7 @@ from majelpy.recipes.recipe import load
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.train import signals
 from majelpy.train.loop import Run
-from majelpy.train.signals import ENDS, WARNING, Interrupted, Watch, interrupting
+from majelpy.train.signals import ENDS, Interrupted, Watch, interrupting
 
 pytest_plugins = ["training"]
 
@@ -109,7 +109,7 @@ def stuck(
         started.process.wait()
 
 
-@pytest.mark.parametrize("number", [*ENDS, WARNING], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", ENDS, ids=lambda number: number.name)
 def test_a_signal_saves_the_last_step_while_the_next_one_hangs(
     number: signal.Signals, ground: Ground, tmp_path: Path
 ) -> None:
@@ -137,6 +137,7 @@ def test_ctrl_c_to_mpirun_loses_the_step_at_hand_alone(ground: Ground, tmp_path:
     with stuck(tmp_path, ground.recipe, 4, ranks=2) as run:
         run.process.send_signal(signal.SIGINT)
         assert run.process.wait(PATIENCE) != 0
+        wait_for(lambda: not processes_with(str(run.out)), "end of what saves")
         assert run.saved == [4]
         assert list(run.out.rglob(".*")) == []
     assert_same(train(ground.recipe, run.out), ground.undisturbed)
@@ -193,7 +194,7 @@ def test_the_copy_of_a_state_is_its_own(ground: Ground) -> None:
 
 
 def handlers() -> dict[int, object]:
-    return {number: signal.getsignal(number) for number in (*ENDS, WARNING)}
+    return {number: signal.getsignal(number) for number in ENDS}
 
 
 def wakeup() -> int:
@@ -267,9 +268,9 @@ def test_what_is_ignored_stays_so() -> None:
     try:
         with interrupting(), Watch(heard.append, Interrupted):
             signal.raise_signal(signal.SIGHUP)
-            signal.raise_signal(WARNING)
-            wait_for(lambda: heard, "warning")
-        assert heard == [WARNING]
+            signal.raise_signal(signal.SIGTERM)
+            wait_for(lambda: heard, "signal")
+        assert heard == [signal.SIGTERM]
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -328,9 +329,9 @@ def test_a_ctrl_c_sent_twice_at_once_is_one() -> None:
     with Watch(heard.append, lambda: Interrupted("at once")):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(WARNING)
-        wait_for(lambda: WARNING in heard, "warning")
-    assert set(heard) == {signal.SIGINT, WARNING}
+        signal.raise_signal(signal.SIGTERM)
+        wait_for(lambda: signal.SIGTERM in heard, "signal")
+    assert set(heard) == {signal.SIGINT, signal.SIGTERM}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])

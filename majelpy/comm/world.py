@@ -385,6 +385,11 @@ def launched_size(environ: Mapping[str, str]) -> int:
     return 0 if any(name in environ for name in _RANK_VARIABLES) else 1
 
 
+def launched(environ: Mapping[str, str]) -> bool:
+    """Return whether a launcher started this process, be it alone."""
+    return any(environ.get(name, "").isdigit() for name in _RANKS)
+
+
 def launched_first(environ: Mapping[str, str]) -> bool:
     """Return whether this process is the first that the launcher started, or has no launcher.
 

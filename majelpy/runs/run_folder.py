@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,9 @@ from majelpy.errors import CheckpointError, OutputError
 from majelpy.nn import layers
 from majelpy.recipes.recipe import Recipe, differences
 from majelpy.settings import as_table
+
+_PATIENCE = 5.0
+"""Seconds for one that was ended to write its last checkpoint (majelpy/train/saving.py)."""
 
 
 class RunFolder:
@@ -87,14 +91,20 @@ class RunFolder:
         )
 
     def _take_lock(self, file: TextIO) -> None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(
-                f"run folder {self.path}: another process is training in it; wait or end that one"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise OutputError(
+                        f"run folder {self.path}: another process is training in it; wait or end "
+                        "that one"
+                    ) from None
+                time.sleep(0.05)
+            except OSError:
+                return  # a file system without locks
 
     def _sweep(self) -> None:
         """Remove what a killed process was writing."""

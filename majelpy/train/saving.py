@@ -2,10 +2,13 @@
 
 Policy. Rank 0 alone writes. The state is that after a whole step, with its line in the ledger; from
 the update of the parameters to that line it is none, and one lock is held. A signal is served by
-another thread (majelpy/train/signals.py) that takes the lock and writes: it does not wait for the
-step at hand, which computes gradients until it wants the lock itself. An evaluation may take long,
-so it runs without the lock, and a copy of the state before its step stands in. After a warning the
-state is saved too, and stays for half a second what it is: if the end comes, all is done.
+another thread (majelpy/train/signals.py), which takes the lock: it does not wait for the step at
+hand, whose gradients are still computed, and no copy of the state is needed. An evaluation may take
+long, so it runs without the lock, and a copy of the state before its step stands in.
+
+A launcher kills soon, and a busy machine may not get a file written before. So under a launcher the
+thread forks a process, out of the launcher's reach, that writes what its memory holds; it has all
+the time that it needs, and the folder's lock.
 
 Where no rank holds the whole model (mesh by directions or hidden parts), all ranks have to bring
 their share, so a signal is honoured after the step at hand; so is one that another rank had.
@@ -14,6 +17,7 @@ their share, so a signal is honoured after the step at hand; so is one that anot
 from __future__ import annotations
 
 import mmap
+import os
 import signal
 import threading
 import time
@@ -23,17 +27,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from majelpy.comm.world import World
+from majelpy.comm.world import World, launched
 from majelpy.errors import CheckpointError, OutputError
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs.checkpoint import Checkpoint
 from majelpy.runs.ledger import Ledger
 from majelpy.runs.run_folder import RunFolder
-from majelpy.train.signals import WARNING, Interrupted
+from majelpy.train.signals import Interrupted
 from majelpy.train.trainer import Trainer
-
-_PAUSE = 0.5
-"""Seconds after a warning within which the end mostly comes."""
 
 
 class Saver:
@@ -63,7 +64,7 @@ class Saver:
         seconds: float,
     ):
         self._trainer, self._world = trainer, world
-        self._folder, self._ledger = folder.checkpoints, ledger
+        self._run, self._folder, self._ledger = folder, folder.checkpoints, ledger
         self._statistics, self._seconds = statistics, seconds
         self._at_once = ledger is not None and trainer.team.mesh.whole_everywhere
         self._lock = threading.Lock()
@@ -71,8 +72,6 @@ class Saver:
         self._before: Checkpoint | None = None  # stands in for a state that is changing
         self._over: BaseException | None = None  # why the run ends, as soon as it does
         self._wanted = ""  # a signal to be honoured after the step at hand
-        self._warned = False
-        self._paused = 0.0  # no step changes the state before that time
         self._saved, self._saved_at = trainer.step, time.monotonic()  # the newest on the disk
         self._named = -1  # the newest that this process wrote under the name of its step
 
@@ -91,7 +90,6 @@ class Saver:
             if evaluated:
                 with suppress(OSError):  # without the memory a signal waits for the evaluation
                     self._before = _copied(self._trainer.checkpoint())
-            self._pause()
             self._take()
             self._changing = True
 
@@ -118,13 +116,6 @@ class Saver:
         self._take()
         self._changing = True
 
-    def _pause(self) -> None:
-        """Wait after a warning, so that no step comes too late to be saved."""
-        while self._paused and self._over is None:
-            if time.monotonic() > self._paused:
-                self._paused = 0.0
-            time.sleep(0.01)
-
     def _take(self) -> None:
         self._lock.acquire()
         if self._over is not None:
@@ -142,11 +133,11 @@ class Saver:
             On rank 0, for a signal.
         """
         step, schedule = self._trainer.step, self._trainer.schedule.state
-        wanted, warned = self._left_for_now()
+        wanted = self._left_for_now()
         save, best = False, schedule.best_step == step
         if self._ledger is not None:
             due = time.monotonic() - self._saved_at >= self._seconds
-            save = due or step == last or step in schedule.ends or bool(wanted) or warned
+            save = due or step == last or step in schedule.ends or bool(wanted)
         self._save(save, best)
         if wanted:
             raise Interrupted(_saved(wanted, step))
@@ -186,11 +177,19 @@ class Saver:
             checkpoints.write_as(checkpoints.best_path(self._folder), self._complete(state))
             self._saved = state.step
 
-    def _write(self, state: Checkpoint) -> None:
-        """Write the checkpoint of a step, with the lock; the ledger comes to the disk before it."""
+    def _write(self, state: Checkpoint, whole: Callable[[], None] = lambda: None) -> None:
+        """Write the checkpoint of a step, with the lock; the ledger comes to the disk before it.
+
+        ``whole`` is called when the file is there, which the disk may not have yet.
+        """
         if self._ledger is not None and state.step != self._named:
-            ends = self._trainer.schedule.state.ends
-            checkpoints.write(self._folder, self._complete(state), ends, first=self._ledger.sync)
+            ledger, ends = self._ledger, self._trainer.schedule.state.ends
+
+            def sync() -> None:
+                whole()
+                ledger.sync()
+
+            checkpoints.write(self._folder, self._complete(state), ends, first=sync)
             self._named = self._saved = state.step
             self._saved_at = time.monotonic()
 
@@ -201,39 +200,46 @@ class Saver:
 
     def serve(self, number: int) -> BaseException | None:
         """Serve a signal, in another thread; return what is to be raised in the main one."""
+        name = signal.Signals(number).name
         if not self._at_once:
-            if number == WARNING:
-                self._warned = True
-            else:
-                self._wanted = self._wanted or signal.Signals(number).name
+            self._wanted = self._wanted or name
             return None
         with self._lock:
-            if self._over is not None:
-                return None
-            if number == WARNING:
-                self._paused = time.monotonic() + _PAUSE
             state = self._before or self._trainer.checkpoint()
             try:
-                if state.step > self._saved:
+                if state.step > self._saved and not (launched(os.environ) and self._forked(state)):
                     self._write(state)
+                self._over = Interrupted(_saved(name, state.step))
             except OutputError as error:
-                if number != WARNING:
-                    self._over = error
-                return self._over
-            if number != WARNING:
-                self._over = Interrupted(_saved(signal.Signals(number).name, state.step))
-            return self._over
+                self._over = error
+        return self._over
 
-    def _left_for_now(self) -> tuple[str, bool]:
-        """The signal to be honoured now, and whether a warning came; other ranks tell rank 0."""
-        wanted, warned = self._wanted, self._warned
-        self._warned = False
+    def _forked(self, state: Checkpoint) -> bool:
+        """Let a child write the checkpoint of a step; return whether it did."""
+        try:
+            child = os.fork()
+        except OSError:
+            return False
+        if child:
+            return os.waitpid(child, 0)[1] == 0
+        try:
+            os.setsid()  # what the launcher sends goes to the group of this process
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for descriptor in range(3):  # the launcher waits until nobody has its pipes
+                os.dup2(nowhere, descriptor)
+            self._write(state, self._run.close)  # who waits for the folder may come in
+            os._exit(0)
+        finally:
+            os._exit(1)
+
+    def _left_for_now(self) -> str:
+        """The signal to be honoured now; other ranks tell rank 0 of theirs."""
         if self._world.rank == 0:
-            return wanted or self._world.called(), warned
-        if wanted:
-            self._world.call(f"{wanted} on rank {self._world.rank}")
+            return self._wanted or self._world.called()
+        if self._wanted:
+            self._world.call(f"{self._wanted} on rank {self._world.rank}")
             self._wanted = ""
-        return "", False
+        return ""
 
 
 def _saved(name: str, step: int) -> str:

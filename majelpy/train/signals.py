@@ -1,13 +1,12 @@
 """Signals that want the end of a command: heard at once, honoured in order.
 
 Policy. Python calls a handler between two instructions of the main thread, which may be in a kernel
-or wait for a message for seconds. Launchers do not wait so long: Open MPI's mpirun sends SIGCONT, a
-quarter of a second later SIGTERM and again a quarter later SIGKILL, whatever it had itself, and has
-no setting for it; MPICH's sends SIGINT on, and SIGKILL at the second one; SLURM sends SIGCONT and
-SIGTERM, and SIGKILL after its KillWait. So a training has threads that hear and act (`Watch`), and
-SIGCONT is a first warning. All else ends by an exception, as at Ctrl-C (`interrupting`). A signal
-that was ignored before stays so (nohup). Signals belong to the main thread: elsewhere nothing is
-heard and nothing changed.
+or wait for a message for seconds. Launchers do not wait so long: Open MPI's mpirun sends SIGTERM
+and a quarter of a second later SIGKILL, whatever signal it had itself, and has no setting for it;
+MPICH's sends Ctrl-C on, and SIGKILL at the second one; SLURM's KillWait is half a minute. So a
+training has threads that hear and act (`Watch`). All else ends by an exception, as at Ctrl-C
+(`interrupting`). A signal that was ignored before stays so (nohup). Signals belong to the main
+thread: elsewhere nothing is heard and nothing changed.
 """
 
 from __future__ import annotations
@@ -25,9 +24,6 @@ from typing import Self
 
 ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 """Signals that want the end."""
-
-WARNING = signal.SIGCONT
-"""What mpirun and SLURM send before SIGTERM; it may as well mean nothing."""
 
 _AGAIN = 0.5
 """Seconds within which a second Ctrl-C is the first one, sent on by a launcher or a shell."""
@@ -85,9 +81,8 @@ class Watch:
     Parameters
     ----------
     act : callable
-        Called with each signal's number, `WARNING` included, one after another, in a thread of
-        their own. The first exception that it returns is raised in the main thread as soon as that
-        is back in Python.
+        Called with each signal's number, one after another, in a thread of their own. The first
+        exception that it returns is raised in the main thread as soon as that is back in Python.
     force : callable
         Called, at once, at a second Ctrl-C; returns the exception likewise.
 
@@ -105,7 +100,7 @@ class Watch:
         self._to_raise: BaseException | None = None
         self._forced = False
         self._heard: SimpleQueue[int | None] = SimpleQueue()
-        self._handled = _handled((*ENDS, WARNING), self._handle)
+        self._handled = _handled(ENDS, self._handle)
 
     def __enter__(self) -> Self:
         if _noted:
@@ -149,7 +144,7 @@ class Watch:
 
     def _raise(self, error: BaseException) -> None:
         self._to_raise = error
-        _thread.interrupt_main(WARNING)  # runs the handler; does nothing once that is gone
+        _thread.interrupt_main(signal.SIGTERM)  # runs the handler, if it is still there
 
     def _hear(self, hearing: int) -> None:
         first = 0.0
@@ -162,7 +157,7 @@ class Watch:
                         self._raise(self._force())
                     if number == signal.SIGINT:
                         first = first or now
-                    if number in (*ENDS, WARNING):
+                    if number in ENDS:
                         self._heard.put(number)
         self._heard.put(None)
 
