@@ -14,7 +14,7 @@ import numpy as np
 from makers import level_data, level_double, touchy_data, touchy_double, words
 from one_case import Case, Out
 
-from majelpy.array import launch
+from majelpy.array import kernels
 from majelpy.memory import dtypes
 
 SOME = 300
@@ -57,19 +57,19 @@ def elementwise() -> Iterator[Case]:
         unsigned = np.dtype(f"u{kind.itemsize}")
         x = numbers(kind, 61)
         for size in (0, 1, len(x)):
-            for f, name in enumerate(launch.UNARY):
+            for f, name in enumerate(kernels.UNARY):
                 arguments: tuple[Any, ...] = (f, number, size, x[:size], Out((size,), dtype=kind))
                 if size == len(x) or name in ("exp", "abs"):
                     yield Case(f"{name} {kind} {size}", "mj_unary", arguments)
-            for f, name in enumerate(launch.CLASSES):
+            for f, name in enumerate(kernels.CLASSES):
                 arguments = (f, number, size, x[:size], Out((size,), dtype=np.uint8))
                 yield Case(f"{name} {kind} {size}", "mj_classify", arguments)
             arguments = (number, size, x[:size], Out((size,), dtype=unsigned))
             yield Case(f"order key {kind} {size}", "mj_order_key", arguments)
         a, b = pairs(kind)
         for entry, names, result in (
-            ("mj_binary", launch.BINARY, kind),
-            ("mj_compare", launch.COMPARISONS, np.uint8),
+            ("mj_binary", kernels.BINARY, kind),
+            ("mj_compare", kernels.COMPARISONS, np.uint8),
         ):
             for f, name in enumerate(names):
                 for a_step, b_step in ((1, 1), (0, 1), (1, 0)):
@@ -105,7 +105,7 @@ def values(kind: np.dtype) -> np.ndarray:
 
 
 def conversions() -> Iterator[Case]:
-    for (i, source), (j, target) in itertools.product(enumerate(launch.TYPES), repeat=2):
+    for (i, source), (j, target) in itertools.product(enumerate(kernels.TYPES), repeat=2):
         x = values(source)
         arguments = (i, j, len(x), x, Out((len(x),), dtype=in_memory(target)))
         name = f"cast {dtypes.name_of(source)} {dtypes.name_of(target)}"
@@ -135,7 +135,7 @@ def reductions() -> Iterator[Case]:
             shape, label = (outer, n, inner), f"{kind} {outer}x{n}x{inner}"
             x, z = TOUCHY[kind](shape, 86), factors(kind, shape)
             out = Out((outer, inner), dtype=kind)
-            for f, name in enumerate(launch.REDUCTIONS):
+            for f, name in enumerate(kernels.REDUCTIONS):
                 arguments: tuple[Any, ...] = (f, number, *shape, z if name == "prod" else x, out)
                 if shape != LONG or name == "sum":
                     yield Case(f"{name} {label}", "mj_reduce", arguments)
@@ -150,7 +150,7 @@ def reductions() -> Iterator[Case]:
                 yield Case(f"dot rows {label}", "mj_dot_rows", arguments)
         edge = edges(kind)
         for label, some in (("edges", edge), ("edges but NaN", edge[~np.isnan(edge)])):
-            for f, name in enumerate(launch.REDUCTIONS):
+            for f, name in enumerate(kernels.REDUCTIONS):
                 x = np.tile(some, 12)
                 arguments = (f, number, 1, len(x), 1, x, Out((1,), dtype=kind))
                 yield Case(f"{name} of {label} {kind}", "mj_reduce", arguments)

@@ -15,7 +15,7 @@ import pytest
 from gpu_place import GPU, emulated_gpu
 
 from majelpy import native
-from majelpy.array import launch
+from majelpy.array import kernels
 from majelpy.memory import CPU, Place
 from majelpy.memory import pool as memory
 
@@ -64,7 +64,7 @@ def each_isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 def _gpus() -> list[Any]:
     """The emulated GPU, and this machine's if it has one."""
     true = pytest.param("GPU", marks=pytest.mark.gpu)
-    return ["emulated", *([true] if GPU in launch.gpus() else [])]
+    return ["emulated", *([true] if GPU in kernels.gpus() else [])]
 
 
 @pytest.fixture(params=["cpu", *_gpus()])

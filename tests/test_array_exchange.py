@@ -12,7 +12,7 @@ import pytest
 from makers import same_bits, touchy_data
 
 import majelpy as mj
-from majelpy.array import launch
+from majelpy.array import kernels
 from majelpy.errors import CopyError
 from majelpy.memory import CPU, Place
 from majelpy.memory import pool as memory
@@ -102,7 +102,9 @@ def test_the_namespace() -> None:
     )
     info = mj.__array_namespace_info__()
     assert (
-        info.default_device() == CPU and info.devices() == (CPU, *launch.gpus()) and x.device == CPU
+        info.default_device() == CPU
+        and info.devices() == (CPU, *kernels.gpus())
+        and x.device == CPU
     )
     assert info.default_dtypes()["real floating"] == mj.float32 == mj.zeros(1).dtype
     assert list(info.dtypes(kind="unsigned integer")) == ["uint8", "uint16", "uint32", "uint64"]

@@ -175,7 +175,7 @@ def test_kernels_are_defined_once_and_called(name: str) -> None:
         path.name
         for path in [
             *(PACKAGE / "ops").glob("*.py"),
-            PACKAGE / "array" / "launch.py",
+            PACKAGE / "array" / "kernels.py",
             PACKAGE / "native.py",
         ]
         if re.search(rf"\b{name}\b", path.read_text())

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from majelpy import native
-from majelpy.array import launch
+from majelpy.array import kernels
 from majelpy.array.operators import Operators
 from majelpy.errors import CopyError, DTypeError, ShapeError
 from majelpy.memory import dtypes
@@ -103,7 +103,7 @@ class Array(Operators):
             "typestr": self.dtype.str,
             "data": (self.pointer, False),
             "version": 3,
-            "stream": launch.device(self.place).stream or 1,  # 1 means the default stream
+            "stream": kernels.device(self.place).stream or 1,  # 1 means the default stream
         }
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -148,9 +148,9 @@ class Array(Operators):
             return self.to_device(CPU).to_device(place)
         new = empty(self.shape, self.dtype, place)
         if place == CPU:
-            launch.device(self.place).download(self.pointer, new._view)
+            kernels.device(self.place).download(self.pointer, new._view)
         else:
-            launch.device(place).copy_in(self._view, new.pointer)
+            kernels.device(place).copy_in(self._view, new.pointer)
         return new
 
     def __len__(self) -> int:
@@ -269,7 +269,7 @@ def empty(
     allocation = pool(place).allocate(count * kind.itemsize)
     if place == CPU:
         return Array(np.ndarray(sizes, kind, allocation.bytes), allocation)
-    view = launch.device(place).view(allocation, sizes, dtypes.moved_as(kind))
+    view = kernels.device(place).view(allocation, sizes, dtypes.moved_as(kind))
     return Array(view, allocation, place, kind)
 
 
@@ -328,5 +328,5 @@ def convert_into(view: Any, out: Array, *, of: np.dtype | None = None) -> None:
     else:
         plain = view.astype(np.uint8) if source == dtypes.bool else view
         kind = plain.dtype if source == dtypes.bool else source
-        whole = launch.mover(out.place).ascontiguousarray(plain).reshape(view.shape)
-        launch.cast(Array(whole, whole, out.place, kind), out)
+        whole = kernels.mover(out.place).ascontiguousarray(plain).reshape(view.shape)
+        kernels.cast(Array(whole, whole, out.place, kind), out)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import launch
+from majelpy.array import kernels
 from majelpy.array.array import Array, empty, on_place, store, zeros
 from majelpy.array.checks import Numbers, array_of, converted, number, one_place
 from majelpy.array.conversion import astype
@@ -132,7 +132,7 @@ def from_dlpack(x: Any, /, *, device: Device = None, copy: bool | None = None) -
     try:
         kind, which = x.__dlpack_device__()
         place = Place("gpu", int(which)) if int(kind) == CUDA else CPU
-        found = launch.mover(place).from_dlpack(x)
+        found = kernels.mover(place).from_dlpack(x)
     except (BufferError, RuntimeError, TypeError, AttributeError) as error:
         raise ExchangeError(f"from_dlpack: {type(x).__name__}: {error}") from None
     there = _over(found, x, place, "from_dlpack", copy)
@@ -145,7 +145,7 @@ def from_dlpack(x: Any, /, *, device: Device = None, copy: bool | None = None) -
 
 def _from_cuda(x: Any) -> Array:
     """An array over the memory of a producer with ``__cuda_array_interface__``."""
-    found = launch.mover(Place("gpu", 0)).asarray(x)
+    found = kernels.mover(Place("gpu", 0)).asarray(x)
     return _over(found, x, Place("gpu", int(found.device.id)), "asarray", None)
 
 
@@ -233,7 +233,7 @@ def arange(
             dtypes.check_number("arange", end, kind)
         wrapped = np.uint64(first % (1 << 64)), np.uint64(step % (1 << 64))
         with np.errstate(over="ignore"):
-            counted = launch.mover(place).arange(count, dtype=np.uint64)
+            counted = kernels.mover(place).arange(count, dtype=np.uint64)
             return store(counted * wrapped[1] + wrapped[0], kind, place=place)
     return _line(first, step, count, kind, place)
 
@@ -267,10 +267,10 @@ def linspace(
 
 def _line(start: float, step: float, count: int, kind: np.dtype, place: Place) -> Array:
     """start + i * step for i below count: one product, one sum, one conversion, each rounded."""
-    counted = launch.mover(place).arange(count, dtype=np.uint64)
+    counted = kernels.mover(place).arange(count, dtype=np.uint64)
     values = store(counted, dtypes.float64, place=place)
     for name, operand in (("multiply", step), ("add", start)):
-        launch.binary(name, values, number(name, float(operand), dtypes.float64, place), values)
+        kernels.binary(name, values, number(name, float(operand), dtypes.float64, place), values)
     return converted(values, kind)
 
 
@@ -306,7 +306,7 @@ def _triangle(name: str, x: Any, k: int) -> Array:
     a = array_of(name, x)
     if a.ndim < 2:
         raise ShapeError(f"{name}: shape {a.shape}; needs 2 axes or more")
-    on = launch.mover(a.place)
+    on = kernels.mover(a.place)
     apart = on.arange(a.shape[-1]) - on.arange(a.shape[-2])[:, None]
     new = zeros(a.shape, a.dtype, a.place)
     kept = on.broadcast_to(apart <= k if name == "tril" else apart >= k, a.shape)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import launch
+from majelpy.array import kernels
 from majelpy.array.array import Array
 from majelpy.array.checks import array_of, axis_of, number, numpy_errors, one_place
 from majelpy.errors import DTypeError, RangeError, ShapeError
@@ -68,7 +68,7 @@ def _bounded(x: Array, parts: tuple[Any, ...]) -> tuple[Any, ...]:
     ]
     if sum(taken) > x.ndim:
         raise RangeError(f"index: {sum(taken)} indices of an array of shape {x.shape}")
-    on, axis, plain = launch.mover(x.place), 0, list[Any]()
+    on, axis, plain = kernels.mover(x.place), 0, list[Any]()
     for part, count in zip(parts, taken, strict=True):
         if not hasattr(part, "dtype"):
             plain.append(part)
@@ -132,7 +132,7 @@ def put(x: Array, key: Any, value: Any) -> None:
 
 def _put_last(x: Array, parts: tuple[Any, ...], source: Any) -> None:
     """Put on a GPU, where of two values for one element any may win: only the last is put."""
-    on = launch.mover(x.place)
+    on = kernels.mover(x.place)
     selected = on.arange(x.size).reshape(x.shape)[parts]
     kept = source.reshape(source.shape[max(0, source.ndim - selected.ndim) :])
     values = on.broadcast_to(kept, selected.shape).reshape(-1)
@@ -158,7 +158,7 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Array:
     where = axis_of("take", 0 if axis is None else axis, a.ndim)
     view = _indices("take", a, at, where)
     with numpy_errors("take", a, at):
-        return a._moved(launch.mover(a.place).take(a._view, view, axis=where))
+        return a._moved(kernels.mover(a.place).take(a._view, view, axis=where))
 
 
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Array:
@@ -169,7 +169,7 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Array:
         raise ShapeError(f"take_along_axis: shapes {a.shape} and {at.shape} differ in their axes")
     view = _indices("take_along_axis", a, at, where)
     with numpy_errors("take_along_axis", a, at):
-        return a._moved(launch.mover(a.place).take_along_axis(a._view, view, axis=where))
+        return a._moved(kernels.mover(a.place).take_along_axis(a._view, view, axis=where))
 
 
 def _indices(operation: str, x: Array, indices: Array, axis: int) -> Any:
@@ -177,7 +177,7 @@ def _indices(operation: str, x: Array, indices: Array, axis: int) -> Any:
     if indices.dtype not in dtypes.INTEGERS:
         name = dtypes.name_of(indices.dtype)
         raise DTypeError(f"{operation}: indices of {name}; needs integers")
-    launch.mover(one_place(operation, x, indices))
+    kernels.mover(one_place(operation, x, indices))
     if x.place != CPU:
         _needs_range(operation, indices._view, x.shape[axis])
     return indices._view.astype(np.int64)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import Array, asarray, launch
+from majelpy.array import Array, asarray
+from majelpy.array.kernels import library
 from majelpy.errors import CopyError, DTypeError, ShapeError
 from majelpy.memory.place import Place
 
@@ -46,7 +47,7 @@ def kernels(operation: str, **operands: Array) -> tuple[Any, Place]:
                 f"{operation}: {first} lies on {found.place} and {name} on {other.place}; "
                 "needs one place (to_device moves an array)"
             )
-    return launch.library(found.place), found.place
+    return library(found.place), found.place
 
 
 def same_shape(operation: str, a: Array, b: Array) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import Array, asarray, launch
+from majelpy.array import Array, asarray, kernels
 from majelpy.errors import CopyError, ShapeError
 from majelpy.memory import CPU, Place
 from majelpy.ops import check
@@ -204,7 +204,7 @@ def tree_sum(
     sources = np.array([v.ctypes.data for v in nodes], dtype=np.int64)
     targets = np.array([v.ctypes.data for v in out], dtype=np.int64)
     program = np.array(merges, dtype=np.int32)
-    launch.library(place).mj_tree_sum(
+    kernels.library(place).mj_tree_sum(
         *(len(nodes), sources.ctypes.data, program.ctypes.data),
         *(len(out), targets.ctypes.data, size, rounded),
     )

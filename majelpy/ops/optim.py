@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from majelpy.array import Array, empty, launch
+from majelpy.array import Array, empty, kernels
 from majelpy.memory import CPU, Place
 from majelpy.native import library
 from majelpy.ops import check
@@ -86,7 +86,7 @@ def average_shares(step: int, *, beta1: float, beta2: float, device: Place = CPU
     They are 1 - beta^step, with a relative error below 62 * 2^-24.
     """
     out = empty(2, device=device)
-    launch.library(device).mj_average_shares(step, beta1, beta2, out.pointer)
+    kernels.library(device).mj_average_shares(step, beta1, beta2, out.pointer)
     return out
 
 
