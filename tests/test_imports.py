@@ -52,7 +52,7 @@ DOORS = {
     "rapidfuzz": {"majelpy.decoding.metrics"},
     "ctypes": {
         *("majelpy.native", "majelpy.speech.espeak"),
-        *("majelpy.gpu.nvrtc", "majelpy.gpu.launch", "majelpy.comm.world"),
+        *("majelpy.gpu.nvrtc", "majelpy.gpu.launcher", "majelpy.comm.world"),
     },
     "cupy": {"majelpy.memory.system", "majelpy.gpu.device"},
     "matplotlib": {"majelpy.plan.table"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from majelpy.gpu.launch import THREADS, Buffer, Launcher, ceil_div, elements
+from majelpy.gpu.launcher import THREADS, Buffer, Launcher, ceil_div, elements
 from majelpy.gpu.sums import CHUNK
 from majelpy.memory.numbering import BINARY, CLASSES, COMPARISONS, REDUCTIONS, TYPES, UNARY
 
