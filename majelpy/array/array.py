@@ -13,22 +13,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from majelpy import native
-from majelpy.array import kernels
+from majelpy.array import indexing, kernels
+from majelpy.array.checks import one_place
 from majelpy.array.operators import Operators
-from majelpy.errors import CopyError, DTypeError, ShapeError
+from majelpy.array.protocols import Protocols
+from majelpy.errors import DTypeError, RangeError, ShapeError
 from majelpy.memory import dtypes
 from majelpy.memory.place import CPU, Place, parse_place
 from majelpy.memory.pool import pool
 
+Numbers = bool | int | float
 
-class Array(Operators):
+
+class Array(Operators, Protocols):
     """n-dimensional contiguous array; make one with `empty`, `zeros` or `asarray`.
 
     Attributes
@@ -40,7 +43,6 @@ class Array(Operators):
 
     __slots__ = ("_owner", "_view", "dtype", "place")
     __hash__ = None  # type: ignore[assignment]
-    __array_ufunc__ = None  # NumPy must not calculate with these arrays unasked
 
     def __init__(self, view: Any, owner: Any, place: Place = CPU, dtype: np.dtype | None = None):
         self._view = view
@@ -88,57 +90,6 @@ class Array(Operators):
             return int(self._view.data.ptr)
         return native.address_of(self._view)
 
-    @property
-    def __array_interface__(self) -> dict[str, Any]:
-        if self.place != CPU:
-            raise AttributeError(f"__array_interface__: the array lies on {self.place}")
-        return dict(self._view.__array_interface__)
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        if self.place == CPU:
-            raise AttributeError("__cuda_array_interface__: the array lies on cpu")
-        return {
-            "shape": self.shape,
-            "typestr": self.dtype.str,
-            "data": (self.pointer, False),
-            "version": 3,
-            "stream": kernels.device(self.place).stream or 1,  # 1 means the default stream
-        }
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        # NumPy asks this only of arrays without __array_interface__.
-        raise CopyError(f"numpy: the array lies on {self.place}; needs to_device('cpu') first")
-
-    def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
-        """Return the module with the functions of the standard."""
-        import majelpy
-
-        if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12", "2025.12"):
-            raise ShapeError(f"array: version {api_version!r} of the standard is not known")
-        return majelpy
-
-    def __dlpack__(
-        self,
-        *,
-        stream: Any = None,
-        max_version: tuple[int, int] | None = None,
-        dl_device: tuple[int, int] | None = None,
-        copy: bool | None = None,
-    ) -> Any:
-        """Return a DLPack capsule over this memory, or over a copy if asked."""
-        asked: dict[str, Any] = {"max_version": max_version, "dl_device": dl_device, "copy": copy}
-        if self.place == CPU:
-            whole = self.numpy()
-        else:
-            whole = self._view if self.dtype == self._view.dtype else self._view.view(self.dtype)
-            asked["stream"] = stream
-        return whole.__dlpack__(**{k: v for k, v in asked.items() if v is not None})
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        kind, number = self._view.__dlpack_device__()
-        return int(kind), int(number)
-
     def to_device(self, device: Place | str, /, *, stream: Any = None) -> Array:
         """Return the array on that place: itself if it is there."""
         place = on_place(device)
@@ -162,15 +113,31 @@ class Array(Operators):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, key: Any, /) -> Array:
-        """Elements by integers, slices, None, Ellipsis, integer arrays or a boolean mask."""
-        from majelpy.array.indexing import get
+        """Elements by integers, slices, None, Ellipsis, integer arrays or a boolean mask.
 
-        return get(self, key)
+        A view where they are contiguous and no array selects them; else a copy.
+        """
+        found, beside = indexing.select(self, key)
+        return self._part(found) if beside and found.flags.c_contiguous else self._moved(found)
 
     def __setitem__(self, key: Any, value: Any, /) -> None:
-        from majelpy.array.indexing import put
+        """Let the elements that ``key`` selects become ``value``, broadcast and in this type.
 
-        put(self, key, value)
+        Raises
+        ------
+        DTypeError
+            If the value's type does not promote to this one.
+        """
+        if type(value) in (bool, int, float):
+            source = number("setitem", value, self.dtype, self.place)._view
+        else:
+            array = array_of("setitem", value)
+            one_place("setitem", self, array)
+            if array.dtype != self.dtype and not dtypes.can_cast(array.dtype, self.dtype):
+                names = dtypes.name_of(array.dtype), dtypes.name_of(self.dtype)
+                raise DTypeError(f"setitem: {names[0]} into {names[1]}; convert it with astype")
+            source = array._moved(array._view, self.dtype)._view
+        indexing.put(self, key, source)
 
     def _single(self, operation: str) -> Any:
         """The only element, as a Python number."""
@@ -330,3 +297,29 @@ def convert_into(view: Any, out: Array, *, of: np.dtype | None = None) -> None:
         kind = plain.dtype if source == dtypes.bool else source
         whole = kernels.mover(out.place).ascontiguousarray(plain).reshape(view.shape)
         kernels.cast(Array(whole, whole, out.place, kind), out)
+
+
+def array_of(operation: str, x: Any) -> Array:
+    """Return ``x`` as an array, without copying; Python numbers are refused."""
+    if isinstance(x, Array):
+        return x
+    if isinstance(x, np.ndarray | np.generic):
+        host = np.asarray(x, order="C")
+        dtypes.dtype_of(operation, host.dtype)
+        return Array(host, host)
+    raise DTypeError(f"{operation}: {type(x).__name__} found; needs an array")
+
+
+def number(operation: str, value: Numbers, dtype: np.dtype, place: Place = CPU) -> Array:
+    """Return a Python number as an array without axes."""
+    dtypes.check_number(operation, value, dtype)
+    new = empty((), dtype)
+    if dtype in dtypes.FLOATS:
+        try:
+            wide = np.asarray(float(value))
+        except OverflowError:
+            raise RangeError(f"{operation}: {value} is too large for {dtype}") from None
+        convert_into(wide, new)
+    else:
+        new._view[...] = value
+    return new.to_device(place)

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import majelpy
 from majelpy.errors import DTypeError, ShapeError
+from majelpy.namespace import namespace
+
+
+def _function(name: str) -> Any:
+    return getattr(namespace(), name)
 
 
 def _apply(name: str, a: Any, b: Any) -> Any:
     if not (isinstance(a, _OPERANDS) and isinstance(b, _OPERANDS)):
         return NotImplemented
-    return getattr(majelpy, name)(a, b)
+    return _function(name)(a, b)
 
 
 def _into(name: str, a: Any, b: Any) -> Any:
@@ -171,16 +175,16 @@ class Operators:
         return _apply("greater_equal", self, other)
 
     def __neg__(self) -> Any:
-        return majelpy.negative(self)
+        return _function("negative")(self)
 
     def __pos__(self) -> Any:
-        return majelpy.positive(self)
+        return _function("positive")(self)
 
     def __abs__(self) -> Any:
-        return majelpy.abs(self)
+        return _function("abs")(self)
 
     def __invert__(self) -> Any:
-        return majelpy.bitwise_invert(self)
+        return _function("bitwise_invert")(self)
 
 
 _OPERANDS = (Operators, bool, int, float)

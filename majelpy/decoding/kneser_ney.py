@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from majelpy.array import asarray
-from majelpy.array.elementary import log10
 from majelpy.decoding.ngram import END, SPACE, START, UNKNOWN
 from majelpy.errors import LanguageModelError, OutputError
 from majelpy.sink import require_replaceable
 from majelpy.speech.text import Alphabet, normalise
+from majelpy.standard.elementary import log10
 
 Gram = tuple[str, ...]
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from majelpy.array import Array
-from majelpy.array.creation import full
 from majelpy.distributed.exchange import exchange
 from majelpy.distributed.mesh import Mesh
 from majelpy.distributed.operators import Operators
@@ -30,6 +29,7 @@ from majelpy.distributed.plan import Plan, carries, collection, need_of, redistr
 from majelpy.errors import PlacementError, RangeError, ShapeError
 from majelpy.memory import CPU, Place
 from majelpy.memory.dtypes import FLOATS, INTEGERS, iinfo, name_of
+from majelpy.standard.creation import full
 
 
 class DistArray(Operators):

@@ -14,11 +14,11 @@ import numpy as np
 
 from majelpy import tree
 from majelpy.array import Array, empty
-from majelpy.array.arithmetic import add, maximum, minimum, multiply
 from majelpy.comm.world import World
 from majelpy.distributed.placement import Box, Layout, Partial, sizes_of, within
 from majelpy.distributed.plan import Move, Plan
 from majelpy.memory import CPU
+from majelpy.standard.arithmetic import add, maximum, minimum, multiply
 
 _NODE_TAG, _BOX_TAG = 3, 4  # 1 and 2 are the reducer's
 

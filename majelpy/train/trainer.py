@@ -18,7 +18,6 @@ import numpy as np
 
 from majelpy import ops
 from majelpy.array import Array, empty, zeros
-from majelpy.array.manipulation import concat
 from majelpy.comm.direct import place_of_sums, slots_for
 from majelpy.comm.reduce import TreeReducer
 from majelpy.comm.world import World
@@ -37,6 +36,7 @@ from majelpy.recipes.launch import Launch
 from majelpy.recipes.recipe import Recipe
 from majelpy.runs.checkpoint import Checkpoint
 from majelpy.runs.tensors import load_tensors
+from majelpy.standard.manipulation import concat
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.optimizer import Optimizer
 from majelpy.train.schedule import Schedule

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from makers import digest, exact_data, same_bits, touchy_data, touchy_double
 
 import majelpy as mj
-from majelpy import dist
+from majelpy import distributed as dist
 from majelpy.comm.world import World
 from majelpy.distributed import DistArray, Mesh, Partial, Replicate, Shard, distribute
 from majelpy.distributed.placement import Placement

@@ -13,14 +13,15 @@ import numpy as np
 
 from majelpy.array import kernels
 from majelpy.array.array import Array, empty, store
-from majelpy.array.checks import axis_of, broadcast, converted, of_kind, one_place, operands
-from majelpy.array.elementary import NUMERIC
-from majelpy.array.indexing import take
-from majelpy.array.logic import logical_not
-from majelpy.array.manipulation import squeeze
+from majelpy.array.checks import axis_of, broadcast, one_place
+from majelpy.array.operands import converted, of_kind, operands
 from majelpy.errors import DTypeError, ShapeError
 from majelpy.memory import dtypes
 from majelpy.memory.place import CPU
+from majelpy.standard.elementary import NUMERIC
+from majelpy.standard.indexing import take
+from majelpy.standard.logic import logical_not
+from majelpy.standard.manipulation import squeeze
 
 PLAIN = (dtypes.bool, *NUMERIC)
 

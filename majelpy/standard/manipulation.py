@@ -13,16 +13,9 @@ from typing import Any
 import numpy as np
 
 from majelpy.array import kernels
-from majelpy.array.array import Array, empty, store
-from majelpy.array.checks import (
-    array_of,
-    axes_of,
-    axis_of,
-    broadcast,
-    converted,
-    numpy_errors,
-    one_place,
-)
+from majelpy.array.array import Array, array_of, empty, store
+from majelpy.array.checks import axes_of, axis_of, broadcast, numpy_errors, one_place
+from majelpy.array.operands import converted
 from majelpy.errors import DTypeError, RangeError, ShapeError
 from majelpy.memory import dtypes
 from majelpy.memory.place import CPU

@@ -13,9 +13,10 @@ import numpy as np
 
 from majelpy.array import kernels
 from majelpy.array.array import Array, empty
-from majelpy.array.checks import broadcast, of_kind, operands
-from majelpy.array.elementary import NUMERIC, spread
+from majelpy.array.checks import broadcast
+from majelpy.array.operands import of_kind, operands
 from majelpy.memory import dtypes
+from majelpy.standard.elementary import NUMERIC, spread
 
 BOOL = (dtypes.bool,)
 BITS = (dtypes.bool, *dtypes.INTEGERS)

@@ -1,6 +1,6 @@
 """Elementwise functions of two arguments, signs and limits.
 
-Policy. As in majelpy.array.elementary: floats by bodies, integers by NumPy or CuPy.
+Policy. As in majelpy.standard.elementary: floats by bodies, integers by NumPy or CuPy.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from majelpy.array.array import Array
-from majelpy.array.checks import converted, of_kind
-from majelpy.array.elementary import NUMERIC, binary, unary
+from majelpy.array.operands import converted, of_kind
 from majelpy.memory import dtypes
+from majelpy.standard.elementary import NUMERIC, binary, unary
 
 
 def add(x1: Any, x2: Any, /) -> Array:

@@ -15,21 +15,14 @@ from typing import Any
 import numpy as np
 
 from majelpy.array import kernels
-from majelpy.array.arithmetic import divide, subtract
-from majelpy.array.array import Array, convert_into, empty
-from majelpy.array.checks import (
-    array_of,
-    axes_of,
-    axis_of,
-    converted,
-    number,
-    numpy_errors,
-    of_kind,
-)
-from majelpy.array.elementary import NUMERIC, sqrt
-from majelpy.array.manipulation import concat, permute_dims
+from majelpy.array.array import Array, array_of, convert_into, empty, number
+from majelpy.array.checks import axes_of, axis_of, numpy_errors
+from majelpy.array.operands import converted, of_kind
 from majelpy.errors import DTypeError, ShapeError
 from majelpy.memory import dtypes
+from majelpy.standard.arithmetic import divide, subtract
+from majelpy.standard.elementary import NUMERIC, sqrt
+from majelpy.standard.manipulation import concat, permute_dims
 
 Axis = int | tuple[int, ...] | None
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from majelpy.array import kernels
 from majelpy.array.array import Array, empty
-from majelpy.array.checks import broadcast, numpy_errors, of_kind, operands
+from majelpy.array.checks import broadcast, numpy_errors
+from majelpy.array.operands import of_kind, operands
 from majelpy.errors import RangeError
 from majelpy.memory import dtypes
 

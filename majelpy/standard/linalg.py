@@ -15,12 +15,13 @@ import numpy as np
 
 from majelpy.array import kernels
 from majelpy.array.array import Array, empty
-from majelpy.array.checks import axis_of, broadcast, operands
-from majelpy.array.elementary import NUMERIC
-from majelpy.array.manipulation import permute_dims, reshape
+from majelpy.array.checks import axis_of, broadcast
+from majelpy.array.operands import operands
 from majelpy.errors import ShapeError
 from majelpy.memory import dtypes
 from majelpy.memory.place import CPU
+from majelpy.standard.elementary import NUMERIC
+from majelpy.standard.manipulation import permute_dims, reshape
 
 
 def matmul(x1: Any, x2: Any, /) -> Array:

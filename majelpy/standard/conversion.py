@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from majelpy.array import kernels
-from majelpy.array.array import Array, on_place
-from majelpy.array.checks import array_of
+from majelpy.array.array import Array, array_of, on_place
 from majelpy.memory import dtypes
 from majelpy.memory.place import CPU, Place
 
