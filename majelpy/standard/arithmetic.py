@@ -34,12 +34,24 @@ def divide(x1: Any, x2: Any, /) -> Array:
 
 
 def floor_divide(x1: Any, x2: Any, /) -> Array:
-    """Return the floor of x1 / x2; 0 for an integer over 0."""
+    """Return the floor of x1 / x2.
+
+    Raises
+    ------
+    RangeError
+        If an integer is divided by 0.
+    """
     return binary("floor_divide", x1, x2)
 
 
 def remainder(x1: Any, x2: Any, /) -> Array:
-    """Return the remainder of floor_divide, with the sign of x2."""
+    """Return the remainder of x1 / x2, with the sign of x2.
+
+    Raises
+    ------
+    RangeError
+        If an integer is divided by 0.
+    """
     return binary("remainder", x1, x2)
 
 

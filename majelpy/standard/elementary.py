@@ -43,6 +43,8 @@ def binary(name: str, x1: Any, x2: Any, kinds: tuple[np.dtype, ...] = NUMERIC) -
         return out
     if name == "pow" and out.size and b.dtype in dtypes.SIGNED and (b._view < 0).any():
         raise RangeError("pow: an integer has an exponent below 0; needs 0 or more, or floats")
+    if name in ("floor_divide", "remainder") and out.size and (b._view == 0).any():
+        raise RangeError(f"{name}: an integer is divided by 0; needs another divisor, or floats")
     with numpy_errors(name, a, b):
         function = getattr(kernels.mover(a.place), "power" if name == "pow" else name)
         function(a._view, b._view, out=out._view)
