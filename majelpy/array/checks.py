@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from majelpy.errors import DTypeError, RangeError, ShapeError
+from majelpy.errors import CopyError, DTypeError, RangeError, ShapeError
 from majelpy.memory import dtypes
-from majelpy.memory.place import Place
+from majelpy.memory.place import CPU, Place
 
 if TYPE_CHECKING:
     from majelpy.array.array import Array
@@ -31,15 +31,26 @@ def needs_kind(operation: str, dtype: np.dtype, kinds: Sequence[np.dtype]) -> No
         raise DTypeError(f"{operation}: {dtypes.name_of(dtype)} found; needs one of {names}")
 
 
-def one_place(operation: str, *arrays: Array) -> Place:
-    """Return the place on which all the arrays lie."""
-    places = {str(array.place): array.place for array in arrays}
-    if len(places) > 1:
-        raise DTypeError(
-            f"{operation}: arrays on {' and '.join(sorted(places))}; needs one place "
-            "(to_device copies)"
-        )
-    return arrays[0].place
+def one_place(operation: str, *arrays: Array, **named: Array) -> Place:
+    """Return the place on which all the arrays lie; the message has the names of named ones."""
+    names = ["an array", *["another"] * (len(arrays) - 1)][: len(arrays)]
+    (first, found), *others = [*zip(names, arrays, strict=True), *named.items()]
+    for name, other in others:
+        if other.place != found.place:
+            raise CopyError(
+                f"{operation}: {first} lies on {found.place} and {name} on {other.place}; "
+                "needs one place (to_device moves an array)"
+            )
+    return found.place
+
+
+def on_cpu(operation: str, **named: Array) -> None:
+    """Refuse arrays that lie elsewhere."""
+    for name, array in named.items():
+        if array.place != CPU:
+            raise CopyError(
+                f"{operation}: {name} lies on {array.place}; needs {CPU} (to_device moves an array)"
+            )
 
 
 def broadcast(operation: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -74,6 +85,34 @@ def axes_of(operation: str, axis: Any, ndim: int) -> tuple[int, ...]:
     if len(set(found)) < len(found):
         raise ShapeError(f"{operation}: axes {axis} name one twice")
     return tuple(sorted(found))
+
+
+def same_shape(operation: str, a: Array, b: Array) -> None:
+    """The two arrays have one shape."""
+    if a.shape != b.shape:
+        raise ShapeError(f"{operation}: shapes {a.shape} and {b.shape} differ")
+
+
+def columns(operation: str, name: str, x: Array, count: int) -> None:
+    """The last axis of ``x`` has ``count`` entries."""
+    if x.shape[-1] != count:
+        raise ShapeError(f"{operation}: {name} has {x.shape[-1]} columns; needs {count}")
+
+
+def offsets(operation: str, values: Any, rows: int) -> np.ndarray:
+    """``values`` as int64 row offsets 0 <= o_0 <= ... <= o_n = rows."""
+    result = np.ascontiguousarray(values, dtype=np.int64)
+    if (
+        result.ndim != 1
+        or len(result) < 1
+        or result[0] != 0
+        or result[-1] != rows
+        or (np.diff(result) < 0).any()
+    ):
+        raise ShapeError(
+            f"{operation}: offsets {result.tolist()[:8]} must rise from 0 to {rows}, the rows"
+        )
+    return result
 
 
 class numpy_errors(np.errstate):

@@ -121,3 +121,9 @@ def dot_rows(a: Array, b: Array, out: Array) -> None:
     """Let out_i = the sum over j of a_ij b_ij."""
     kind = TYPES.index(a.dtype)
     library(out.place).mj_dot_rows(kind, *a.shape, a.pointer, b.pointer, out.pointer)
+
+
+def signed(word: int) -> int:
+    """Return the integer modulo 2^64 as the signed one that a kernel's argument is."""
+    low = word & 0xFFFF_FFFF_FFFF_FFFF
+    return low - (1 << 64) if low >> 63 else low

@@ -1,7 +1,8 @@
 """Arrays of what an operation is given.
 
-Policy. An operand may be an array, a NumPy array or, beside one of these, a Python number. Nothing
-is copied but to another type.
+Policy. An operand of a function of the standard may be an array, a NumPy array or, beside one of
+these, a Python number; nothing is copied but to another type. Those of `majelpy.ops` are float32 of
+a number of axes, and may be what `asarray` takes.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ import numpy as np
 
 from majelpy.array.array import Array, array_of, number
 from majelpy.array.checks import needs_kind, one_place
-from majelpy.errors import DTypeError
+from majelpy.array.foreign import asarray
+from majelpy.array.kernels import library
+from majelpy.errors import DTypeError, ShapeError
 from majelpy.memory import dtypes
+from majelpy.memory.place import Place
 
 
 def of_kind(operation: str, x: Any, kinds: Sequence[np.dtype]) -> Array:
@@ -48,3 +52,35 @@ def operands(operation: str, kinds: Sequence[np.dtype] | None, x1: Any, x2: Any)
         number(operation, value, joint, place) if array is None else converted(array, joint)
         for value, array in zip(values, arrays, strict=True)
     ]
+
+
+def matrix(operation: str, name: str, x: Any) -> Array:
+    """``x`` as a float32 matrix."""
+    return of_rank(operation, name, x, 2)
+
+
+def vector(operation: str, name: str, x: Any) -> Array:
+    """``x`` as a float32 vector."""
+    return of_rank(operation, name, x, 1)
+
+
+def of_rank(operation: str, name: str, x: Any, rank: int) -> Array:
+    """``x`` as a float32 array with ``rank`` axes."""
+    array = floats(operation, name, x)
+    if len(array.shape) != rank:
+        raise ShapeError(f"{operation}: {name} has shape {array.shape}; needs {rank} axes")
+    return array
+
+
+def floats(operation: str, name: str, x: Any) -> Array:
+    """``x`` as a float32 array of any shape."""
+    array = asarray(x)
+    if array.dtype != np.float32:
+        raise DTypeError(f"{operation}: {name} is {array.dtype}; needs float32")
+    return array
+
+
+def kernels(operation: str, **operands: Array) -> tuple[Any, Place]:
+    """The entry points of the place that all operands lie on, and that place."""
+    place = one_place(operation, **operands)
+    return library(place), place
