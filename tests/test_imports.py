@@ -53,7 +53,7 @@ DOORS = {
     "kenlm": {"majelpy.decoding.kenlm"},
     "rapidfuzz": {"majelpy.decoding.metrics"},
     "ctypes": {
-        *("majelpy.native", "majelpy.speech.espeak"),
+        *("majelpy.native", "majelpy.speech.espeak", "majelpy.array.dlpack"),
         *("majelpy.gpu.nvrtc", "majelpy.gpu.launcher", "majelpy.comm.world"),
     },
     "cupy": {"majelpy.memory.system", "majelpy.gpu.device"},

@@ -12,6 +12,7 @@ flush denormals: CuPy moves floats and never sees one.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -167,13 +168,32 @@ class Array(Operators, Protocols):
             raise DTypeError(f"index: shape {self.shape}; needs an array without axes")
         return int(self._single("index"))
 
-    def reshape(self, *shape: int) -> Array:
-        """View with another shape of the same number of elements."""
-        if math.prod(shape) != self.size or min(shape, default=0) < 0:
+    def item(self) -> Any:
+        """The only element, of any number of axes, as a Python number."""
+        if self.size != 1:
+            raise ShapeError(f"item: shape {self.shape} has {self.size} elements; needs one")
+        return self.reshape()._single("item")
+
+    def __format__(self, spec: str) -> str:
+        return format(self._single("format"), spec) if spec else str(self)
+
+    def reshape(self, *shape: int | Sequence[int]) -> Array:
+        """View with another shape, given as sizes or as one sequence; -1 is what is left."""
+        given: Sequence[Any] = shape
+        if len(shape) == 1 and isinstance(shape[0], Sequence):
+            given = shape[0]
+        try:
+            sizes = tuple(operator.index(size) for size in given)
+        except TypeError:
+            raise DTypeError(f"reshape: sizes {tuple(given)}; needs integers") from None
+        known = math.prod(size for size in sizes if size != -1)
+        if sizes.count(-1) == 1 and known > 0:
+            sizes = tuple(self.size // known if size == -1 else size for size in sizes)
+        if math.prod(sizes) != self.size or min(sizes, default=0) < 0:
             raise ShapeError(
-                f"reshape: {self.shape} has {self.size} elements and {shape} has {math.prod(shape)}"
+                f"reshape: {self.shape} has {self.size} elements; shape {tuple(given)} does not fit"
             )
-        return self._part(self._view.reshape(shape))
+        return self._part(self._view.reshape(sizes))
 
     def numpy(self) -> np.ndarray:
         """View as a NumPy array, without copying; valid as long as somebody holds it.
@@ -196,6 +216,11 @@ class Array(Operators, Protocols):
     def _moved(self, view: Any, dtype: np.dtype | None = None) -> Array:
         """New array with the content of a view of such elements, in another type if asked."""
         return store(view, dtype, of=self.dtype, place=self.place)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is made of the bytes again lies on the CPU.
+        here = self.to_device(CPU)
+        return of_bytes, (here._view.tobytes(), dtypes.name_of(self.dtype), self.shape)
 
     def __copy__(self) -> Array:
         return self.copy()
@@ -246,6 +271,13 @@ def zeros(
     """Return an array of zeros; raises as `empty` does."""
     new = empty(shape, dtype, device)
     new._view[...] = 0
+    return new
+
+
+def of_bytes(content: bytes, dtype: str, shape: tuple[int, ...]) -> Array:
+    """Return a new array with these bytes, on the CPU."""
+    new = empty(shape, dtype)
+    new._view[...] = np.frombuffer(content, new.dtype).reshape(shape)
     return new
 
 

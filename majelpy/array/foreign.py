@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import kernels
+from majelpy.array import dlpack, kernels
 from majelpy.array.array import Array, Numbers, on_place, store
 from majelpy.errors import CopyError, DTypeError, ExchangeError, RangeError, ShapeError
 from majelpy.memory import dtypes
@@ -126,13 +126,14 @@ def from_dlpack(x: Any, /, *, device: Device = None, copy: bool | None = None) -
     DTypeError
         If the producer has elements of an unsupported type.
     """
+    words = dlpack.Words(x)
     try:
-        kind, which = x.__dlpack_device__()
-        place = Place("gpu", int(which)) if int(kind) == CUDA else CPU
-        found = kernels.mover(place).from_dlpack(x)
+        kind, which = words.__dlpack_device__()
+        place = Place("gpu", which) if kind == CUDA else CPU
+        found = kernels.mover(place).from_dlpack(words)
     except (BufferError, RuntimeError, TypeError, AttributeError) as error:
         raise ExchangeError(f"from_dlpack: {type(x).__name__}: {error}") from None
-    there = _over(found, x, place, "from_dlpack", copy)
+    there = _over(found, x, place, "from_dlpack", copy, dtypes.bfloat16 if words.found else None)
     if device is None or on_place(device) == place:
         return there
     if copy is False:
@@ -146,13 +147,23 @@ def _from_cuda(x: Any) -> Array:
     return _over(found, x, Place("gpu", int(found.device.id)), "asarray", None)
 
 
-def _over(found: Any, owner: Any, place: Place, operation: str, copy: bool | None) -> Array:
-    """An array over what NumPy or CuPy made of another library's memory; a copy if need be."""
-    kind = dtypes.dtype_of(operation, found.dtype)
+def _over(
+    found: Any,
+    owner: Any,
+    place: Place,
+    operation: str,
+    copy: bool | None,
+    of: np.dtype | None = None,
+) -> Array:
+    """An array over what NumPy or CuPy made of another library's memory; a copy if need be.
+
+    The elements are of type ``of``, where that is not what NumPy or CuPy says.
+    """
+    kind = dtypes.dtype_of(operation, found.dtype) if of is None else of
     fits = found.flags.c_contiguous and (place != CPU or found.flags.writeable)
-    view = found if place == CPU else found.view(dtypes.moved_as(kind))
     if not fits and copy is False:
         raise CopyError(f"{operation}: memory is not contiguous or not writable; needs a copy")
+    view = found.view(kind if place == CPU else dtypes.moved_as(kind))
     if copy or not fits:
         return store(view, of=kind, place=place)
     return Array(view, (found, owner), place, kind)

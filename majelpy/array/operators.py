@@ -1,12 +1,15 @@
 """Operators of arrays, each the function of the standard with that meaning.
 
-Policy. An operand that is neither an array nor a Python number is left to its own class. An
+Policy. The other operand may be what the function takes: an array, NumPy's too, or a Python number;
+anything else is left to its own class. An
 in-place operator keeps memory, shape and type, so a result of another shape or type is an error.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
 
 from majelpy.errors import DTypeError, ShapeError
 from majelpy.namespace import namespace
@@ -187,4 +190,4 @@ class Operators:
         return _function("bitwise_invert")(self)
 
 
-_OPERANDS = (Operators, bool, int, float)
+_OPERANDS = (Operators, np.ndarray, np.generic, bool, int, float)

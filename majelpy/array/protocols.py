@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from majelpy.array import kernels
+from majelpy.array import dlpack, kernels
 from majelpy.errors import CopyError, ShapeError
+from majelpy.memory import dtypes
 from majelpy.memory.place import CPU, Place
 from majelpy.namespace import namespace
 
@@ -74,12 +75,15 @@ class Protocols:
     ) -> Any:
         """Return a DLPack capsule over this memory, or over a copy if asked."""
         asked: dict[str, Any] = {"max_version": max_version, "dl_device": dl_device, "copy": copy}
-        if self.place == CPU:
-            whole = np.asarray(self)
-        else:
-            whole = self._view if self.dtype == self._view.dtype else self._view.view(self.dtype)
+        whole = np.asarray(self) if self.place == CPU else self._view
+        if self.place != CPU:
             asked["stream"] = stream
-        return whole.__dlpack__(**{k: v for k, v in asked.items() if v is not None})
+        brain = self.dtype == dtypes.bfloat16
+        whole = whole.view(dtypes.word_of(self.dtype) if brain else self.dtype)
+        capsule = whole.__dlpack__(**{k: v for k, v in asked.items() if v is not None})
+        if brain:
+            dlpack.renamed(capsule, dlpack.UNSIGNED, dlpack.BFLOAT)
+        return capsule
 
     def __dlpack_device__(self) -> tuple[int, int]:
         kind, number = self._view.__dlpack_device__()

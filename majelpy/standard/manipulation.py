@@ -6,7 +6,6 @@ whatever would not be contiguous is a copy in the pool.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -107,12 +106,7 @@ def squeeze(x: Any, /, axis: int | tuple[int, ...]) -> Array:
 
 def reshape(x: Any, /, shape: tuple[int, ...], *, copy: bool | None = None) -> Array:
     """Return a view (a copy if asked) of another shape; a size of -1 is what is left."""
-    a = array_of("reshape", x)
-    sizes = tuple(shape) if not isinstance(shape, int) else (shape,)
-    known = math.prod(size for size in sizes if size != -1)
-    if sizes.count(-1) > 1 or (-1 in sizes and (known == 0 or a.size % known)):
-        raise ShapeError(f"reshape: {a.shape} has {a.size} elements; shape {sizes} does not fit")
-    view = a.reshape(*(a.size // known if size == -1 else size for size in sizes))
+    view = array_of("reshape", x).reshape(shape)
     return view.copy() if copy else view
 
 
