@@ -1,4 +1,4 @@
-"""The functions of the Python Array API standard that stand above `Array`.
+"""The functions of the Python Array API standard that stand above `Array`, and `einsum`.
 
 Policy. Importing this package loads none of its modules: `majelpy` finds a function by `NAMES`, and
 the first use of one loads its module.
@@ -13,6 +13,7 @@ NAMES = {
     "creation": (
         "arange empty_like eye full full_like linspace meshgrid ones ones_like tril triu zeros_like"
     ),
+    "einsum": "einsum",
     "elementary": (
         "acos acosh asin asinh atan atanh ceil cos cosh exp expm1 floor log log10 log1p "
         "log2 reciprocal round sin sinh sqrt square tan tanh trunc"
