@@ -5,8 +5,8 @@ the recipe, the corpus and the arithmetic version. Importing majelpy starts neit
 MPI nor CUDA.
 
 The functions of the Python Array API standard are here under their names (`majelpy.zeros`,
-`majelpy.matmul`, ...); the first use of one loads its module. docs/array.md lists
-them.
+`majelpy.matmul`, ...), and `majelpy.random`; the first use of one loads its module. docs/array.md
+lists them.
 """
 
 import sys
@@ -28,9 +28,10 @@ _NAMES = {
         "bfloat16 bool can_cast finfo float16 float32 float64 iinfo int16 int32 int64 "
         "int8 isdtype result_type uint16 uint32 uint64 uint8"
     ),
+    "random": "random",
     **{f"standard.{module}": names for module, names in _standard.NAMES.items()},
 }
-"""Names of the standard, by the module of majelpy that has them."""
+"""Names of arrays, by the module of majelpy that has them (or is it)."""
 
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
@@ -38,7 +39,8 @@ _HOME = {name: module for module, names in _NAMES.items() for name in names.spli
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'majelpy' has no attribute {name!r}")
-    found = getattr(import_module(f"majelpy.{_HOME[name]}"), name)
+    module = import_module(f"majelpy.{_HOME[name]}")
+    found = module if name == _HOME[name] else getattr(module, name)
     globals()[name] = found  # so that this function is asked once for each name
     return found
 

@@ -166,4 +166,25 @@ def products() -> Iterator[Case]:
     yield Case("gemm double of denormals", "mj_gemm_double", arguments)
 
 
-FAMILIES = (elementwise, conversions, reductions, products)
+def random() -> Iterator[Case]:
+    top = 1 << 63
+    for n, key, stream in ((0, 1, 2), (1, 7, -1), (3, -top, 5), (300, 11, top - 1), (2053, -1, 0)):
+        keys = (n, key, stream)
+        arguments: tuple[Any, ...] = (*keys, Out((n,), dtype=np.uint64))
+        yield Case(f"random bits {n}", "mj_random_bits", arguments)
+        for number, kind in enumerate(dtypes.FLOATS):
+            one = kind.type(1)
+            for low, high in ((-1.5, 2.25), (one, np.nextafter(one, kind.type(2)))):
+                arguments = (number, *keys, np.array([low, high], kind), Out((n,), dtype=kind))
+                yield Case(f"uniform {kind} {n} from {low}", "mj_random_uniform", arguments)
+            arguments = (number, *keys, Out((n,), dtype=kind))
+            yield Case(f"normal {kind} {n}", "mj_random_normal", arguments)
+        for low, span in ((0, 1), (-5, 6), (3, (1 << 32) + 1), (-top, -top), (-top, 0), (0, -1)):
+            arguments = (*keys, low, span, Out((n,), dtype=np.int64))
+            yield Case(f"integers {n} {low} {span}", "mj_random_integers", arguments)
+        for heads in (0, 1 << 51, (1 << 53) - 1, 1 << 53):
+            arguments = (*keys, heads, Out((n,), dtype=np.uint8))
+            yield Case(f"coins {n} {heads}", "mj_random_coins", arguments)
+
+
+FAMILIES = (elementwise, conversions, reductions, products, random)

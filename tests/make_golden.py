@@ -439,6 +439,32 @@ def dot_rows() -> list[Any]:
     return found
 
 
+def by_key(entry: Callable[..., None], kind: Any, *rest: Any) -> list[Any]:
+    """Return random numbers of two keys, of odd and even counts."""
+    found = []
+    for key, stream, count in ((3, 5, SOME), (2**64 - 1, 2**63, SOME + 1)):
+        found.append(np.empty(count, kind))
+        entry(key, stream, *rest, asarray(found[-1]))
+    return found
+
+
+def uniform_by_key() -> list[Any]:
+    return [
+        array
+        for kind in dtypes.FLOATS
+        for low, high in ((0.0, 1.0), (-7.25, 0.1))
+        for array in by_key(kernels.random_uniform, kind, asarray(np.array([low, high], kind)))
+    ]
+
+
+def integers_by_key() -> list[Any]:
+    return [
+        array
+        for low, span in ((0, 6), (-(2**40), 2**41 + 1), (-(2**63), 2**64), (5, 2**63 + 1))
+        for array in by_key(kernels.random_integers, np.int64, low, span)
+    ]
+
+
 def spoken() -> tuple[np.ndarray, list[int]]:
     """Log-probabilities of 6 labels over four utterances, one of them without frames."""
     return ops.log_softmax(level_data((300, 6), 91, 16.0)).numpy(), [0, 120, 120, 121, 300]
@@ -671,6 +697,17 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_reduce_squares": reduce_squares,
     "mj_gemm_double": gemm_double,
     "mj_dot_rows": dot_rows,
+    "mj_random_keys": lambda: [
+        kernels.random_keys(40, key, stream, first)
+        for key, stream, first in ((0, 0, 0), (2**64 - 1, 77, 2**64 - 50))
+    ],
+    "mj_random_bits": lambda: by_key(kernels.random_bits, np.uint64),
+    "mj_random_uniform": uniform_by_key,
+    "mj_random_normal": lambda: [
+        array for kind in dtypes.FLOATS for array in by_key(kernels.random_normal, kind)
+    ],
+    "mj_random_integers": integers_by_key,
+    "mj_random_coins": lambda: by_key(kernels.random_coins, np.bool_, 3 << 50),
 }
 
 

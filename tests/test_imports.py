@@ -24,6 +24,7 @@ LAYERS = [
     {"majelpy.gpu"},
     {"majelpy.array"},
     {"majelpy.standard"},
+    {"majelpy.random"},
     {"majelpy.ops"},
     {"majelpy.comm"},
     {"majelpy.distributed"},
