@@ -24,6 +24,7 @@ from majelpy.array import indexing, kernels
 from majelpy.array.checks import one_place
 from majelpy.array.operators import Operators
 from majelpy.array.protocols import Protocols
+from majelpy.array.single import Single
 from majelpy.errors import DTypeError, RangeError, ShapeError
 from majelpy.memory import dtypes
 from majelpy.memory.place import CPU, Place, parse_place
@@ -32,7 +33,7 @@ from majelpy.memory.pool import pool
 Numbers = bool | int | float
 
 
-class Array(Operators, Protocols):
+class Array(Operators, Protocols, Single):
     """n-dimensional contiguous array; make one with `empty`, `zeros` or `asarray`.
 
     Attributes
@@ -139,43 +140,6 @@ class Array(Operators, Protocols):
                 raise DTypeError(f"setitem: {names[0]} into {names[1]}; convert it with astype")
             source = array._moved(array._view, self.dtype)._view
         indexing.put(self, key, source)
-
-    def _single(self, operation: str) -> Any:
-        """The only element, as a Python number."""
-        if self.shape:
-            raise ShapeError(f"{operation}: shape {self.shape}; needs an array without axes")
-        here = self.to_device(CPU)
-        return (
-            store(here._view, dtypes.float64) if self.dtype in dtypes.STORAGE else here
-        )._view.item()
-
-    def __bool__(self) -> bool:
-        return bool(self._single("bool"))
-
-    def __int__(self) -> int:
-        return int(self._single("int"))
-
-    def __float__(self) -> float:
-        return float(self._single("float"))
-
-    def __complex__(self) -> complex:
-        return complex(self._single("complex"))
-
-    def __index__(self) -> int:
-        if self.dtype not in dtypes.INTEGERS:
-            raise DTypeError(f"index: {dtypes.name_of(self.dtype)}; needs an integer type")
-        if self.shape:  # a TypeError, as Python's sequences expect
-            raise DTypeError(f"index: shape {self.shape}; needs an array without axes")
-        return int(self._single("index"))
-
-    def item(self) -> Any:
-        """The only element, of any number of axes, as a Python number."""
-        if self.size != 1:
-            raise ShapeError(f"item: shape {self.shape} has {self.size} elements; needs one")
-        return self.reshape()._single("item")
-
-    def __format__(self, spec: str) -> str:
-        return format(self._single("format"), spec) if spec else str(self)
 
     def reshape(self, *shape: int | Sequence[int]) -> Array:
         """View with another shape, given as sizes or as one sequence; -1 is what is left."""
