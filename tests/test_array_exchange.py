@@ -11,6 +11,7 @@ import operator
 import pickle
 from typing import Any
 
+import needs
 import numpy as np
 import pytest
 from makers import same_bits, touchy_data
@@ -142,7 +143,7 @@ def test_bfloat16_of_pytorch(each_place: Place) -> None:
 
 
 def test_pytorch_takes_and_gives_arrays() -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = needs.module("torch")
     x = mj.arange(6, dtype=mj.float32)
     tensor = torch.from_dlpack(x)
     tensor[1] = 9
