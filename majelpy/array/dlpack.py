@@ -21,7 +21,7 @@ _pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
 
 
-def renamed(capsule: Any, source: int, target: int) -> bool:
+def retyped(capsule: Any, source: int, target: int) -> bool:
     """Let elements of 16 bits and type ``source`` have type ``target``; say whether they had."""
     name = _name(capsule)
     if name not in _DTYPE:
@@ -52,5 +52,5 @@ class Words:
 
     def __dlpack__(self, **asked: Any) -> Any:
         capsule = self._producer.__dlpack__(**asked)
-        self.found = renamed(capsule, BFLOAT, UNSIGNED)
+        self.found = retyped(capsule, BFLOAT, UNSIGNED)
         return capsule

@@ -1,8 +1,8 @@
 """Operators of arrays, each the function of the standard with that meaning.
 
-Policy. The other operand may be what the function takes: an array, NumPy's too, or a Python number;
-anything else is left to its own class. An
-in-place operator keeps memory, shape and type, so a result of another shape or type is an error.
+Policy. The other operand may be what the function takes: an array, one of NumPy's too, or a Python
+number; anything else is left to its own class. An in-place operator keeps memory, shape and type,
+so a result of another shape or type is an error.
 """
 
 from __future__ import annotations

@@ -78,11 +78,11 @@ class Protocols:
         whole = np.asarray(self) if self.place == CPU else self._view
         if self.place != CPU:
             asked["stream"] = stream
-        brain = self.dtype == dtypes.bfloat16
+        brain = self.dtype == dtypes.bfloat16  # which NumPy and CuPy cannot name
         whole = whole.view(dtypes.word_of(self.dtype) if brain else self.dtype)
         capsule = whole.__dlpack__(**{k: v for k, v in asked.items() if v is not None})
         if brain:
-            dlpack.renamed(capsule, dlpack.UNSIGNED, dlpack.BFLOAT)
+            dlpack.retyped(capsule, dlpack.UNSIGNED, dlpack.BFLOAT)
         return capsule
 
     def __dlpack_device__(self) -> tuple[int, int]:
