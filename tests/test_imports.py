@@ -20,7 +20,7 @@ KERNELS = ROOT / "kernels"
 LAYERS = [
     {"majelpy.version", "majelpy.errors"},
     {"majelpy"},
-    {"majelpy.tree", "majelpy.settings", "majelpy.sink"},
+    {"majelpy.tree", "majelpy.settings", "majelpy.sink", "majelpy.files"},
     {"majelpy.native", "majelpy.memory"},
     {"majelpy.gpu"},
     {"majelpy.array"},

@@ -140,7 +140,11 @@ def test_text_is_fitted_to_an_alphabet_as_training_does(
         (b"a\n", ("--alphabet", "bb"), "'b' (U+0062) stands more than once"),
         (b"a\n", ("--like", "nowhere"), "nowhere"),
         (b"a\n", ("--order", "0"), "majel lm: order is 0; needs 1..9\n"),
-        (b"a\n", ("-o", "/nowhere/lm.arpa"), "/nowhere/lm.arpa: No such file or directory\n"),
+        (
+            b"a\n",
+            ("-o", "/nowhere/lm.arpa"),
+            "cannot write /nowhere/lm.arpa (No such file or directory)\n",
+        ),
     ],
 )
 def test_bad_input_is_one_line(
