@@ -15,7 +15,6 @@ from majelpy.errors import CheckpointError
 from majelpy.recipes.recipe import differences, few
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs import ledger
-from majelpy.runs.resume import faults
 from majelpy.runs.run_folder import RunFolder
 
 
@@ -90,7 +89,7 @@ def _faults(*sides: _Side) -> list[str]:
     """What is wrong with the folders: with ledgers, and with what says what trained the run."""
     found = []
     for side in sides:
-        found += faults(side.run.ledger, side.lines)
+        found += ledger.faults(side.run.ledger, side.lines)
         found += [side.lines.torn] if side.lines.torn else []
         content = side.run.content()
         if content is None:

@@ -23,6 +23,7 @@ from majelpy.errors import CheckpointError, OutputError
 from majelpy.files import write_whole
 
 _LONGEST = 1 << 16
+_NAMED = 3
 
 
 def number(value: np.float32) -> float | None:
@@ -108,6 +109,17 @@ def require(path: Path) -> Lines:
     if not path.exists():
         raise CheckpointError(f"{path}: there is no ledger; is this a run folder?")
     return read(path)
+
+
+def faults(path: Path, lines: Lines) -> list[str]:
+    """Words for what is wrong with a ledger: lines that cannot be read, and gaps."""
+    named = lines.problems[:_NAMED]
+    more = len(lines.problems) - len(named)
+    if more:
+        named.append(f"{path}: {more} more such line{'s' if more > 1 else ''}")
+    if gaps := lines.missing():
+        named.append(f"{path}: {', '.join(gaps)} missing")
+    return named
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -15,10 +15,7 @@ from majelpy.errors import CheckpointError
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs import ledger
 from majelpy.runs.checkpoint import Checkpoint
-from majelpy.runs.ledger import Lines
 from majelpy.runs.run_folder import RunFolder
-
-_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Start:
     beyond : list of Path
         Checkpoints of later steps than the ledger reaches.
     damaged : bool
-        Whether the ledger holds more than the lines that prove something.
+        Whether the ledger is more than lines without a gap.
     """
 
     checkpoint: Checkpoint | None
@@ -58,22 +55,11 @@ def look(folder: RunFolder) -> Start:
     said = [f"passed over {problem}" for problem in passed]
     if passed and found is None and not beyond:
         said.append("no good checkpoint is left; starting over")
-    wrong = faults(folder.ledger, lines)
+    wrong = ledger.faults(folder.ledger, lines)
     damaged = bool(wrong)
     if beyond and lines.torn:
         wrong, damaged = [*wrong, lines.torn], True
     return Start(found, lines.reaches, [*wrong, *said], beyond, damaged)
-
-
-def faults(path: Path, lines: Lines) -> list[str]:
-    """Words for what is wrong with a ledger: lines that cannot be read, and gaps."""
-    named = lines.problems[:_NAMED]
-    more = len(lines.problems) - len(named)
-    if more:
-        named.append(f"{path}: {more} more such line{'s' if more > 1 else ''}")
-    if gaps := lines.missing():
-        named.append(f"{path}: {', '.join(gaps)} missing")
-    return named
 
 
 def _beyond(folder: Path, reaches: int) -> list[Path]:

@@ -145,10 +145,10 @@ class RunFolder:
         """
         saved, said = self.content() or content, []
         if self._whole_content() is None:
-            kept = self._put_aside(self._content, "damaged")
+            kept = _put_aside(self._content, "damaged")
             said.append(f"{self._content}: lost{kept}; made again from the checkpoints")
         for path, why in self._edited_files(recipe, saved, content):
-            kept = self._put_aside(path, "edited")
+            kept = _put_aside(path, "edited")
             said.append(f"{path}: not what trained this run: {why}{kept}; written again")
         if change := few(differences(saved, content, ("before", "now"))):
             said.append(f"the same run to another end: {change}")
@@ -156,10 +156,6 @@ class RunFolder:
         if said:
             self._write(recipe, content)
         return said
-
-    def _put_aside(self, path: Path, why: str) -> str:
-        """Rename a file that is to be written again; return words for its name now."""
-        return f", kept as {files.set_aside(path, why).name}" if path.exists() else ""
 
     def _edited_files(
         self, recipe: Recipe, saved: dict[str, Any], content: dict[str, Any]
@@ -259,6 +255,11 @@ class RunFolder:
         """Release the lock."""
         if self._lock is not None:
             self._lock.close()
+
+
+def _put_aside(path: Path, why: str) -> str:
+    """Rename a file that is to be written again; return words for its name now."""
+    return f", kept as {files.set_aside(path, why).name}" if path.exists() else ""
 
 
 def _toml(recipe: Recipe) -> str:

@@ -182,9 +182,9 @@ class Run:
                 error = unfit
         self._world.agree(error)
         if self._writes:
-            self._say_of_folder(resume.settle(self._folder, start))
-            content = self._prepared.content
+            content = self._prepared.content  # said while the checkpoints are there to say it
             self._say_of_folder(self._folder.go_on(self._recipe, content, self._trainer.step))
+            self._say_of_folder(resume.settle(self._folder, start))
 
     def _too_few(self, trained: int) -> CheckpointError | None:
         """The error if the recipe has fewer epochs than were trained."""

@@ -19,7 +19,6 @@ from majelpy.recipes.recipe import SAVED, differences, few, load, past
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs import ledger
 from majelpy.runs.compare import first_difference
-from majelpy.runs.resume import faults
 from majelpy.runs.run_folder import RunFolder
 from majelpy.train.loop import Run
 from majelpy.train.nonfinite import NonFinite
@@ -57,7 +56,7 @@ class Replay(Run):
         files = RunFolder(folder)
         lines = ledger.require(files.ledger)
         self._lines = lines.entries
-        for fault in faults(files.ledger, lines) if world.rank == 0 else []:
+        for fault in ledger.faults(files.ledger, lines) if world.rank == 0 else []:
             print(f"majel replay: {fault}", file=sys.stderr)
         self._wanted = step
         self._kept = _failed(files, step)
