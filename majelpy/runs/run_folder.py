@@ -15,7 +15,6 @@ import json
 import os
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,7 +26,7 @@ from majelpy.files import write_whole
 from majelpy.nn import layers
 from majelpy.recipes.recipe import Recipe, differences, digest, few, settings_of, unfit
 from majelpy.runs import checkpoint as checkpoints
-from majelpy.settings import read_toml
+from majelpy.settings import as_table, read_toml
 
 
 class RunFolder:
@@ -263,4 +262,4 @@ def _put_aside(path: Path, why: str) -> str:
 
 
 def _toml(recipe: Recipe) -> str:
-    return tomli_w.dumps(json.loads(json.dumps(asdict(recipe))))
+    return tomli_w.dumps(json.loads(json.dumps(as_table(recipe.with_whole_paths()))))
