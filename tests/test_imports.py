@@ -20,7 +20,7 @@ KERNELS = ROOT / "kernels"
 
 LAYERS = [
     {"majelpy.version", "majelpy.errors"},
-    {"majelpy.namespace", "majelpy.tree", "majelpy.settings", "majelpy.sink"},
+    {"majelpy.namespace", "majelpy.tree", "majelpy.settings", "majelpy.sink", "majelpy.files"},
     {"majelpy.mesh"},
     {"majelpy.native", "majelpy.memory"},
     {"majelpy.gpu"},
