@@ -20,7 +20,8 @@ KERNELS = ROOT / "kernels"
 LAYERS = [
     {"majelpy.version", "majelpy.errors"},
     {"majelpy"},
-    {"majelpy.tree", "majelpy.settings", "majelpy.sink"},
+    {"majelpy.tree", "majelpy.parsing", "majelpy.files", "majelpy.sink"},
+    {"majelpy.settings", "majelpy.hdf5"},
     {"majelpy.native", "majelpy.memory"},
     {"majelpy.gpu"},
     {"majelpy.array"},
@@ -42,7 +43,7 @@ LAYERS = [
 DOORS = {
     "mpi4py": {"majelpy.comm.world"},
     "h5py": {
-        *("majelpy.speech.corpus", "majelpy.speech.corpus_writer", "majelpy.runs.checkpoint"),
+        *("majelpy.hdf5", "majelpy.speech.corpus_writer", "majelpy.runs.checkpoint"),
         *("majelpy.distributed.file", "majelpy.cli.info"),
     },
     "soundfile": {"majelpy.speech.audio", "majelpy.speech.synth", "majelpy.cli.info"},
@@ -60,7 +61,7 @@ DOORS = {
     "scipy": set[str](),
     "pickle": set[str](),
 }
-"""Who may import what; `cli.info` tells h5py's version."""
+"""Who may import what; `hdf5` is h5py's door for reading, `cli.info` tells its version."""
 
 
 def modules() -> dict[str, ast.Module]:
