@@ -98,7 +98,7 @@ def test_it_cannot_be_written(tmp_path: Path) -> None:
 def test_a_full_disk(path: Path) -> None:
     ledger = Ledger(path, 0)
     ledger.close()
-    ledger._file = open("/dev/full", "a")  # noqa: SIM115
+    ledger._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
     with pytest.raises(OutputError, match=r"^ledger: cannot write .* \(No space left on device\)$"):
         ledger.append({"step": 1})
     ledger.close()

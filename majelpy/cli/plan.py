@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from majelpy.cli.code import add_run_code
 from majelpy.errors import RecipeError
 
 
@@ -40,6 +41,7 @@ def add(commands: Any) -> None:
         default=[],
         help="change a setting of the recipe, such as data.leaves=16; may be repeated",
     )
+    add_run_code(parser)
     parser.add_argument(
         "--frames",
         type=int,
@@ -136,7 +138,7 @@ def _predict(options: argparse.Namespace) -> int:
     _at_least_one("frames", options.frames)
     _at_least_one("features", options.features)
     wanted = None if options.ranks is None else listed(options.ranks)
-    recipe = load(options.recipe, options.set)
+    recipe = load(options.recipe, options.set, run_code=options.run_code)
     cluster = load_cluster(options.cluster)
     work = workload(recipe, options.frames, options.features)
     _say(f"{options.recipe}: {work.source}")

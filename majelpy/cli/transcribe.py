@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from majelpy.cli import language
+from majelpy.cli.code import add_run_code
 from majelpy.cli.recognising import add_checkpoint
 from majelpy.cli.train import PLACE_HELP
 
@@ -29,6 +30,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
     add_checkpoint(parser)
+    add_run_code(parser)
     parser.add_argument("--place", metavar="PLACE", default="cpu", help=PLACE_HELP)
     parser.add_argument("audio", metavar="AUDIO", nargs="+", help="recordings")
     parser.add_argument(
@@ -58,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
     set_threads(default_threads(1))
     place = choose(options.place)
-    trained = load_trained(options.run_folder, options.checkpoint)
+    trained = load_trained(options.run_folder, options.checkpoint, run_code=options.run_code)
     if options.stream and trained.rate == 0:
         raise RecipeError(f"{options.run_folder}: trained on .npy features; --stream needs sound")
     decoder = language.decoder_of(options, trained.alphabet)

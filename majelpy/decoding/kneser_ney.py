@@ -20,6 +20,7 @@ from majelpy.array import asarray
 from majelpy.array.elementary import log10
 from majelpy.decoding.ngram import END, SPACE, START, UNKNOWN
 from majelpy.errors import LanguageModelError, OutputError
+from majelpy.files import open_plain
 from majelpy.sink import require_replaceable
 from majelpy.speech.text import Alphabet, normalise
 
@@ -63,7 +64,7 @@ def sentences(
         If a file cannot be read.
     """
     for path in paths:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             for number, raw in enumerate(file, 1):
                 encoding = "utf-8-sig" if number == 1 else "utf-8"
                 try:

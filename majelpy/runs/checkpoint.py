@@ -94,6 +94,16 @@ def write(folder: Path, checkpoint: Checkpoint, kept: Sequence[int] = ()) -> Pat
     return path
 
 
+def make_room(folder: Path, kept: Sequence[int] = ()) -> bool:
+    """Remove the oldest checkpoint but the newest and those ``kept``; return whether one was."""
+    for step in reversed(list(steps(folder))[1:]):
+        if step not in kept:
+            with suppress(OSError):
+                path_of(folder, step).unlink()
+                return True
+    return False
+
+
 def write_as(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint to a file, whole or not at all.
 

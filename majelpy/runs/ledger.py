@@ -12,11 +12,13 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from majelpy.errors import CheckpointError, OutputError
+from majelpy.files import open_in_place
+from majelpy.parsing import parse_json
 
 
 def number(value: np.float32) -> float | None:
@@ -54,7 +56,7 @@ class Ledger:
                 file.flush()
                 os.fsync(file.fileno())  # these lines were on the disk before
             os.replace(aside, path)
-            self._file: TextIO = path.open("a", encoding="utf-8")
+            self._file = open_in_place(path)
         except OSError as error:
             with suppress(OSError):
                 aside.unlink(missing_ok=True)
@@ -62,12 +64,14 @@ class Ledger:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Add a line and hand it to the system, so that a killed process loses none."""
+        whole = os.fstat(self._file.fileno()).st_size
+        rest = f"{json.dumps(entry)}\n".encode()
         try:
-            self._file.write(json.dumps(entry) + "\n")
-            self._file.flush()
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
             with suppress(OSError):
-                self._file.close()  # else it would try again, and complain, when it is let go
+                self._file.truncate(whole)  # so that it may be tried again
             raise OutputError(f"ledger: cannot write {self._path} ({error.strerror})") from None
 
     def sync(self) -> None:
@@ -88,7 +92,7 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
-                entry = json.loads(line)
+                entry = parse_json(line)
             except ValueError:
                 return  # torn by a kill; what follows was never synced
             whole = line.endswith("\n") and isinstance(entry, dict)

@@ -1,8 +1,8 @@
 """The folder of a run: recipe, ledger, checkpoints, fingerprint.
 
 Policy. One process at a time writes to it, under a lock that the system releases when the
-process dies. A folder belongs to one recipe content; another one is refused by naming what
-differs.
+process dies; on a file system without locks a run goes on and says so. A folder belongs to one
+recipe content; another one is refused by naming what differs.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sys
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import tomli_w
 
 from majelpy.errors import CheckpointError, OutputError
+from majelpy.files import open_in_place, read_plain
 from majelpy.nn import layers
+from majelpy.parsing import parse_json
 from majelpy.recipes.recipe import Recipe, differences
 
 
@@ -39,7 +42,7 @@ class RunFolder:
         self.failed = self.path / "failed"
         self.fingerprint = self.path / "fingerprint"
         self._content = self.path / "content.json"
-        self._lock: TextIO | None = None
+        self._lock: BinaryIO | None = None
 
     def open_for_training(self, recipe: Recipe, content: dict[str, Any]) -> None:
         """Make the folder or enter an existing one, and lock it.
@@ -58,13 +61,12 @@ class RunFolder:
             if not self._content.exists() and self._foreign(texts):
                 raise OutputError(f"run folder {self.path}: it has other files; give a new one")
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / "lock").open("w")
         except OutputError:
             raise
         except OSError as error:
             raise OutputError(f"run folder {self.path}: {error.strerror}") from None
         try:
-            self._take_lock(self._lock)
+            self._take_lock()
             if self._content.exists():
                 self._check(content)
                 self._sweep()
@@ -85,15 +87,24 @@ class RunFolder:
             item.name not in own and not item.name.startswith(".") for item in self.path.iterdir()
         )
 
-    def _take_lock(self, file: TextIO) -> None:
+    def _take_lock(self) -> None:
+        path = self.path / "lock"
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = open_in_place(path)
+        except OSError as error:
+            raise OutputError(f"run folder: {path}: {error.strerror}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OutputError(
                 f"run folder {self.path}: another process is training in it; wait or end that one"
             ) from None
-        except OSError:
-            pass  # a file system without locks
+        except OSError as error:  # a file system without locks, of which there are several kinds
+            print(
+                f"majel train: {path}: no lock can be had here ({error.strerror}); see to it that "
+                "no other process trains in this folder",
+                file=sys.stderr,
+            )
 
     def _sweep(self) -> None:
         """Remove what a killed process was writing."""
@@ -133,7 +144,7 @@ class RunFolder:
     def content(self) -> dict[str, Any] | None:
         """What the run was trained from; None if that is lost or damaged."""
         try:
-            content = json.loads(self._content.read_text("utf-8"))
+            content = parse_json(read_plain(self._content))
         except (OSError, ValueError):
             return None
         return content if isinstance(content, dict) else None
@@ -142,6 +153,12 @@ class RunFolder:
         """Release the lock."""
         if self._lock is not None:
             self._lock.close()
+
+
+def of_a_run(recipe: str) -> bool:
+    """Return whether the recipe of that name lies in a run folder."""
+    names = ("content.json", "ledger.jsonl", "checkpoints")
+    return any(os.path.lexists(Path(recipe).parent / name) for name in names)
 
 
 def _write(path: Path, content: bytes) -> None:

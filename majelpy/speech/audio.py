@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from majelpy import ops
 from majelpy.errors import AudioError
+from majelpy.files import open_plain
 
 # libsndfile reads a WAV that was cut off without complaint, but notes the difference in
 # its log. Programs that write a WAV into a pipe cannot know its length and put one of
@@ -162,10 +163,12 @@ def read_features(path: str | os.PathLike[str]) -> NDArray[np.float32]:
         If the file is missing, is no `.npy` file, is cut off, or holds anything else.
     """
     try:
-        with open(path, "rb") as stream:
+        with open_plain(path) as stream:
             values = np.lib.format.read_array(stream, allow_pickle=False)
     except FileNotFoundError:
         raise AudioError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror or _reason(error)})") from None
     except Exception as error:  # NumPy parses the header as Python; any error may come of it
         raise AudioError(f"{path}: not a usable .npy file: {_reason(error)}") from None
     if values.dtype.newbyteorder("=") != np.float32 or values.ndim != 2 or 0 in values.shape:
@@ -193,11 +196,15 @@ def _ogg_cut_off(path: str | os.PathLike[str]) -> bool:
 
 
 def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
-    # libsndfile calls a missing file a 'System error'.
-    if not os.path.exists(path):
-        raise AudioError(f"{path}: there is no such file")
-    if os.path.isdir(path):
-        raise AudioError(f"{path}: a folder, not a recording")
+    # libsndfile calls a missing file a 'System error', and would wait at a FIFO.
+    try:
+        open_plain(path).close()
+    except FileNotFoundError:
+        raise AudioError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise AudioError(f"{path}: a folder, not a recording") from None
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror})") from None
     try:
         return soundfile.SoundFile(os.fspath(path))
     except (soundfile.SoundFileError, TypeError, ValueError, OSError) as error:

@@ -13,12 +13,12 @@ import math
 import signal
 import sys
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from types import FrameType
 from typing import Any
 
 from majelpy.comm.world import World
-from majelpy.errors import CheckpointError
+from majelpy.errors import CheckpointError, OutputError
 from majelpy.native import set_threads
 from majelpy.recipes.launch import Launch, default_threads
 from majelpy.recipes.recipe import Recipe
@@ -147,7 +147,7 @@ class Run:
                         last = trainer.step
                         progress.say(trainer.schedule.why())
                 if self._ledger is not None and timings is not None:
-                    self._ledger.append(entry)
+                    self._note(self._ledger, entry)
                     timings.append(self._timing(result, time.perf_counter() - start))
                 self._save_or_end(last)
                 if not warned and (trainer.step in (first, last) or compared(result)):
@@ -313,6 +313,34 @@ class Run:
         if received is not None:
             name = signal.Signals(received).name
             self._world.abort(f"{name}: saved after step {step}; the same command resumes", 130)
+
+    def _note(self, ledger: Ledger, entry: dict[str, Any]) -> None:
+        """Add a line to the ledger.
+
+        Raises
+        ------
+        OutputError
+            If there is no room for it; it says so if the step is saved nevertheless.
+        """
+        try:
+            ledger.append(entry)
+        except OutputError as error:
+            raise self._rescued(ledger, entry, error) from None
+
+    def _rescued(self, ledger: Ledger, entry: dict[str, Any], error: OutputError) -> OutputError:
+        """Save a step whose line had no room, in place of older ones; return what is to be said."""
+        schedule = self._trainer.schedule.state
+        if not self._trainer.team.whole_everywhere:
+            return error  # other ranks have their share of the state
+        state, noted = self._trainer.checkpoint(), False
+        while checkpoints.make_room(self._folder.checkpoints, schedule.ends):
+            with suppress(OutputError):
+                if not noted:
+                    ledger.append(entry)
+                noted = True
+                self._save(ledger, state, best=schedule.best_step == state.step)
+                return OutputError(f"{error}; saved after step {state.step}")
+        return error
 
     def _save(
         self, ledger: Ledger, state: Checkpoint, *, best: bool = False, of_step: bool = True

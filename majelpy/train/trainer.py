@@ -36,6 +36,7 @@ from majelpy.nn.parameters import digest
 from majelpy.recipes.launch import Launch
 from majelpy.recipes.recipe import Recipe
 from majelpy.runs.checkpoint import Checkpoint
+from majelpy.runs.description import describe
 from majelpy.runs.tensors import load_tensors
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.optimizer import Optimizer
@@ -330,9 +331,11 @@ class Trainer:
         Raises
         ------
         CheckpointError
-            If it is of another recipe, lacks a tensor or has one of another shape.
+            If it is of another recipe, its description has a value that cannot be, or it lacks a
+            tensor or has one of another shape.
         """
-        if checkpoint.description.get("recipe") != self.description["recipe"]:
+        described = describe(checkpoint)
+        if described.recipe != self.description["recipe"]:
             raise CheckpointError(
                 f"checkpoint of step {checkpoint.step}: it belongs to another recipe; "
                 "give another --out"
@@ -342,9 +345,8 @@ class Trainer:
             for kind in ("parameters", *self.optimizer.states)
         )
         self.optimizer.states = dict(zip(self.optimizer.states, states, strict=True))
-        self.schedule.restore(checkpoint.description["schedule"])
-        self.step = checkpoint.step
-        self.skipped = int(checkpoint.description.get("skipped", 0))
+        self.schedule.restore(described.schedule)
+        self.step, self.skipped = checkpoint.step, described.skipped
 
     def close(self) -> None:
         """End the reading thread and give the reduction's memory back; all ranks together."""
