@@ -177,7 +177,9 @@ class Schedule:
         choices=("hold", "plateau"),
         help="anneal every epoch after hold of them, or when dev has not improved",
     )
-    epochs: int = setting(20, least=1, help="passes over the training utterances, at most")
+    epochs: int = setting(
+        20, least=1, most=1 << 24, help="passes over the training utterances, at most"
+    )
     warmup: int = setting(
         100, least=0, most=(1 << 31) - 1, help="steps in which the rate rises from 0"
     )

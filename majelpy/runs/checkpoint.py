@@ -195,6 +195,29 @@ def read(path: Path) -> Checkpoint:
     return checkpoint
 
 
+def mend_best(folder: Path, step: int) -> str:
+    """Make the best checkpoint again from that of its step, if it is damaged or lost.
+
+    Returns
+    -------
+    str
+        What is to be said of it; empty if it is whole.
+    """
+    path, source = best_path(folder), path_of(folder, step)
+    try:
+        read(path)
+        return ""
+    except CheckpointError as error:
+        problem = str(error)
+    with suppress(OSError):
+        path.rename(f"{path}.damaged")
+    try:
+        write_as(path, read(source))
+    except CheckpointError:
+        return f"{problem}; the checkpoint of step {step} is lost until an epoch is better"
+    return f"{problem}; made again from {source.name}"
+
+
 def newest(folder: Path, *, set_aside: bool = False) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest good checkpoint, and a line for each damaged one that was passed over.
 

@@ -115,7 +115,14 @@ def _choose(folder: str, which: str, quiet: bool) -> Checkpoint:
     if which not in ("", "last", "best", "average"):
         raise CheckpointError(f"--checkpoint {which}: needs last, best, average or a step")
     if which == "best":
-        return _read(checkpoints.best_path(where), folder)
+        path = checkpoints.best_path(where)
+        try:
+            return _read(path, folder)
+        except CheckpointError as error:
+            if not path.exists():
+                raise
+            remedy = "resuming the training makes it again where that is possible"
+            raise CheckpointError(f"{error}; {remedy}") from None
     newest, problems = checkpoints.newest(where)
     for problem in [] if quiet else problems:
         print(f"passed over {problem}", file=sys.stderr)

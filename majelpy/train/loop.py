@@ -129,11 +129,12 @@ class Run:
                 self._saved_at = time.monotonic()
             del begun  # a whole model, of which a rank may train a share only
             self._greet(progress, last)
-            if trainer.step < last:
-                largest = rehearse(trainer, self._pool, self._world, self._rehearse_watch)
-                progress.say(str(largest))
-            warned, first = False, trainer.step + 1
+            warned, first, rehearsed = False, trainer.step + 1, trainer.step
             while trainer.step < last:
+                if trainer.step == rehearsed:
+                    largest = rehearse(trainer, self._pool, self._world, self._rehearse_watch)
+                    progress.say(str(largest))
+                    rehearsed = largest.until
                 start = time.perf_counter()
                 result, entry, watched = self._advance(progress)
                 progress.step(result)
@@ -176,6 +177,11 @@ class Run:
             except CheckpointError as unfit:
                 error = unfit
         self._world.agree(error)
+        best = self._trainer.schedule.state.best_step
+        if self._writes and best > 0:
+            said = checkpoints.mend_best(self._folder.checkpoints, best)
+            if said:
+                print(f"majel train: {said}", file=sys.stderr)
 
     def _greet(self, progress: Progress, last: int) -> None:
         trainer, world = self._trainer, self._world

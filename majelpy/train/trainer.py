@@ -183,6 +183,10 @@ class Trainer:
         """This rank's share of a minibatch; the next ones are read and uploaded meanwhile."""
         return self._ahead.take(step, self.steps)
 
+    def read_nothing_ahead(self) -> None:
+        """Let go of what is read ahead; it is read anew when it is needed."""
+        self._ahead.forget()
+
     @property
     def waited_seconds(self) -> float:
         """What the last step waited for its minibatch."""
