@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,6 +93,37 @@ def test_it_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match=r"\(Not a directory\)$"):
         Ledger(tmp_path / "file" / "ledger.jsonl", 0)
+
+
+def test_a_line_without_room_leaves_no_part_of_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(path, 0)
+    ledger.append({"step": 1})
+    before = path.read_bytes()
+
+    class Full:
+        """Takes five bytes, and then no more."""
+
+        def __init__(self, file: Any) -> None:
+            self._file, self.fileno, self.truncate = file, file.fileno, file.truncate
+            self._room = 5
+
+        def write(self, data: bytes) -> int:
+            if not self._room:
+                raise OSError(28, "No space left on device")
+            self._room -= len(data[:5])
+            return int(self._file.write(data[:5]))
+
+    whole = ledger._file
+    monkeypatch.setattr(ledger, "_file", Full(whole))
+    with pytest.raises(OutputError, match="No space left on device"):
+        ledger.append({"step": 2})
+    assert path.read_bytes() == before
+    monkeypatch.setattr(ledger, "_file", whole)
+    ledger.append({"step": 2})
+    ledger.close()
+    assert [entry["step"] for entry in entries(path)] == [1, 2]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")

@@ -19,7 +19,7 @@ from typing import Any
 from majelpy.errors import RecipeError
 from majelpy.nn import layers
 from majelpy.nn.networks import deep_speech_1
-from majelpy.parsing import parse_toml
+from majelpy.parsing import parse_toml, shallow
 from majelpy.settings import assign, parse, read_toml, setting
 from majelpy.version import ARITHMETIC
 
@@ -309,6 +309,10 @@ def load(name: str, assignments: Sequence[str] = (), *, run_code: bool = False) 
         except ValueError:
             value = text.strip()
         assign(table, key.strip(), value)
+    try:
+        shallow(table)
+    except ValueError as error:
+        raise RecipeError(f"{name}: {error}") from None
     recipe: Recipe = parse(Recipe, table, name)
     where = f"{name}: model.layers"
     read = layers.read(recipe.model.layers, where, name, run_code=run_code)

@@ -101,9 +101,13 @@ class Run:
         MajelError
             On a rank that fails; the caller ends the world.
         """
-        self.begin()
+        try:
+            self.begin()
+            self._restore()
+        except BaseException:
+            self._folder.close()
+            raise
         trainer = self._trainer
-        self._restore()
         last = min(trainer.steps, stop_at if stop_at is not None else trainer.steps)
         last = max(last, trainer.step)
         self._catch_signals()
