@@ -126,7 +126,6 @@ def test_a_line_without_room_leaves_no_part_of_it(
     assert [entry["step"] for entry in entries(path)] == [1, 2]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk(path: Path) -> None:
     ledger = Ledger(path, 0)
     ledger.close()

@@ -15,8 +15,11 @@ from training import (
     assert_same,
     done,
     majel,
+    own_lines,
     train,
 )
+
+from majelpy.runs import checkpoint as checkpoints
 
 pytest_plugins = ["training"]
 

@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +23,7 @@ from majelpy.files import open_in_place, read_plain
 from majelpy.nn import layers
 from majelpy.parsing import parse_json
 from majelpy.recipes.recipe import Recipe, differences
+from majelpy.settings import as_table
 
 
 class RunFolder:
@@ -177,4 +177,4 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _toml(recipe: Recipe) -> str:
-    return tomli_w.dumps(json.loads(json.dumps(asdict(recipe))))
+    return tomli_w.dumps(json.loads(json.dumps(as_table(recipe.with_whole_paths()))))
