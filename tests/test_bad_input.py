@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import needs
 import numpy as np
@@ -34,7 +35,9 @@ from training import (
 )
 
 from majelpy.data.minibatches import hold_out
+from majelpy.errors import OutputError
 from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs.ledger import Ledger
 
 pytest_plugins = ["training"]
 
@@ -443,6 +446,29 @@ def test_a_disk_that_runs_full(ranks: int, ground: Ground, small_disk: Path) -> 
     assert again.returncode == 0, again.stderr
     assert "resuming after step 3" in again.stderr
     assert_same(done(run, again.stdout), ground.undisturbed)
+
+
+def test_a_ledger_without_room_saves_the_step(
+    ground: Ground, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk has room for the line only once an older checkpoint is gone."""
+    run, append = tmp_path / "run", Ledger.append
+
+    def full(self: Ledger, entry: dict[str, Any]) -> None:
+        oldest = run / "checkpoints" / "step-11.h5"
+        if self._path == run / "ledger.jsonl" and entry["step"] == 14 and oldest.exists():
+            raise OutputError(f"ledger: cannot write {self._path} (No space left on device)")
+        append(self, entry)
+
+    monkeypatch.setattr(Ledger, "append", full)
+    said = inside("train", ground.recipe, "--out", run, "--checkpoint-seconds", "0")
+    ledger = f"ledger: cannot write {run}/ledger.jsonl (No space left on device)"
+    check(said, f"{ledger}; saved after step 14", progress=True)
+    assert list(checkpoints.steps(run / "checkpoints")) == [14, 13, 12]
+    monkeypatch.undo()
+    again = inside("train", ground.recipe, "--out", run)
+    assert "resuming after step 14" in again.err
+    assert_same(done(run, again.out), ground.undisturbed)
 
 
 @pytest.mark.parametrize("free", [0, 4096, 8192, 12288])

@@ -122,10 +122,37 @@ def test_slow_speeds_take_no_more(ranks: int, tmp_path: Path) -> None:
 def test_it_changes_no_bit(
     ground: Ground, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "rehearse", lambda *_: "no rehearsal")
+    none = rehearsal.Rehearsed(0, 0, 0, 0, 0, until=1 << 40)
+    monkeypatch.setattr(loop, "rehearse", lambda *_: none)
     said = inside("train", ground.recipe, "--out", tmp_path)
-    assert "\nno rehearsal\n" in said.err
+    assert f"\n{none}\n" in said.err
     assert_same(done(tmp_path, said.out), ground.undisturbed)
+
+
+def test_a_long_run_is_rehearsed_piece_by_piece(
+    ground: Ground, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "EPOCHS", 2)
+    said = inside("train", ground.recipe, "--out", tmp_path)
+    found = [int(step) for step, *_ in re.findall(SAID, said.err)]
+    assert [(step - 1) // 10 for step in found] == [0, 1, 2], "5 steps an epoch"
+    assert_same(done(tmp_path, said.out), ground.undisturbed)
+
+
+def test_millions_of_epochs_begin_at_once(
+    ground: Ground, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    minibatches = leaves.minibatches
+
+    def counted(*arguments: Any, epoch: int, **named: Any) -> list[np.ndarray]:
+        asked.append(epoch)
+        return minibatches(*arguments, epoch=epoch, **named)
+
+    monkeypatch.setattr(leaves, "minibatches", counted)
+    options = ["--set", "schedule.epochs=10000000", "--steps", "1"]
+    assert inside("train", ground.recipe, "--out", tmp_path, *options).code == 0
+    assert max(asked) == rehearsal.EPOCHS - 1 and len(asked) < 2 * rehearsal.EPOCHS
 
 
 @pytest.mark.parametrize("at", [0, 7, 29])
@@ -143,7 +170,7 @@ def test_the_step_with_most_frames_is_found(at: int, ranks: int, stretch: int) -
     for rank in range(ranks):
         first, last = tree.leaf_range(8, ranks, rank)
         trainer: Any = SimpleNamespace(
-            step=at, steps=len(batches), members=batches.__getitem__,
+            step=at, members=batches.__getitem__,
             data=SimpleNamespace(lengths=lengths, longest=longest),
             team=SimpleNamespace(leaves=(first, last)),
             recipe=SimpleNamespace(data=SimpleNamespace(leaves=8)),
@@ -152,7 +179,7 @@ def test_the_step_with_most_frames_is_found(at: int, ranks: int, stretch: int) -
             sum(int(longest[leaf].sum()) for leaf in leaves.cut(members, lengths, 8)[first:last])
             for members in batches
         ]
-        step, frames = rehearsal.most_frames(trainer)
+        step, frames = rehearsal.most_frames(trainer, len(batches))
         assert frames == sums[step] == max(sums[at:]) and step >= at
 
 

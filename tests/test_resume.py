@@ -20,6 +20,8 @@ from training import (
     train,
 )
 
+from majelpy.runs import checkpoint as checkpoints
+
 pytest_plugins = ["training"]
 
 
@@ -349,3 +351,20 @@ def test_the_recipe_in_the_folder_trains_the_same(
     said = inside("train", stored, "--out", tmp_path)
     assert said.code == 0, said.err
     assert_same(done(tmp_path, said.out), ground.undisturbed)
+
+
+def test_a_damaged_best_checkpoint_is_told_and_made_again(
+    ground: Ground, tmp_path: Path, inside: Inside
+) -> None:
+    run, train = tmp_path / "run", ("train", ground.recipe, "--out", tmp_path / "run")
+    assert inside(*train, "--steps", "6", "--checkpoint-seconds", "0").code == 0
+    best = checkpoints.best_path(run / "checkpoints")
+    digest = checkpoints.read(best).digest()
+    best.write_bytes(best.read_bytes()[:1000])
+    said = inside("eval", run, ground.corpus, "--checkpoint", "best")
+    assert said.code == 2 and "resuming the training makes it again" in said.err
+    said = inside(*train, "--steps", "7")
+    (line,) = own_lines(said.err)
+    assert line.startswith(f"majel train: {best}: damaged or truncated (")
+    assert line.endswith("; made again from step-5.h5")
+    assert checkpoints.read(best).digest() == digest

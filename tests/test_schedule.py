@@ -35,8 +35,9 @@ from majelpy.nn.ways.shares import Shapes, share_of
 from majelpy.optimizers.weight_noise import WeightNoise, pieces
 from majelpy.recipes.recipe import Recipe, load
 from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs.description import ScheduleState
 from majelpy.runs.trained import load_trained
-from majelpy.settings import as_table
+from majelpy.settings import as_table, parse
 from majelpy.train.schedule import Schedule
 
 pytest_plugins = ["training"]
@@ -422,15 +423,16 @@ def test_a_state_goes_through_json(tmp_path: Path) -> None:
     seen = []
     for epoch, wrong in enumerate((9, 9, 8, 8, 8, 8, 8), start=1):
         other = Schedule(recipe)
-        other.restore(json.loads(json.dumps(one.content())))
+        stored = json.loads(json.dumps(one.content()))
+        other.restore(parse(ScheduleState, stored, "a test"))
         for schedule in (one, other):
             schedule.end_epoch(epoch, 10 * epoch, wrong)
         assert one.state == other.state
         assert same_bits(one.rate(500, epoch).numpy(), other.rate(500, epoch).numpy())
         seen.append((one.state.annealed, one.state.ends, one.ended))
     assert seen == [
-        (0, [10], False), (0, [10, 20], False), (0, [20, 30], False), (0, [30, 40], False),
-        (1, [40, 50], False), (1, [50, 60], False), (2, [60, 70], True),
+        (0, (10,), False), (0, (10, 20), False), (0, (20, 30), False), (0, (30, 40), False),
+        (1, (40, 50), False), (1, (50, 60), False), (2, (60, 70), True),
     ]  # fmt: skip
 
 

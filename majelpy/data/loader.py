@@ -51,6 +51,12 @@ class ReadAhead(Generic[Read]):
                     self._coming[later] = self._readers.submit(self._begin(later))
         return found
 
+    def forget(self) -> None:
+        """Let go of what is read ahead, when its readers are done."""
+        for coming in self._coming.values():
+            coming.exception()  # whoever needs it will meet it again
+        self._coming.clear()
+
     def close(self) -> None:
         """End the readers."""
         if self._readers is not None:

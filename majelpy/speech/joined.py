@@ -170,7 +170,8 @@ def _check_shards(corpora: Sequence[Corpus]) -> None:
         first = corpora[start]
         group = corpora[start : start + first.shards]
         found = [f"{c.shard + 1}/{c.shards}" for c in group]
-        if found != [f"{n + 1}/{first.shards}" for n in range(first.shards)]:
+        needed = [f"{n + 1}/{first.shards}" for n in range(len(group))]
+        if len(group) < first.shards or found != needed:
             raise CorpusError(
                 f"{first.path}: shard {found[0]} of a corpus; needs all its shards in order, found "
                 f"{', '.join(found[:12])}"

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from majelpy.errors import OutputError, RecipeError
+from majelpy.files import open_plain
 from majelpy.speech import espeak
 from majelpy.speech.mixing import Draw, mix, resample, trim
 
@@ -191,8 +192,8 @@ def _clear(manifest: Path) -> None:
     """Remove a manifest of an earlier call, and refuse to remove anybody else's."""
     if not manifest.exists():
         return
-    with manifest.open("rb") as file:
-        header = file.readline()
+    with open_plain(manifest) as file:
+        header = file.readline(len(_HEADER) + 1)
     if header != f"{_HEADER}\n".encode():
         raise OutputError(f"synth: {manifest} is not from majel synth; give another folder")
     manifest.unlink()

@@ -13,12 +13,12 @@ import math
 import signal
 import sys
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from types import FrameType
 from typing import Any
 
 from majelpy.comm.world import World
-from majelpy.errors import CheckpointError
+from majelpy.errors import CheckpointError, OutputError
 from majelpy.mesh import choose_mesh
 from majelpy.native import set_threads
 from majelpy.recipes.launch import Launch, default_threads
@@ -110,8 +110,8 @@ class Run:
 
     def _train(self, stop_at: int | None) -> str:
         self.begin()
-        trainer = self._trainer
         self._restore()
+        trainer = self._trainer
         last = min(trainer.steps, stop_at if stop_at is not None else trainer.steps)
         last = max(last, trainer.step)
         self._catch_signals()
@@ -139,11 +139,12 @@ class Run:
             self._greet(progress, last)
             if trainer.schedule.ended:
                 progress.say(trainer.schedule.why())
-            if trainer.step < last:
-                largest = rehearse(trainer, self._pool, self._world, self._rehearse_watch)
-                progress.say(str(largest))
-            warned, first = False, trainer.step + 1
+            warned, first, rehearsed = False, trainer.step + 1, trainer.step
             while trainer.step < last:
+                if trainer.step == rehearsed:
+                    largest = rehearse(trainer, self._pool, self._world, self._rehearse_watch)
+                    progress.say(str(largest))
+                    rehearsed = largest.until
                 start = time.perf_counter()
                 result, entry, watched = self._advance(progress)
                 progress.step(result)
@@ -157,7 +158,7 @@ class Run:
                         last = trainer.step
                         progress.say(trainer.schedule.why())
                 if self._ledger is not None and timings is not None:
-                    self._ledger.append(entry)
+                    self._note(self._ledger, entry)
                     timings.append(self._timing(result, time.perf_counter() - start))
                 self._save_or_end(last)
                 if not warned and (trainer.step in (first, last) or compared(result)):
@@ -187,6 +188,11 @@ class Run:
             content = self._prepared.content  # said while the checkpoints are there to say it
             self._say_of_folder(self._folder.go_on(self._recipe, content, self._trainer.step))
             self._say_of_folder(resume.settle(self._folder, start))
+        best = self._trainer.schedule.state.best_step
+        if self._writes and best > 0:
+            said = checkpoints.mend_best(self._folder.checkpoints, best)
+            if said:
+                print(f"majel train: {said}", file=sys.stderr)
 
     def _too_few(self, trained: int) -> CheckpointError | None:
         """The error if the recipe has fewer epochs than were trained."""
@@ -339,6 +345,34 @@ class Run:
         if received is not None:
             name = signal.Signals(received).name
             self._world.abort(f"{name}: saved after step {step}; the same command resumes", 130)
+
+    def _note(self, ledger: Ledger, entry: dict[str, Any]) -> None:
+        """Add a line to the ledger.
+
+        Raises
+        ------
+        OutputError
+            If there is no room for it; it says so if the step is saved nevertheless.
+        """
+        try:
+            ledger.append(entry)
+        except OutputError as error:
+            raise self._rescued(ledger, entry, error) from None
+
+    def _rescued(self, ledger: Ledger, entry: dict[str, Any], error: OutputError) -> OutputError:
+        """Save a step whose line had no room, in place of older ones; return what is to be said."""
+        schedule = self._trainer.schedule.state
+        if not self._mesh.whole_everywhere:
+            return error  # other ranks have their share of the state
+        state, noted = self._trainer.checkpoint(), False
+        while checkpoints.make_room(self._folder.checkpoints, schedule.ends):
+            with suppress(OutputError):
+                if not noted:
+                    ledger.append(entry)
+                noted = True
+                self._save(ledger, state, best=schedule.best_step == state.step)
+                return OutputError(f"{error}; saved after step {state.step}")
+        return error
 
     def _save(
         self, ledger: Ledger, state: Checkpoint, *, best: bool = False, of_step: bool = True

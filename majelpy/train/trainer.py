@@ -37,6 +37,7 @@ from majelpy.optimizers.weight_noise import WeightNoise
 from majelpy.recipes.launch import Launch
 from majelpy.recipes.recipe import SAVED, Recipe, differences, few, past
 from majelpy.runs.checkpoint import Checkpoint
+from majelpy.runs.description import describe
 from majelpy.runs.tensors import load_tensors
 from majelpy.standard.manipulation import concat
 from majelpy.train.nonfinite import NonFinite
@@ -183,6 +184,10 @@ class Trainer:
     def _batch(self, step: int) -> Batch:
         """This rank's share of a minibatch; the next ones are read and uploaded meanwhile."""
         return self._ahead.take(step, self.steps)
+
+    def read_nothing_ahead(self) -> None:
+        """Let go of what is read ahead; it is read anew when it is needed."""
+        self._ahead.forget()
 
     @property
     def waited_seconds(self) -> float:
@@ -332,8 +337,10 @@ class Trainer:
         Raises
         ------
         CheckpointError
-            If it is of another recipe, lacks a tensor or has one of another shape.
+            If it is of another recipe, its description has a value that cannot be, or it lacks a
+            tensor or has one of another shape.
         """
+        described = describe(checkpoint)
         saved = checkpoint.description.get("content")
         if not isinstance(saved, dict):
             raise CheckpointError(
@@ -350,9 +357,8 @@ class Trainer:
             for kind in ("parameters", *self.optimizer.states)
         )
         self.optimizer.states = dict(zip(self.optimizer.states, states, strict=True))
-        self.schedule.restore(checkpoint.description["schedule"])
-        self.step = checkpoint.step
-        self.skipped = int(checkpoint.description.get("skipped", 0))
+        self.schedule.restore(described.schedule)
+        self.step, self.skipped = checkpoint.step, described.skipped
 
     def close(self) -> None:
         """End the reading thread and give the reduction's memory back; all ranks together."""
