@@ -275,15 +275,18 @@ def test_characters_outside_the_alphabet(ground: Ground, tmp_path: Path, inside:
     said = train_on(inside, ground, corpus)
     check(
         said,
-        f"{corpus}: 1 of 8 transcripts have characters outside the alphabet: 'é' (1); "
+        f"{corpus}: characters outside the alphabet in 1 of 8 transcripts: 'é' (1); "
         "set data.outside='drop' or extend data.alphabet",
     )
     assert not (tmp_path / "run").exists()
 
     dropped = train_on(inside, ground, corpus, "--set", "data.outside=drop")
     assert dropped.code == 0, dropped.err
-    counted = f"{corpus}: dropped characters outside the alphabet: 'é' (3)"
-    assert dropped.err.splitlines()[0] == counted
+    head = f"{corpus}: characters outside the alphabet"
+    assert dropped.err.splitlines()[:2] == [
+        f"{head} are dropped: 'é' (3), in 3 of 32 utterances",
+        f"{head} count as errors: 'é' (1), in 1 of 8 utterances",
+    ]
     # What is left is the corpus of the undisturbed run.
     fingerprint = done(tmp_path / "run", dropped.out).fingerprint
     assert fingerprint == ground.undisturbed.fingerprint
@@ -465,7 +468,7 @@ def test_an_alphabet_that_empties_the_transcripts(
         "--set", "data.outside=drop", "--set", 'data.alphabet="q"',
     )  # fmt: skip
     assert said.code == 2
-    assert "transcripts have no character of the alphabet 'q'; set data.alphabet" in said.err
+    assert "no character of the alphabet 'q' in 32 of 32 transcripts; set data.alphabet" in said.err
 
 
 def test_capitals_in_the_alphabet(ground: Ground, tmp_path: Path, inside: Inside) -> None:

@@ -36,7 +36,7 @@ def lm(tmp_path: Path) -> Path:
 def test_eval_tells_the_settings_and_the_lists(ground: Ground, inside: Inside, lm: Path) -> None:
     run = ground.undisturbed.folder
     plain = json.loads(inside("eval", run, ground.corpus).out)
-    assert set(plain) == {"cer", "wer", "loss", "utterances"}
+    assert set(plain) == {"cer", "wer", "loss", "outside", "utterances"}
     words = ("--lm", lm, "--alpha", "0.25", "--beam", "20", "--nbest", "3", "--share", "1")
     said = inside("eval", run, ground.corpus, *words, "--json")
     assert (said.code, said.err) == (0, "")
@@ -92,7 +92,8 @@ def test_tune_finds_what_eval_says(ground: Ground, inside: Inside, lm: Path) -> 
         "--json",
     )
     done = majel(*words, ranks=2)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr == "tune: trying 4 pairs of alpha and beta on 40 utterances, 2 ranks\n"
     found = json.loads(done.stdout)
     assert found == json.loads(inside(*words).out)
     rates = [(point["wer"], point["cer"]) for point in found["points"]]
@@ -107,7 +108,8 @@ def test_tune_finds_what_eval_says(ground: Ground, inside: Inside, lm: Path) -> 
 def test_tune_prints_a_table(ground: Ground, inside: Inside, lm: Path) -> None:
     words = ("--alphas", "0.5", "--betas", "1", "--characters")
     said = inside("tune", ground.undisturbed.folder, ground.corpus, "--lm", lm, *words)
-    assert (said.code, said.err) == (0, "")
+    assert said.code == 0
+    assert said.err == "tune: trying 1 pair of alpha and beta on 40 utterances, 1 rank\n"
     head, row, best = said.out.splitlines()
     assert head.split() == ["alpha", "beta", "CER", "WER"]
     assert row.split()[:2] == ["0.5", "1"]

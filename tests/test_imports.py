@@ -18,9 +18,9 @@ PACKAGE = ROOT / "majelpy"
 KERNELS = ROOT / "kernels"
 
 LAYERS = [
-    {"majelpy.version", "majelpy.errors"},
+    {"majelpy.version", "majelpy.errors", "majelpy.wording"},
     {"majelpy"},
-    {"majelpy.tree", "majelpy.settings", "majelpy.sink"},
+    {"majelpy.tree", "majelpy.settings", "majelpy.sink", "majelpy.telling"},
     {"majelpy.native", "majelpy.memory"},
     {"majelpy.gpu"},
     {"majelpy.array"},

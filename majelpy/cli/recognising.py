@@ -86,6 +86,6 @@ def over_corpus(
             raise
         world.abort(line(command, found).removeprefix("majel "), 2)
     if world.rank == 0:
-        data.warn_outside()
+        data.warn_outside("count as errors")
         show(result, data, decoder)
     return 0

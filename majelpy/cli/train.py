@@ -110,7 +110,7 @@ def launch_of(options: argparse.Namespace) -> Launch:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train; print the fingerprint on rank 0."""
+    """Train; rank 0 prints the fingerprint, or the digest of a step that --steps stopped at."""
     from majelpy.recipes.recipe import load
     from majelpy.train.loop import Run
 
@@ -130,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
     except RankFailed:
         return 2
     try:
-        fingerprint = training.train(options.steps)
+        ending = training.train(options.steps)
     except RankFailed:
         return 2
     except (MajelError, OSError) as found:
@@ -138,7 +138,9 @@ def run(options: argparse.Namespace) -> int:
             raise
         world.abort(line("train", found).removeprefix("majel "), 2)
     if world.rank == 0:
-        print(f"fingerprint: {fingerprint}")
+        print(ending)
         sys.stdout.flush()
+        if not ending.finished:
+            print("unfinished: the same command without --steps goes on", file=sys.stderr)
     world.barrier()
     return 0

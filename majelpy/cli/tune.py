@@ -65,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
             for p in points
         ]
         if options.json:
-            print(json.dumps({"best": rows[0], "points": rows, "utterances": len(data)}))
+            found = {"best": rows[0], "points": rows, "utterances": len(data)}
+            print(json.dumps(found | {"outside": data.outside.content()}))
             return
         print(f"{'alpha':>8} {'beta':>8} {'CER':>8} {'WER':>8}")
         for row in rows:

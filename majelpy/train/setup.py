@@ -28,6 +28,7 @@ from majelpy.speech.text import Alphabet, normalise
 from majelpy.train.schedule import check_watched
 from majelpy.train.team import check_parts
 from majelpy.version import ARITHMETIC, __version__
+from majelpy.wording import counted, sizes
 
 
 @dataclass
@@ -103,6 +104,7 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
     model = Model(architecture, Share(network.parts))
     for utterances in (train, dev):
         if utterances is not None:
+            utterances.require_texts()
             utterances.require_alignments(model.frames(utterances.shortest))
     _require_room(model)
     content = recipe.content(
@@ -128,8 +130,8 @@ def _require_room(model: Model) -> None:
     needed, free = 3 * size * np.dtype(np.float32).itemsize, free_bytes()
     if needed > free:
         raise RecipeError(
-            f"model.layers: {size} parameters take {needed} bytes with gradients and momentum; "
-            f"{free} are free"
+            f"model.layers: {counted(size, 'parameter')}, with gradients and momentum, need "
+            "{} of memory; {} are free".format(*sizes(needed, free))
         )
 
 
