@@ -10,7 +10,7 @@ import re
 from fractions import Fraction
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-_SIZE = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?) ?(?:([KMGTPE])(?:iB)?)?", re.IGNORECASE)
+_SIZE = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?) ?(?:bytes?|([KMGTPE])(?:iB)?)?", re.IGNORECASE)
 _MOST_DIGITS = 20
 
 
@@ -19,7 +19,7 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
-def size(nbytes: int, digits: int = 3) -> str:
+def byte_size(nbytes: int, digits: int = 3) -> str:
     """Return a number of bytes with three significant digits: ``317 MiB``."""
     power = 0
     while abs(nbytes) >= 1023.5 * 1024**power and power + 1 < len(_UNITS):
@@ -30,17 +30,17 @@ def size(nbytes: int, digits: int = 3) -> str:
     return f"{value:.{max(digits, 4) if abs(value) >= 999.5 else digits}g} {_UNITS[power]}"
 
 
-def sizes(*several: int) -> tuple[str, ...]:
+def byte_sizes(*several: int) -> tuple[str, ...]:
     """Return several numbers of bytes, with as many digits as tell different ones apart."""
     for digits in range(3, _MOST_DIGITS):
-        texts = tuple(size(nbytes, digits) for nbytes in several)
+        texts = tuple(byte_size(nbytes, digits) for nbytes in several)
         if len(set(texts)) == len(set(several)):
             return texts
     return tuple(counted(nbytes, "byte") for nbytes in several)
 
 
-def read_size(text: str) -> int:
-    """Return the bytes of a text such as ``1048576``, ``512MiB`` or ``1.5G``.
+def read_byte_size(text: str) -> int:
+    """Return the bytes of a text such as ``1048576``, ``512MiB`` or ``1.5G``, or of `byte_size`.
 
     Raises
     ------

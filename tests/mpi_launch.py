@@ -26,7 +26,7 @@ def mpirun() -> str:
     found = found_mpirun()
     if found:
         return found
-    reason = "needs mpi4py and mpirun (pip install majelpy[mpi])"
+    reason = "needs mpi4py and mpirun (pip install '.[mpi]')"
     if "mpi" in os.environ.get("MAJELPY_REQUIRE", "").split(","):
         pytest.fail(f"MAJELPY_REQUIRE has mpi: {reason}")
     pytest.skip(reason)

@@ -61,8 +61,8 @@ def trained_kept() -> list[int]:
 OPTIONS = [
     (["--steps", "0"], "--steps is 0; needs at least 1"),
     (["--steps", "-3"], "--steps is -3; needs at least 1"),
-    (["--threads", "-1"], "--threads is -1; needs at least 0, at most 1024"),
-    (["--threads", "100000"], "--threads is 100000; needs at least 0, at most 1024"),
+    (["--threads", "-1"], "--threads is -1; needs at least 0 and at most 1024"),
+    (["--threads", "100000"], "--threads is 100000; needs at least 0 and at most 1024"),
     (["--bucket-bytes", "0"], "--bucket-bytes is 0; needs at least 64"),
     (["--bucket-bytes", "63"], "--bucket-bytes is 63; needs at least 64"),
     (["--pool-bytes", "-1"], "--pool-bytes is -1; needs at least 0"),
@@ -453,7 +453,9 @@ def test_a_disk_that_is_full(free: int, ground: Ground, small_disk: Path) -> Non
     ended = majel("train", ground.recipe, "--out", small_disk / "run")
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = own_lines(ended.stderr)
-    room = r"majel train: checkpoint: .*/disk/run/checkpoints has \d+ bytes free; needs \d+"
+    room = (
+        r"majel train: checkpoint: .*/disk/run/checkpoints has [\d.]+ [KM]iB free; needs [\d.]+ MiB"
+    )
     assert re.fullmatch(rf"majel train: .*/disk/run.*No space left on device\)?|{room}", line)
     assert "Traceback" not in ended.stderr
     assert "Exception ignored" not in ended.stderr

@@ -15,7 +15,7 @@ from majelpy import ARITHMETIC, __version__
 from majelpy.cli import COMMANDS, line
 from majelpy.errors import MajelError
 from majelpy.native import available_isas, kernel_digest
-from majelpy.recipes.recipe import shipped
+from majelpy.recipes import shipped
 
 pytest_plugins = ["training"]
 

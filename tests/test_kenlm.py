@@ -42,7 +42,7 @@ BIGRAMS += "\\end\\\n"
 
 @pytest.fixture
 def kenlm() -> None:
-    pytest.importorskip("kenlm", reason="pip install 'majelpy[kenlm]'")
+    pytest.importorskip("kenlm", reason="pip install '.[kenlm]'")
 
 
 def asking(model: NGram) -> NGram:

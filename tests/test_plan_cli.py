@@ -127,7 +127,8 @@ def test_a_plot_without_matplotlib_is_refused(
     said = inside("plan", "digits", "--cluster", EXAMPLE, "--plot", picture)
     assert (said.code, said.out) == (2, "")
     assert said.err.splitlines()[-1] == (
-        "majel plan: --plot needs matplotlib; pip install 'majelpy[plot]'"
+        "majel plan: --plot needs matplotlib; pip install '.[plot]' in the folder of majelpy's "
+        "sources"
     )
     assert not picture.exists()
 

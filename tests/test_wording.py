@@ -35,14 +35,14 @@ def test_counts() -> None:
     ],
 )
 def test_sizes(nbytes: int, text: str) -> None:
-    assert wording.size(nbytes) == text
+    assert wording.byte_size(nbytes) == text
 
 
 def test_sizes_that_differ_read_differently() -> None:
-    assert wording.sizes(1025, 1000, 1024) == ("1.001 KiB", "1000 bytes", "1 KiB")
-    assert wording.sizes(332399104, 11150508288) == ("317 MiB", "10.4 GiB")
-    assert wording.sizes(5 << 30, 5 << 30) == ("5 GiB", "5 GiB")
-    one_more = wording.sizes(10 << 30, (10 << 30) + 1)
+    assert wording.byte_sizes(1025, 1000, 1024) == ("1.001 KiB", "1000 bytes", "1 KiB")
+    assert wording.byte_sizes(332399104, 11150508288) == ("317 MiB", "10.4 GiB")
+    assert wording.byte_sizes(5 << 30, 5 << 30) == ("5 GiB", "5 GiB")
+    one_more = wording.byte_sizes(10 << 30, (10 << 30) + 1)
     assert len(set(one_more)) == 2
 
 
@@ -56,16 +56,17 @@ def test_sizes_that_differ_read_differently() -> None:
         ("512 mib", 512 << 20),
         ("1.5G", 3 << 29),
         ("0.1KiB", 102),
+        ("12 bytes", 12),
     ],
 )
 def test_sizes_are_read(text: str, nbytes: int) -> None:
-    assert wording.read_size(text) == nbytes
+    assert wording.read_byte_size(text) == nbytes
 
 
 @pytest.mark.parametrize("text", ["", "x", "1MB", "1 M B", "1.5.2", "nan", "1e9", "MiB", "٣"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ValueError, match="needs bytes, such as"):
-        wording.read_size(text)
+        wording.read_byte_size(text)
 
 
 def test_durations() -> None:

@@ -27,7 +27,7 @@ def add_search(parser: argparse.ArgumentParser) -> Any:
     beam.add_argument(
         "--lm",
         metavar="FILE",
-        help="ARPA file of 'majel lm' (gzipped or not), or a KenLM binary (with majelpy[kenlm])",
+        help="ARPA file of 'majel lm' (gzipped or not), or a KenLM binary (needs kenlm)",
     )
     beam.add_argument(
         "--words",

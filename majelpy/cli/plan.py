@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from majelpy.errors import RecipeError
+from majelpy.recipes import shipped
 
 
 def add(commands: Any) -> None:
@@ -22,7 +23,10 @@ def add(commands: Any) -> None:
         "majel plan sentences --cluster cluster.toml --ranks 1,2,4,...,64 --plot plan.png",
     )
     parser.add_argument(
-        "recipe", metavar="RECIPE", nargs="?", help="a recipe file (.toml), or a shipped one's name"
+        "recipe",
+        metavar="RECIPE",
+        nargs="?",
+        help=f"a recipe file (.toml), or one of {', '.join(shipped())}",
     )
     parser.add_argument(
         "--cluster", metavar="FILE.toml", help="hosts, links and rates (see --measure)"

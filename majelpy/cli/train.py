@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from majelpy.cli import line
 from majelpy.comm.world import RankFailed, World
 from majelpy.errors import MajelError, RecipeError
+from majelpy.recipes import shipped
+from majelpy.wording import read_byte_size
 
 PLACE_HELP = "where to compute: cpu (default), gpu (the ranks of a host take turns) or gpu:N"
 
@@ -27,7 +29,7 @@ def add(commands: Any) -> None:
         epilog="Example: mpirun -n 2 majel train digits --out run --set data.train=train.h5",
     )
     parser.add_argument(
-        "recipe", metavar="RECIPE", help="a recipe file (.toml), or digits, synth or sentences"
+        "recipe", metavar="RECIPE", help=f"a recipe file (.toml), or one of {', '.join(shipped())}"
     )
     parser.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
     parser.add_argument(
@@ -72,7 +74,12 @@ def add_launch(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "time", "directions", "hidden"),
         help="how ranks share a model: halves of the frames, directions, or parts of the units",
     )
-    place.add_argument("--bucket-bytes", type=int, metavar="N", help="bytes summed at a time")
+    place.add_argument(
+        "--bucket-bytes",
+        type=_bytes,
+        metavar="N",
+        help="bytes of gradients summed at a time (4MiB)",
+    )
     place.add_argument(
         "--no-overlap",
         dest="overlap",
@@ -80,9 +87,18 @@ def add_launch(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="sum only when the backward pass is done",
     )
-    place.add_argument("--pool-bytes", type=int, metavar="N", help="size of the memory pool")
     place.add_argument(
-        "--cache-bytes", type=int, metavar="N", help="features or samples kept in memory"
+        "--pool-bytes",
+        type=_bytes,
+        metavar="N",
+        help="size of the memory pool, such as 8GiB (default: the rank's share of 90%% of what is "
+        "free)",
+    )
+    place.add_argument(
+        "--cache-bytes",
+        type=_bytes,
+        metavar="N",
+        help="features or samples kept in memory (default 1GiB)",
     )
     ahead = place.add_mutually_exclusive_group()
     ahead.add_argument(
@@ -98,6 +114,13 @@ def add_launch(parser: argparse.ArgumentParser) -> None:
         const=0,
         help="read each minibatch when it is needed",
     )
+
+
+def _bytes(text: str) -> int:
+    try:
+        return read_byte_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def launch_of(options: argparse.Namespace) -> Launch:

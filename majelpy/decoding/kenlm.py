@@ -16,6 +16,7 @@ from typing import Any
 from majelpy.decoding.ngram import END, START, UNKNOWN, NGram, read_arpa
 from majelpy.errors import LanguageModelError
 from majelpy.ops.beam import Answer, Foreign
+from majelpy.wording import install
 
 _MAGIC = b"mmap lm http://kheafield.com/code"
 
@@ -76,9 +77,8 @@ def _library(path: str | Path) -> Any:
         import kenlm
     except ImportError:
         raise LanguageModelError(
-            f"{path}: a KenLM binary, which needs the package kenlm (pip install "
-            "'majelpy[kenlm]'); or give the ARPA text that build_binary made it from, or estimate "
-            "one with 'majel lm'"
+            f"{path}: a KenLM binary, which needs the package kenlm ({install('kenlm')}); or give "
+            "the ARPA text that build_binary made it from, or estimate one with 'majel lm'"
         ) from None
     return kenlm
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from majelpy.errors import CheckpointError, OutputError
 from majelpy.sink import Sink, sync_folder
+from majelpy.wording import byte_sizes
 
 FORMAT = "majelpy checkpoint 1"
 KEEP = 3
@@ -116,7 +117,8 @@ def check_room(folder: Path, checkpoint: Checkpoint, more: int = 0) -> None:
     need = (KEEP + more) * sum(tensor.nbytes for tensor in checkpoint.tensors.values())
     free = shutil.disk_usage(folder).free
     if free < need:
-        raise OutputError(f"checkpoint: {folder} has {free} bytes free; needs {need}")
+        there, wanted = byte_sizes(free, need)
+        raise OutputError(f"checkpoint: {folder} has {there} free; needs {wanted}")
 
 
 def _write(path: Path, checkpoint: Checkpoint) -> None:

@@ -22,6 +22,7 @@ from majelpy.memory import CPU
 from majelpy.memory.free_memory import free_bytes
 from majelpy.memory.pool import Pool
 from majelpy.train.trainer import Trainer
+from majelpy.wording import byte_size, byte_sizes, counted
 
 _REMEDY = (
     "start more ranks or hosts, lower data.batch or the sizes of [model], or prepare the corpus "
@@ -42,8 +43,8 @@ class Rehearsed:
     def __str__(self) -> str:
         return (
             f"rehearsed step {self.step}, the largest to come with {self.frames} frames on rank "
-            f"{self.rank}: at most {self.peak} of the pool's {self.capacity} bytes are used at a "
-            "time"
+            f"{self.rank}: at most {byte_size(self.peak)} of the pool's "
+            f"{byte_size(self.capacity)} are used at a time"
         )
 
 
@@ -71,8 +72,10 @@ def rehearse(trainer: Trainer, pool: Pool, world: World, watch: Callable[[], Non
     light = _lightest(trainer)
     trainer.rehearse(light)
     needed = (stats.asked_peak - before) * frames // max(1, trainer.frames(light))
-    what = f"train: step {step + 1} computes {frames} frames on rank {world.rank}, which needs "
-    what += f"about {needed} bytes besides {before} in use"
+    what = (
+        f"train: step {step + 1} computes {frames} frames on rank {world.rank}, which needs about "
+        f"{byte_size(needed)} besides {byte_size(before)} in use"
+    )
     _check_room(world, pool, needed, what)
     try:
         trainer.rehearse(step)
@@ -124,7 +127,9 @@ def _check_room(world: World, pool: Pool, needed: int, what: str) -> None:
     here = [(more, free) for host, more, free in everyone if host == world.host]
     wanted, free = sum(more for more, _ in here), min(free for _, free in here)
     if more and wanted > free:
+        ranks = counted(len(here), "rank")
+        need, there = byte_sizes(wanted, free)
         raise PoolError(
-            f"{what}; the {len(here)} ranks of {world.host} need {wanted} bytes of ordinary memory "
-            f"and {free} are free; {_REMEDY}"
+            f"{what}; {world.host} needs {need} of ordinary memory for {ranks}, and {there} are "
+            f"free; {_REMEDY}"
         )

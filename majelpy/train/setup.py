@@ -28,7 +28,7 @@ from majelpy.speech.text import Alphabet, normalise
 from majelpy.train.schedule import check_watched
 from majelpy.train.team import check_parts
 from majelpy.version import ARITHMETIC, __version__
-from majelpy.wording import counted, sizes
+from majelpy.wording import byte_sizes, counted
 
 
 @dataclass
@@ -131,7 +131,7 @@ def _require_room(model: Model) -> None:
     if needed > free:
         raise RecipeError(
             f"model.layers: {counted(size, 'parameter')}, with gradients and momentum, need "
-            "{} of memory; {} are free".format(*sizes(needed, free))
+            "{} of memory; {} are free".format(*byte_sizes(needed, free))
         )
 
 
