@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from tqdm import tqdm
 
 from majelpy.wording import clock, counted
+
+T = TypeVar("T")
 
 SECONDS = 10.0
 """Least time between two lines."""
@@ -104,6 +107,12 @@ class Telling:
         self._bar.update(count)
         if self._lines and self._pace.due():
             say(f"{self._what}: {self._so_far()}")
+
+    def over(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items, and count each when its work is done."""
+        for item in items:
+            yield item
+            self.done()
 
     def _so_far(self) -> str:
         if self._total is None:

@@ -328,8 +328,8 @@ def test_features_that_are_not_numbers(ground: Ground, tmp_path: Path, inside: I
     assert (said.code, said.out) == (2, "")
     (line,) = own_lines(said.err)
     found = re.fullmatch(
-        r"majel train: step (\d+): loss nan and gradient norm nan; 1 of 7 utterances have no "
-        r"finite loss: 'utterance-\d+' \(lower optimizer\.rate, look at these utterances, or set "
+        r"majel train: step (\d+): loss nan and gradient norm nan; no finite loss for 1 of "
+        r"7 utterances: 'utterance-\d+' \(lower optimizer\.rate, look at these utterances, or set "
         r"optimizer\.non_finite to 'skip'; failed/step-\1\.json has more\)",
         line,
     )

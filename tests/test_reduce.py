@@ -269,7 +269,7 @@ def test_leaves_follow_hosts() -> None:
 
 
 def test_errors_say_what_is_needed() -> None:
-    message = "train: 1 ranks for 0 leaves; start at most 0 ranks or raise leaves in the recipe"
+    message = "train: 1 rank for 0 leaves; start at most 0 or raise leaves in the recipe"
     with pytest.raises(WorldError, match=message):
         TreeReducer(World.start(), 0, 100, bucket_bytes=64)
     with pytest.raises(ShapeError, match="buckets: 0 floats"):

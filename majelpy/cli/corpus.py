@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from majelpy.wording import counted
+
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
@@ -58,8 +60,9 @@ def run(args: argparse.Namespace) -> int:
     )
     skipped = "".join(f"; left out: {n} {reason}" for reason, n in report.left_out.items())
     print(
-        f"{args.output}: {report.utterances} utterances, "
-        f"{report.milliseconds / 3_600_000:.2f} hours, {report.speakers} speakers{skipped}",
+        f"{args.output}: {counted(report.utterances, 'utterance')}, "
+        f"{report.milliseconds / 3_600_000:.2f} hours, "
+        f"{counted(report.speakers, 'speaker')}{skipped}",
         file=sys.stderr,
     )
     print(args.output)

@@ -9,6 +9,7 @@ from typing import Any
 
 from majelpy.errors import RecipeError
 from majelpy.recipes import shipped
+from majelpy.wording import counted
 
 
 def add(commands: Any) -> None:
@@ -149,7 +150,10 @@ def _predict(options: argparse.Namespace) -> int:
         _say(f"{options.recipe}: of {', '.join(own)} only parameters and columns are counted")
     threads, cores = cluster.ranks_per_host * cluster.rates.threads, cluster.sockets * cluster.cores
     if threads > cores:
-        _say(f"{options.cluster}: {threads} threads of a host's ranks share {cores} cores")
+        _say(
+            f"{options.cluster}: {counted(threads, 'thread')} of a host's ranks share "
+            f"{counted(cores, 'core')}"
+        )
     planner = Planner(work, cluster, bucket_bytes=Launch().bucket_bytes, overlap=options.overlap)
     found = planner.predict(wanted or powers(min(cluster.ranks, work.leaves * work.parts)))
     if options.plot:

@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from majelpy.wording import counted
+
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
@@ -94,8 +96,9 @@ def run(args: argparse.Namespace) -> int:
     duration = f"{report.seconds / 60:.1f} minutes, " if report.rate else ""
     skipped = f", {report.skipped} skipped" if report.skipped else ""
     print(
-        f"{args.out}: {report.utterances} utterances, {duration}{report.frames} frames "
-        f"of {report.features} features{skipped}",
+        f"{args.out}: {counted(report.utterances, 'utterance')}, "
+        f"{duration}{counted(report.frames, 'frame')} of "
+        f"{counted(report.features, 'feature')}{skipped}",
         file=sys.stderr,
     )
     print(f"corpus digest: {report.digest}")

@@ -59,7 +59,7 @@ def over_corpus(
         set_threads(default_threads(world.local_size))
         place = choose(options.place, world.local_rank)
         trained = load_trained(options.run_folder, options.checkpoint, quiet=world.rank != 0)
-        decoder = decoder_of(options, trained.alphabet)
+        decoder = decoder_of(options, trained.alphabet, quiet=world.rank != 0)
         corpus = open_corpora(options.corpus)
         check_features(corpus, trained.rate, trained.features, options.run_folder)
         data = Utterances(

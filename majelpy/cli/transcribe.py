@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from majelpy.cli import language
 from majelpy.cli.recognising import add_checkpoint
 from majelpy.cli.train import PLACE_HELP
+from majelpy.wording import counted
 
 if TYPE_CHECKING:
     from majelpy.array import Array
@@ -105,7 +106,9 @@ def _whole(path: str, trained: Trained, place: Place) -> Array:
             raise AudioError(f"{path}: features; the run needs sound, at {trained.rate} Hz best")
         frames = spectrogram(read_audio(path, trained.rate), trained.rate)
     if frames.shape[1] != trained.features:
-        raise AudioError(f"{path}: {frames.shape[1]} features; the run needs {trained.features}")
+        raise AudioError(
+            f"{path}: {counted(frames.shape[1], 'feature')}; the run needs {trained.features}"
+        )
     normalised = asarray(ops.normalise(frames, trained.mean, trained.scale))
     batch = Batch.unlabelled(normalised, np.array([0, len(frames)], dtype=np.int64), [path])
     parameters = trained.parameters.to_device(place)

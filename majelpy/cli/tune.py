@@ -34,9 +34,17 @@ def add(commands: Any) -> None:
     add_checkpoint(parser)
     parser.add_argument("--place", metavar="PLACE", default="cpu", help=PLACE_HELP)
     parser.add_argument(
-        "--alphas", metavar="LIST", default="0,0.25,0.5,0.75,1,1.5,2", help="(%(default)s)"
+        "--alphas",
+        metavar="LIST",
+        default="0,0.25,0.5,0.75,1,1.5,2",
+        help="values of ALPHA to try (default %(default)s)",
     )
-    parser.add_argument("--betas", metavar="LIST", default="0,0.5,1,2,3", help="(%(default)s)")
+    parser.add_argument(
+        "--betas",
+        metavar="LIST",
+        default="0,0.5,1,2,3",
+        help="values of BETA to try (default %(default)s)",
+    )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object instead of a table"
     )

@@ -8,7 +8,6 @@ appears under its name only when it is whole. Paths in it are relative to its fo
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,13 +16,13 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
-from tqdm import tqdm
-
 from majelpy.corpora import CORPORA
 from majelpy.corpora.source import Faults, Utterance
 from majelpy.errors import AudioError, CorpusError, OutputError, RecipeError
 from majelpy.sink import require_replaceable
 from majelpy.speech.audio import audio_length
+from majelpy.telling import Telling
+from majelpy.wording import counted
 
 _COLUMNS = ("path", "transcript", "duration", "speaker")
 
@@ -126,16 +125,16 @@ def _rows(utterances: Sequence[Utterance], faults: Faults) -> list[tuple[Utteran
     """Return the usable utterances with their milliseconds."""
     rows = []
     first: dict[tuple[Path, str, str], str] = {}
-    bar = tqdm(utterances, desc="corpus", unit="utterance", disable=not sys.stderr.isatty())
-    for utterance in bar:
-        key = utterance.path, utterance.start, utterance.end
-        try:
-            if key in first:
-                raise CorpusError(f"{utterance.path} stands there twice, first at {first[key]}")
-            first[key] = utterance.where
-            rows.append((utterance, _milliseconds(utterance)))
-        except (AudioError, CorpusError) as error:
-            faults(utterance.where, str(error))
+    with Telling("corpus", "utterance", len(utterances)) as told:
+        for utterance in told.over(utterances):
+            key = utterance.path, utterance.start, utterance.end
+            try:
+                if key in first:
+                    raise CorpusError(f"{utterance.path} stands there twice, first at {first[key]}")
+                first[key] = utterance.where
+                rows.append((utterance, _milliseconds(utterance)))
+            except (AudioError, CorpusError) as error:
+                faults(utterance.where, str(error))
     return rows
 
 
@@ -156,8 +155,8 @@ def _milliseconds(utterance: Utterance) -> int:
     start, end = Decimal(utterance.start), Decimal(utterance.end)
     if int(end * rate) > samples:  # as `read_audio` rounds
         raise CorpusError(
-            f"{path}: the utterance ends at {end} s; the recording has {samples} samples "
-            f"at {rate} Hz"
+            f"{path}: the utterance ends at {end} s; the recording has "
+            f"{counted(samples, 'sample')} at {rate} Hz"
         )
     return int((end - start) * 1000)
 

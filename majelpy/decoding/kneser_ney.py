@@ -18,7 +18,7 @@ import numpy as np
 
 from majelpy.array import asarray
 from majelpy.array.elementary import log10
-from majelpy.decoding.ngram import END, SPACE, START, UNKNOWN
+from majelpy.decoding.ngram import END, SPACE, START, UNKNOWN, head
 from majelpy.errors import LanguageModelError, OutputError
 from majelpy.sink import require_replaceable
 from majelpy.speech.text import Alphabet, normalise
@@ -159,8 +159,8 @@ def _discounts(level: dict[Gram, int]) -> tuple[float, float, float]:
     return found if inside else USUAL
 
 
-def write_arpa(path: str | Path, model: Estimate) -> None:
-    """Write a model to a file, which appears only once it is whole.
+def write_arpa(path: str | Path, model: Estimate, kind: str = "words") -> None:
+    """Write a model of ``words`` or ``characters`` to a file, which appears once it is whole.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def write_arpa(path: str | Path, model: Estimate) -> None:
     aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with open(aside, "x", encoding="utf-8", newline="\n") as file:
-            file.writelines(_lines(model))
+            file.writelines(_lines(model, kind))
         os.replace(aside, target)
     except OSError as error:
         raise OutputError(f"{target}: {error.strerror}") from None
@@ -181,8 +181,8 @@ def write_arpa(path: str | Path, model: Estimate) -> None:
             aside.unlink(missing_ok=True)
 
 
-def _lines(model: Estimate) -> Iterator[str]:
-    yield "\\data\\\n"
+def _lines(model: Estimate, kind: str) -> Iterator[str]:
+    yield f"{head(kind)}\n\n\\data\\\n"
     for n, level in enumerate(model.prob, 1):
         yield f"ngram {n}={len(level)}\n"
     for n, (level, backoff) in enumerate(zip(model.prob, model.backoff, strict=True), 1):

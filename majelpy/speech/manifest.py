@@ -18,6 +18,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from majelpy.errors import ManifestError
+from majelpy.wording import counted
 
 _LONGEST = 10**7  # seconds; a number of a million digits would stop the program
 
@@ -141,8 +142,8 @@ def _tsv_rows(path: str, text: str, transcripts: bool) -> Iterator[_Row]:
                 continue
             if len(row) != len(header):
                 raise ManifestError(
-                    f"{path}:{reader.line_num}: the row has {len(row)} fields, "
-                    f"the header has {len(header)}"
+                    f"{path}:{reader.line_num}: the row has {counted(len(row), 'field')}, the "
+                    f"header has {len(header)}"
                 )
             if not row[where]:
                 raise ManifestError(f"{path}:{reader.line_num}: the field 'path' is empty")

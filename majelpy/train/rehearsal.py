@@ -42,8 +42,8 @@ class Rehearsed:
 
     def __str__(self) -> str:
         return (
-            f"rehearsed step {self.step}, the largest to come with {self.frames} frames on rank "
-            f"{self.rank}: at most {byte_size(self.peak)} of the pool's "
+            f"rehearsed step {self.step}, the largest to come with {counted(self.frames, 'frame')} "
+            f"on rank {self.rank}: at most {byte_size(self.peak)} of the pool's "
             f"{byte_size(self.capacity)} are used at a time"
         )
 
@@ -73,8 +73,8 @@ def rehearse(trainer: Trainer, pool: Pool, world: World, watch: Callable[[], Non
     trainer.rehearse(light)
     needed = (stats.asked_peak - before) * frames // max(1, trainer.frames(light))
     what = (
-        f"train: step {step + 1} computes {frames} frames on rank {world.rank}, which needs about "
-        f"{byte_size(needed)} besides {byte_size(before)} in use"
+        f"train: step {step + 1} computes {counted(frames, 'frame')} on rank {world.rank}, which "
+        f"needs about {byte_size(needed)} besides {byte_size(before)} in use"
     )
     _check_room(world, pool, needed, what)
     try:

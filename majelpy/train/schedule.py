@@ -14,6 +14,7 @@ from majelpy import ops
 from majelpy.array import Array
 from majelpy.errors import RecipeError
 from majelpy.recipes.recipe import Recipe
+from majelpy.wording import counted
 
 
 @dataclass
@@ -102,8 +103,8 @@ class Schedule:
         """Return a line that says why the run ended."""
         state = self.state
         return (
-            f"stopped: {state.waited} epochs without fewer wrong dev characters than the "
-            f"{state.best} after step {state.best_step} (schedule.early_stop)"
+            f"stopped: {counted(state.waited, 'epoch')} without fewer wrong dev characters than "
+            f"the {state.best} after step {state.best_step} (schedule.early_stop)"
         )
 
     def content(self) -> dict[str, Any]:

@@ -68,8 +68,8 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
     if dev_corpus is None and settings.holdout:
         if settings.holdout >= len(corpus):
             raise RecipeError(
-                f"data.holdout is {settings.holdout}; {corpus.path} has {len(corpus)} utterances "
-                "and needs at least one more"
+                f"data.holdout is {settings.holdout}; {corpus.path} has "
+                f"{counted(len(corpus), 'utterance')} and needs at least one more"
             )
         everything, held = leaves.hold_out(len(corpus), settings.holdout, seed=recipe.seed)
     if dev_corpus is not None:
@@ -151,7 +151,7 @@ def check_features(corpus: Joined, rate: int, features: int, needed_by: str) -> 
 
 
 def _kind(rate: int, features: int) -> str:
-    return f"{features} features {f'at {rate} Hz' if rate else 'from .npy files'}"
+    return f"{counted(features, 'feature')} {f'at {rate} Hz' if rate else 'from .npy files'}"
 
 
 def check_agreement(world: World, content: dict[str, Any], launch: Mapping[str, object]) -> None:
