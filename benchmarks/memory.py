@@ -31,7 +31,7 @@ from majelpy.native import set_threads
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
 from majelpy.recipes.launch import Launch
-from majelpy.recipes.recipe import Augment, Data, ModelSettings, Optimizer, Recipe, Schedule
+from majelpy.recipes.recipe import Augment, Data, ModelSettings, OptimizerSettings, Recipe, Schedule
 from majelpy.speech.corpus import Corpus
 from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.speech.text import Alphabet
@@ -77,7 +77,7 @@ def measure(corpus: Path, task: dict[str, Any]) -> None:
     recipe = Recipe(
         data=Data(train="", batch=task["batch"], leaves=1, alphabet=SYMBOLS),
         model=ModelSettings(deep_speech_1(5, (units,) * 3, units, units), task["parts"]),
-        optimizer=Optimizer(),
+        optimizer=OptimizerSettings(),
         schedule=Schedule(),
         augment=Augment(),
     )

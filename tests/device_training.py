@@ -21,7 +21,7 @@ from majelpy.nn import layers
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
 from majelpy.recipes.launch import Launch
-from majelpy.recipes.recipe import Augment, Data, ModelSettings, Optimizer, Recipe, Schedule
+from majelpy.recipes.recipe import Augment, Data, ModelSettings, OptimizerSettings, Recipe, Schedule
 from majelpy.speech.corpus import Corpus
 from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.speech.text import Alphabet
@@ -35,7 +35,7 @@ RECIPE = Recipe(
     seed=3,
     data=Data(train="", batch=18, leaves=8, bin=2, alphabet=SYMBOLS),
     model=ModelSettings(deep_speech_1(2, (96, 300), 272, 64, dropout=0.1)),
-    optimizer=Optimizer(rate=0.01),
+    optimizer=OptimizerSettings(rate=0.01),
     schedule=Schedule(epochs=12, warmup=4, hold=3),
     augment=Augment(),
 )

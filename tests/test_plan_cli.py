@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import sys
 from pathlib import Path
 
+import needs
 import pytest
 from mpi_launch import launch
 from training import Inside, write_corpus, write_recipe
@@ -133,8 +133,8 @@ def test_a_plot_without_matplotlib_is_refused(
     assert not picture.exists()
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("matplotlib"), reason="needs matplotlib")
 def test_a_plot_is_written(tmp_path: Path, inside: Inside) -> None:
+    needs.module("dev", "matplotlib")
     picture = tmp_path / "plan.png"
     said = inside("plan", "digits", "--cluster", EXAMPLE, "--plot", picture)
     assert said.code == 0 and said.err.splitlines()[-1] == f"plan: wrote {picture}"

@@ -31,10 +31,11 @@ from majelpy.nn.layers import read
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
 from majelpy.nn.share import Share
+from majelpy.optimizers.weight_noise import WeightNoise, pieces
 from majelpy.recipes.recipe import Recipe, load
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs.trained import load_trained
-from majelpy.train.optimizer import Optimizer, pieces
+from majelpy.settings import as_table
 from majelpy.train.schedule import Schedule
 from majelpy.train.team import WAYS
 
@@ -159,11 +160,11 @@ def in_parts(
     """The recipe with parts, so that ranks can share a model, and its undisturbed run."""
     folder = tmp_path_factory.mktemp("parts")
     table = load(str(deep[0]))
-    schedule = vars(table.schedule) | {"epochs": 3}
+    schedule = as_table(table.schedule) | {"epochs": 3}
     model = {"layers": list(deep_speech_1(1, (32, 48), 32, 40)), "parts": 2}
     recipe = write_recipe(
         folder / "parts.toml", ground.corpus,
-        optimizer=vars(table.optimizer), schedule=schedule, model=model,
+        optimizer=as_table(table.optimizer), schedule=schedule, model=model,
     )  # fmt: skip
     return recipe, train(recipe, folder / "undisturbed")
 
@@ -475,8 +476,9 @@ def test_noise_of_a_share_is_that_of_the_whole(way: str, ranks: int, tmp_path: P
     recipe = recipe_of(tmp_path, "optimizer.weight_noise=0.5")
 
     def noise(model: Model) -> dict[str, np.ndarray]:
-        optimizer = Optimizer(recipe, model.layout, zeros(1).place)
-        found = optimizer.weights(zeros(model.layout.size), 3)
+        deviation = recipe.optimizer.weight_noise
+        weight_noise = WeightNoise(deviation, recipe.seed, model.layout, zeros(1).place)
+        found = weight_noise.weights(zeros(model.layout.size), 3)
         covered = np.zeros(model.layout.size, bool)
         for _, _, start, count in pieces(model.layout):
             assert not covered[start : start + count].any()
@@ -494,12 +496,12 @@ def test_noise_of_a_share_is_that_of_the_whole(way: str, ranks: int, tmp_path: P
             assert same_bits(found, expected.reshape(found.shape)), name
 
 
-def test_weights_without_noise_are_the_parameters(tmp_path: Path) -> None:
+def test_weights_without_noise_are_the_parameters() -> None:
     layout = Model(SIZES, Share(4)).layout
     parameters = layout.initial(1)
-    quiet = Optimizer(recipe_of(tmp_path), layout, parameters.place)
+    quiet = WeightNoise(0.0, 1, layout, parameters.place)
     assert quiet.weights(parameters, 1) is parameters
-    loud = Optimizer(recipe_of(tmp_path, "optimizer.weight_noise=0.1"), layout, parameters.place)
+    loud = WeightNoise(0.1, 1, layout, parameters.place)
     before = parameters.numpy().copy()
     one, two = (loud.weights(parameters, step).numpy().copy() for step in (1, 2))
     assert same_bits(parameters.numpy(), before)

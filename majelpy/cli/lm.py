@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from majelpy.cli import results
 from majelpy.telling import Telling, say
 from majelpy.wording import counted
 
@@ -24,7 +25,13 @@ def add(commands: Any) -> None:
         epilog="Example: majel lm book.txt -o lm.arpa --like run",
     )
     parser.add_argument("texts", metavar="TEXT", nargs="+", help="text files in UTF-8")
-    parser.add_argument("-o", "--output", metavar="LM.arpa", required=True, help="file to write")
+    parser.add_argument(
+        *("-o", "--output"),
+        required=True,
+        metavar="LM.arpa",
+        help="file to write; it must not exist yet, without --force",
+    )
+    results.add_force(parser)
     parser.add_argument(
         "--order", type=int, default=3, metavar="N", help="longest n-gram, 1 to 9 (3)"
     )
@@ -44,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
     """Estimate, write, and say how many n-grams there are."""
     from majelpy.decoding.kneser_ney import estimate, sentences, write_arpa
 
+    results.require_room([options.output], options.force)
     texts = sentences(options.texts, options.characters, _alphabet(options))
     model = estimate(_told(texts, options.texts), options.order)
     say(f"lm: writing {options.output}")

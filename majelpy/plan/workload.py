@@ -14,10 +14,10 @@ import numpy as np
 
 from majelpy.data import minibatches as leaves
 from majelpy.nn.model import Architecture, Model
+from majelpy.optimizers import OPTIMIZERS
 from majelpy.recipes.launch import Launch
 from majelpy.recipes.recipe import Augment, Recipe
 from majelpy.speech.joined import exist
-from majelpy.train.optimizer import STATES
 from majelpy.train.setup import prepare_run
 from majelpy.wording import counted
 
@@ -154,7 +154,7 @@ def _workload(
     parts = recipe.model.parts
     transport = 2 if recipe.data.transport == "bfloat16" else 4
     optimizer = recipe.optimizer
-    states = len(STATES[optimizer.kind]) + (optimizer.weight_noise > 0)
+    states = len(OPTIMIZERS[optimizer.kind].STATES) + (optimizer.weight_noise > 0)
     states += recipe.model.precision == "bfloat16"
     return Workload(
         *(architecture, recipe.data.leaves, parts, transport, minibatches, source), states
