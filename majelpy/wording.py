@@ -60,6 +60,14 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def lasting(seconds: float) -> str:
+    """Return a short time with three significant digits: ``14.3 ms``."""
+    for unit, name in ((1e-6, "us"), (1e-3, "ms")):
+        if seconds < 999.5 * unit:
+            return f"{seconds / unit:.3g} {name}"
+    return f"{seconds:.3g} s"
+
+
 def loss(value: float) -> str:
     """Return a loss with three decimals, or with a power of ten where it is huge."""
     return f"{value:.3f}" if not math.isfinite(value) or abs(value) < 1e6 else f"{value:.2e}"

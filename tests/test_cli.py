@@ -14,6 +14,7 @@ from training import MAJEL, Ground, Inside, majel, own_lines, utterances
 
 from majelpy import ARITHMETIC, __version__
 from majelpy.cli import COMMANDS, line
+from majelpy.corpora import CORPORA
 from majelpy.errors import MajelError
 from majelpy.native import available_isas, kernel_digest
 from majelpy.recipes import shipped
@@ -69,6 +70,12 @@ def test_help(command: str, inside: Inside) -> None:
     usage, _, rest = said.out.partition("\n\n")
     for option in re.findall(r"--[a-z-]+", usage):
         assert re.search(rf"^  .*{option}", rest, re.MULTILINE), option
+
+
+def test_help_lists_what_is_shipped(inside: Inside) -> None:
+    for command, known in (("train", shipped()), ("plan", shipped()), ("corpus", CORPORA)):
+        words = re.split(r"[\s,.]+", inside(command, "--help").out)
+        assert set(known) <= set(words), command
 
 
 def test_help_of_the_program_lists_the_commands(inside: Inside) -> None:

@@ -240,7 +240,7 @@ def test_too_little_shared_memory_is_an_error_and_no_hang() -> None:
     done = launch("reduce_program.py", 2, json.dumps({"hosts": None, "cases": [task]}), timeout=30)
     assert done.returncode == 2
     assert "majel: rank 0" in done.stderr
-    assert "shared memory: 2 ranks need 280000004194304 bytes" in done.stderr
+    assert "shared memory: 2 ranks need 255 TiB" in done.stderr
     assert "launch without shared memory" in done.stderr
 
 

@@ -100,8 +100,8 @@ def test_a_training_that_diverges_is_told_once(
         progress.step(result(5, 7187068125259507926601790383980544.0))
     assert lines(capfd) == [
         "the training diverges: the loss of step 3, 7.19e+33, is more than 10 times that of a "
-        "guess; begin another run with a lower optimizer.rate, a longer schedule.warmup or a lower "
-        "optimizer.norm_limit (docs/troubleshooting.md)",
+        "blind guess; begin another run with a lower optimizer.rate, a longer schedule.warmup or a "
+        "lower optimizer.norm_limit (docs/troubleshooting.md)",
         "epoch   1  step     5  loss 7.19e+33  2 utterances/s  6:20 left",
     ]
 

@@ -75,6 +75,12 @@ def test_durations() -> None:
     ]
 
 
+def test_short_times() -> None:
+    assert [wording.lasting(s) for s in (0.0, 5.58e-6, 9.994e-4, 9.996e-4, 0.0143, 0.9696, 2)] == [
+        *("0 us", "5.58 us", "999 us", "1 ms", "14.3 ms", "970 ms", "2 s"),
+    ]
+
+
 def test_losses() -> None:
     assert wording.loss(194.4684) == "194.468"
     assert wording.loss(7187068125259507926601790383980544.0) == "7.19e+33"

@@ -25,8 +25,8 @@ def add(commands: Any) -> None:
         "eval",
         help="error rates and loss of a run on a corpus",
         description="Recognise every utterance of a corpus (best path, or beam search) and "
-        "print CER, WER and mean CTC loss as one JSON object. What the alphabet of the run lacks "
-        "counts as errors; 'outside' says what that is, how often and in how many utterances.",
+        "print CER, WER and mean CTC loss as one JSON object. Characters that the run's alphabet "
+        "lacks count as errors; 'outside' lists them, and says in how many utterances they are.",
         epilog="Example: majel eval run test.h5 --lm lm.arpa --alpha 0.8 --beta 1",
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")

@@ -56,7 +56,8 @@ def add_search(parser: argparse.ArgumentParser) -> Any:
     beam.add_argument(
         "--characters",
         action=argparse.BooleanOptionalAction,
-        help="the model is one of characters, not of words (default: what it says or looks like)",
+        help="the model is one of characters, not of words (default: as its file says, or as its "
+        "tokens look)",
     )
     return beam
 

@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
     )
     results.add_force(parser)
     parser.add_argument(
-        "--order", type=int, default=3, metavar="N", help="longest n-gram, 1 to 9 (3)"
+        "--order", type=int, default=3, metavar="N", help="longest n-gram, 1 to 9 (default 3)"
     )
     parser.add_argument(
         "--characters", action="store_true", help="of characters, as for Mandarin, not of words"

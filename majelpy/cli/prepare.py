@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from majelpy.cli import recordings, results
+from majelpy.cli import Paragraphs, recordings, results
 from majelpy.wording import counted
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def add(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "one file or in shards. Several manifests, one after the other, make one corpus. Equal "
         "input gives a corpus with an equal digest.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument(
         "manifest", metavar="MANIFEST", nargs="+", help="list of recordings, .tsv or .jsonl"

@@ -39,7 +39,12 @@ def add(commands: Any) -> None:
         default=[],
         help="change a setting of the recipe, such as optimizer.rate=0.01; may be repeated",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="stop after step N (resumable)")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="stop after step N; the same command without --steps goes on",
+    )
     add_launch(parser)
     parser.add_argument(
         "--checkpoint-seconds",
@@ -78,7 +83,7 @@ def add_launch(parser: argparse.ArgumentParser) -> None:
         "--bucket-bytes",
         type=_bytes,
         metavar="N",
-        help="bytes of gradients summed at a time (4MiB)",
+        help="bytes of gradients summed at a time (default 4MiB)",
     )
     place.add_argument(
         "--no-overlap",

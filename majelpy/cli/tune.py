@@ -24,8 +24,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "tune",
         help="choose the weights of a language model",
-        description="Decode a corpus with every pair of ALPHA and BETA and print the pairs, that "
-        "with the fewest wrong words (of a model of characters: characters) first.",
+        description="Decode a corpus with every pair of ALPHA and BETA and print the pairs, "
+        "that with the fewest wrong words (for a model of characters: wrong characters) first.",
         epilog="Example: majel tune run dev.h5 --lm lm.arpa; then majel eval run test.h5 --lm "
         "lm.arpa --alpha A --beta B",
     )

@@ -133,7 +133,7 @@ def read_arpa(path: str | Path) -> NGram:
 def _kind(lines: _Lines) -> str:
     """Read up to the data; return the kind of tokens that a comment names."""
     kind = ""
-    while (text := lines.next("\\data\\")) != "\\data\\":
+    while (text := lines.next("\\data\\, as an ARPA file has it")) != "\\data\\":
         named = _KIND.fullmatch(text)
         kind = named[1] if named else kind
     return kind

@@ -235,7 +235,7 @@ def count() -> int:
     try:
         import cupy
     except ImportError:
-        raise BuildError(f"gpu: cupy is not installed; {install('gpu')}") from None
+        raise BuildError(f"gpu: cupy is not installed; needs {install('gpu')}") from None
     try:
         found = int(cupy.cuda.runtime.getDeviceCount())
     except cupy.cuda.runtime.CUDARuntimeError as error:

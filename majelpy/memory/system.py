@@ -133,7 +133,9 @@ class GpuSystem:
         try:
             import cupy
         except ImportError:
-            raise PoolError(f"pool on {place}: cupy is not installed; {install('gpu')}") from None
+            raise PoolError(
+                f"pool on {place}: cupy is not installed; needs {install('gpu')}"
+            ) from None
         try:
             count = cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as error:

@@ -70,8 +70,9 @@ class Progress:
             loss = wording.loss(float(result.loss))
             self.say(
                 f"the training diverges: the loss of step {result.step}, {loss}, is more than "
-                f"{_FAR} times that of a guess; begin another run with a lower optimizer.rate, a "
-                "longer schedule.warmup or a lower optimizer.norm_limit (docs/troubleshooting.md)"
+                f"{_FAR} times that of a blind guess; begin another run with a lower "
+                "optimizer.rate, a longer schedule.warmup or a lower optimizer.norm_limit "
+                "(docs/troubleshooting.md)"
             )
 
     def epoch(self, result: StepResult, mean_loss: float, evaluation: Evaluation | None) -> None:
