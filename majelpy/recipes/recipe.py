@@ -28,6 +28,7 @@ from majelpy.settings import as_table, assign, parse, read_toml, setting
 from majelpy.version import ARITHMETIC
 
 MOST_MASKS = 16
+MOST_PARTS = 64
 
 
 def _names(value: Any, where: str, source: str) -> str | tuple[str, ...]:
@@ -49,6 +50,12 @@ def _speeds(value: Any, where: str, source: str) -> tuple[float, ...]:
     raise RecipeError(
         f"{where} is {value!r}; needs a list of numbers from 0.5 to 2, to three decimals"
     )
+
+
+def _parts(value: Any, where: str, source: str) -> int:
+    if type(value) is int and 1 <= value <= MOST_PARTS and value & (value - 1) == 0:
+        return value
+    raise RecipeError(f"{where} is {value!r}; needs a power of two from 1 to {MOST_PARTS}")
 
 
 def _numbers(value: Any) -> bool:
@@ -108,8 +115,7 @@ class ModelSettings:
     )
     parts: int = setting(
         1,
-        least=1,
-        most=64,
+        read=_parts,
         help="parts that sums over units and frames are cut in, a power of two; at most so many "
         "ranks can share a model",
     )

@@ -27,6 +27,7 @@ from majelpy.data.upload import Upload
 from majelpy.data.utterances import Utterances
 from majelpy.errors import CheckpointError, WorldError
 from majelpy.memory import CPU, Place
+from majelpy.mesh import ALONE, Mesh
 from majelpy.nn.batch import Batch
 from majelpy.nn.layer import Training
 from majelpy.nn.model import Model
@@ -40,7 +41,7 @@ from majelpy.runs.checkpoint import Checkpoint
 from majelpy.runs.tensors import load_tensors
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.schedule import Schedule
-from majelpy.train.team import ALONE, Mesh, Team
+from majelpy.train.team import Team
 
 DIGEST_STEPS = 10
 """Steps between digests of the parameters, in the ledger and among ranks."""
