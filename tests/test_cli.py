@@ -10,7 +10,7 @@ from pathlib import Path
 import needs
 import numpy as np
 import pytest
-from training import MAJEL, Ground, Inside, majel, own_lines, own_lines, utterances
+from training import MAJEL, Ground, Inside, majel, own_lines, utterances
 
 from majelpy import ARITHMETIC, __version__
 from majelpy.cli import COMMANDS, line
