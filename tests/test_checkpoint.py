@@ -199,19 +199,24 @@ def test_the_newest_good_one_is_found(tmp_path: Path) -> None:
     assert problems[0].startswith(f"{tmp_path / 'step-3.h5'}: damaged or truncated (")
     assert checkpoints.path_of(tmp_path, 3).exists()
 
-    again, problems = checkpoints.newest(tmp_path, set_aside=True)
+    again, problems = checkpoints.newest(tmp_path, keep_aside=True)
     assert again is not None
     assert again.step == 2
     assert len(problems) == 1
     assert sorted(os.listdir(tmp_path)) == [
-        "step-1.h5", "step-2.h5", "step-3.h5.damaged", "step-x.h5",
+        "step-1.h5", "step-2.h5", "step-3.h5.damaged-1", "step-x.h5",
     ]  # fmt: skip
 
 
-def test_writing_over_a_leftover_of_the_same_process(tmp_path: Path) -> None:
-    (tmp_path / f".step-7.h5.{os.getpid()}.tmp").write_bytes(b"half")
-    checkpoints.write(tmp_path, example())
-    assert os.listdir(tmp_path) == ["step-7.h5"]
+def test_later_ones_do_not_count(tmp_path: Path) -> None:
+    for step in (0, 4, 9):
+        checkpoints.write(tmp_path, example(step))
+    (tmp_path / "step-9.h5").write_bytes(b"nothing")
+    for most, step in ((8, 4), (4, 4), (3, 0)):
+        found, problems = checkpoints.newest(tmp_path, most=most, keep_aside=True)
+        assert found is not None
+        assert (found.step, problems) == (step, [])
+    assert len(os.listdir(tmp_path)) == 3
 
 
 @pytest.fixture

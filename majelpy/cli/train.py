@@ -26,7 +26,8 @@ def add(commands: Any) -> None:
         "train",
         help="train a recipe; alone or under mpirun or srun",
         description="Train a recipe. The result is the same on any number of ranks, threads and "
-        "hosts. If RUN exists and is unfinished, training resumes where it stood.",
+        "hosts. If RUN exists and is unfinished, training resumes where it stood; with more epochs "
+        "(schedule.epochs) a finished one goes on.",
         epilog="Example: mpirun -n 2 majel train digits --out run --set data.train=train.h5",
     )
     parser.add_argument(

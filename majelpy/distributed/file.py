@@ -13,7 +13,6 @@ import hashlib
 import itertools
 import json
 import math
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -28,10 +27,11 @@ from majelpy.distributed.creation import place_of, whole
 from majelpy.distributed.mesh import WorldMesh
 from majelpy.distributed.placement import Box, Placements, common, layout, sizes_of, within
 from majelpy.errors import ArrayFileError, MajelError, OutputError
+from majelpy.files import aside_of, put_in_place
 from majelpy.memory import Place
 from majelpy.memory.dtypes import bool as boolean
 from majelpy.memory.dtypes import dtype_of, name_of, word_of
-from majelpy.sink import Sink, sync_folder
+from majelpy.sink import Sink
 
 FORMAT = "majelpy array 1"
 TILE_BYTES = 4 << 20
@@ -118,10 +118,9 @@ class _Writer:
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self._path = path
-        self._aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._aside = aside_of(path)
         if path.is_dir():
             raise IsADirectoryError(21, "Is a directory")
-        self._aside.unlink(missing_ok=True)
         self._sink = Sink(self._aside)
         self._file = h5py.File(self._sink, "w", libver=("v110", "v110"))
         self._data = self._file.create_dataset("array", shape, _stored(dtype))
@@ -145,8 +144,7 @@ class _Writer:
         if self._sink.error is not None:
             raise self._sink.error
         self._sink.close()
-        os.replace(self._aside, self._path)
-        sync_folder(self._path.parent)
+        put_in_place(self._aside, self._path)
 
     def close(self) -> None:
         """Leave nothing behind but a finished file."""

@@ -24,7 +24,8 @@ import h5py
 import numpy as np
 
 from majelpy.errors import CheckpointError, OutputError
-from majelpy.sink import Sink, sync_folder
+from majelpy.files import aside_of, put_in_place, set_aside
+from majelpy.sink import Sink
 from majelpy.wording import byte_sizes
 
 FORMAT = "majelpy checkpoint 1"
@@ -40,7 +41,7 @@ class Checkpoint:
     ----------
     step : int
     description : dict
-        JSON values: the recipe's digest, alphabet, layers, features, the schedule's state, steps
+        JSON values: the recipe's content, alphabet, layers, features, the schedule's state, steps
         just skipped in a row.
     tensors : dict of str to float32 array
         Parameters as ``parameters/NAME``, the optimizer's states likewise (``velocities/NAME``; see
@@ -99,13 +100,10 @@ def write_as(path: Path, checkpoint: Checkpoint) -> None:
     OutputError
         If it cannot be written; what was there stays.
     """
-    folder = path.parent
-    aside = folder / f".{path.name}.{os.getpid()}.tmp"
+    aside = aside_of(path)
     try:
-        aside.unlink(missing_ok=True)
         _write(aside, checkpoint)
-        os.replace(aside, path)
-        sync_folder(folder)
+        put_in_place(aside, path)
     except OSError as error:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
@@ -198,20 +196,29 @@ def _array(dataset: Any, kind: type[np.generic]) -> np.ndarray:
     return np.asarray(dataset[()])
 
 
-def newest(folder: Path, *, set_aside: bool = False) -> tuple[Checkpoint | None, list[str]]:
+def newest(
+    folder: Path, *, most: int | None = None, keep_aside: bool = False
+) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest good checkpoint, and a line for each damaged one that was passed over.
 
-    With ``set_aside`` the damaged ones get another name, ``step-N.h5.damaged``: else they would
-    count among the newest `KEEP`, and new ones be removed in their place.
+    Parameters
+    ----------
+    most : int or None
+        Those of later steps do not count.
+    keep_aside : bool
+        Give damaged ones another name, ``step-N.h5.damaged-1``: else they would count among the
+        newest `KEEP`, and new ones be removed in their place.
     """
     problems: list[str] = []
     for step in steps(folder):
+        if most is not None and step > most:
+            continue
+        path = path_of(folder, step)
         try:
-            return read(path_of(folder, step)), problems
+            return read(path), problems
         except CheckpointError as error:
             problems.append(str(error))
-            if set_aside:
-                path = path_of(folder, step)
+            if keep_aside:
                 with suppress(OSError):
-                    path.rename(f"{path}.damaged")
+                    set_aside(path, "damaged")
     return None, problems

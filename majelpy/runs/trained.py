@@ -19,6 +19,7 @@ from majelpy.errors import CheckpointError
 from majelpy.nn import layers
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.share import Share
+from majelpy.recipes.recipe import few
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs.checkpoint import Checkpoint
 from majelpy.runs.run_folder import RunFolder
@@ -63,6 +64,8 @@ def load_trained(folder: str, which: str = "", *, quiet: bool = False) -> Traine
     """
     found = _choose(folder, which, quiet)
     described = found.description
+    if not quiet:
+        _tell_edited(folder, described.get("content"))
     try:
         recipe = RunFolder(folder).path / "recipe.toml"
         listed = layers.read(described["layers"], f"{recipe}: model.layers", str(recipe))
@@ -89,6 +92,16 @@ def load_trained(folder: str, which: str = "", *, quiet: bool = False) -> Traine
         raise CheckpointError(
             f"{folder}: the checkpoint of step {found.step} is incomplete: {error}"
         ) from None
+
+
+def _tell_edited(folder: str, content: object) -> None:
+    run = RunFolder(folder)
+    lines = run.edited(content) if isinstance(content, dict) else []
+    if lines:
+        print(
+            f"{run.recipe}: not what trained this run: {few(lines)}; the checkpoint decides",
+            file=sys.stderr,
+        )
 
 
 def _choose(folder: str, which: str, quiet: bool) -> Checkpoint:

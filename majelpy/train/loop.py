@@ -27,9 +27,11 @@ from majelpy.native import set_threads
 from majelpy.recipes.launch import Launch, default_threads
 from majelpy.recipes.recipe import Recipe
 from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs import resume
 from majelpy.runs.checkpoint import Checkpoint
-from majelpy.runs.ledger import Ledger, entries, hexadecimal, number
+from majelpy.runs.ledger import Ledger, hexadecimal, number, read
 from majelpy.runs.run_folder import RunFolder
+from majelpy.runs.timings import Timings
 from majelpy.train import evaluate as evaluation
 from majelpy.train import places
 from majelpy.train.evaluate import Evaluation
@@ -126,6 +128,10 @@ class Run:
         MajelError
             On a rank that fails; the caller ends the world.
         """
+        with closing(self._folder):
+            return self._train(stop_at)
+
+    def _train(self, stop_at: int | None) -> Ending:
         self.begin()
         trainer = self._trainer
         self._restore()
@@ -145,7 +151,6 @@ class Run:
             begun = trainer.checkpoint() if trainer.step == 0 else None
             timings = None
             if self._writes:
-                files.callback(self._folder.close)
                 self._prepared.train.warn_outside("are dropped")
                 if self._prepared.dev is not None:
                     self._prepared.dev.warn_outside("count as errors")
@@ -155,11 +160,14 @@ class Run:
                 self._ledger = files.enter_context(
                     closing(Ledger(self._folder.ledger, trainer.step))
                 )
-                timings = files.enter_context(closing(Ledger(self._folder.timings, trainer.step)))
+                timings = Timings(self._folder.timings, trainer.step, progress.say)
+                files.callback(timings.close)
                 losses += self._losses_of_epoch()
                 self._saved_at = time.monotonic()
             del begun  # a whole model, of which a rank may train a share only
             self._greet(progress, last)
+            if trainer.schedule.ended:
+                progress.say(trainer.schedule.why())
             if trainer.step < last:
                 largest = rehearse(trainer, self._pool, self._world, self._rehearse_watch)
                 progress.say(str(largest))
@@ -193,29 +201,45 @@ class Run:
         return ending
 
     def _restore(self) -> None:
-        """Continue from the newest good checkpoint; rank 0 reads and the others are told."""
-        found = None
+        """Continue from the newest checkpoint that counts; rank 0 reads and the others are told."""
+        found, error = None, None
         if self._writes:
-            found, problems = checkpoints.newest(self._folder.checkpoints, set_aside=True)
-            for problem in problems:
-                print(f"majel train: passed over {problem}", file=sys.stderr)
-            if problems and found is None:
-                print("majel train: no good checkpoint is left; starting over", file=sys.stderr)
+            start = resume.look(self._folder)
+            self._say_of_folder(start.said)
+            found, error = start.checkpoint, self._too_few(start.proved)
         found = self._world.broadcast(found)
-        error: CheckpointError | None = None
-        if found is not None:
+        if found is not None and error is None:
             try:
                 self._trainer.restore(found)
             except CheckpointError as unfit:
                 error = unfit
         self._world.agree(error)
+        if self._writes:
+            content = self._prepared.content  # said while the checkpoints are there to say it
+            self._say_of_folder(self._folder.go_on(self._recipe, content, self._trainer.step))
+            self._say_of_folder(resume.settle(self._folder, start))
+
+    def _too_few(self, trained: int) -> CheckpointError | None:
+        """The error if the recipe has fewer epochs than were trained."""
+        steps, each = self._trainer.steps, self._trainer.steps_per_epoch
+        if trained <= steps:
+            return None
+        return CheckpointError(
+            f"train: {trained} steps are trained and {self._recipe.schedule.epochs} epochs "
+            f"(schedule.epochs) have {steps}; needs at least {-(-trained // each)} epochs, or "
+            "another --out"
+        )
+
+    def _say_of_folder(self, lines: list[str]) -> None:
+        for line in lines:
+            print(f"majel train: {line}", file=sys.stderr)
 
     def _losses_of_epoch(self) -> list[float]:
         """Losses of the steps of this epoch that were done before, as the ledger has them."""
         epoch = self._trainer.step // self._trainer.steps_per_epoch
         return [
             float(np.float32(entry["loss"]))
-            for entry in entries(self._folder.ledger)
+            for entry in read(self._folder.ledger).entries.values()
             if entry.get("epoch") == epoch
             and isinstance(entry.get("loss"), float)
             and not entry.get("skipped")

@@ -108,7 +108,7 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
         corpus.digest, dev_corpus.digest if dev_corpus else "", noise.digest if noise else ""
     )
     description = {
-        "recipe": digest(content),
+        "content": content,
         "alphabet": alphabet.characters,
         "features": corpus.features,
         "rate": corpus.rate,

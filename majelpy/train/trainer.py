@@ -18,7 +18,6 @@ import numpy as np
 
 from majelpy import ops
 from majelpy.array import Array, empty, zeros
-from majelpy.array.manipulation import concat
 from majelpy.comm.gradients import GradientSum
 from majelpy.comm.world import World
 from majelpy.data import minibatches as leaves
@@ -36,9 +35,10 @@ from majelpy.nn.parameters import digest
 from majelpy.optimizers import OPTIMIZERS
 from majelpy.optimizers.weight_noise import WeightNoise
 from majelpy.recipes.launch import Launch
-from majelpy.recipes.recipe import Recipe
+from majelpy.recipes.recipe import SAVED, Recipe, differences, few, past
 from majelpy.runs.checkpoint import Checkpoint
 from majelpy.runs.tensors import load_tensors
+from majelpy.standard.manipulation import concat
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.schedule import Schedule
 from majelpy.train.team import Team
@@ -334,10 +334,16 @@ class Trainer:
         CheckpointError
             If it is of another recipe, lacks a tensor or has one of another shape.
         """
-        if checkpoint.description.get("recipe") != self.description["recipe"]:
+        saved = checkpoint.description.get("content")
+        if not isinstance(saved, dict):
             raise CheckpointError(
-                f"checkpoint of step {checkpoint.step}: it belongs to another recipe; "
-                "give another --out"
+                f"checkpoint of step {checkpoint.step}: it does not say what trained it"
+            )
+        changed = differences(past(saved), past(self.description["content"]), SAVED)
+        if changed:
+            raise CheckpointError(
+                f"checkpoint of step {checkpoint.step}: it belongs to another recipe: "
+                f"{few(changed)}; give another --out"
             )
         self.parameters, *states = (
             load_tensors(self.model, checkpoint, kind).to_device(self.place)
