@@ -225,9 +225,9 @@ class Run:
         if trained <= steps:
             return None
         return CheckpointError(
-            f"train: {trained} steps are trained and {self._recipe.schedule.epochs} epochs "
-            f"(schedule.epochs) have {steps}; needs at least {-(-trained // each)} epochs, or "
-            "another --out"
+            f"train: {counted(trained, 'step')} trained, and schedule.epochs = "
+            f"{self._recipe.schedule.epochs} makes {steps}; needs schedule.epochs of at least "
+            f"{-(-trained // each)}, or another --out"
         )
 
     def _say_of_folder(self, lines: list[str]) -> None:
