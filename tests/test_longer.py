@@ -139,7 +139,7 @@ def test_fewer_epochs_than_were_trained_are_refused(
     assert (said.code, said.out) == (2, "")
     assert said.err == (
         "majel train: 30 steps trained, and schedule.epochs = 5 makes 25; needs schedule.epochs of "
-        "at least 6, or another --out"
+        "at least 6, or another --out\n"
     )
     assert before == {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
 
