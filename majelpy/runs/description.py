@@ -21,6 +21,12 @@ def _ends(value: Any, where: str, source: str) -> tuple[int, ...]:
     return tuple(value)
 
 
+def _content(value: Any, where: str, source: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RecipeError(f"{where} is {value!r}; needs the settings that trained it")
+    return value
+
+
 def _characters(value: Any, where: str, source: str) -> str:
     # JSON can spell half a character, which nobody can print.
     if not isinstance(value, str) or any("\ud800" <= character <= "\udfff" for character in value):
@@ -71,7 +77,7 @@ class Description:
     """See majelpy.train.setup, which writes it, and majelpy.train.trainer."""
 
     schedule: ScheduleState
-    recipe: str = setting(help="digest of the recipe's content")
+    content: dict[str, Any] = setting(read=_content, help="what trained it: the recipe's content")
     alphabet: str = setting(read=_characters, help="characters in the order of their labels")
     features: int = setting(least=1, most=1 << 24, help="of a frame")
     rate: int = setting(read=_rate, help="sample rate; 0: trained on .npy features")
