@@ -19,7 +19,7 @@ from typing import Any
 import device_training
 import numpy as np
 
-from majelpy.array import asarray, launch, zeros
+from majelpy.array import asarray, kernels, zeros
 from majelpy.comm.world import World
 from majelpy.memory import Place
 from majelpy.nn.batch import Batch
@@ -30,8 +30,7 @@ from majelpy.nn.parameters import Gradients, Layout
 from majelpy.nn.recurrent import BiGru, BiLstm, BiRnn, Rnn
 from majelpy.nn.share import Share
 from majelpy.nn.signal import Columns, Signal
-from majelpy.plan.layers import learning, works
-from majelpy.plan.layout import Layout as Ranks
+from majelpy.plan.layers import works
 from majelpy.recipes.recipe import ModelSettings
 from majelpy.train.trainer import Trainer
 
@@ -60,8 +59,8 @@ LAYERS = ((512, 32, 200), (1024, 32, 200), (1760, 16, 100), (1760, 32, 100))
 
 def step_flops(model: Model, frames: int, utterances: int) -> float:
     """Operations of a step's products and recurrences, which `majel plan` counts too."""
-    terms, first = 0.0, learning(model)
-    for place, (layer, work) in enumerate(works(model, Ranks("data", 1))):
+    terms, first = 0.0, model.first_learning
+    for place, (layer, work) in enumerate(works(model, "")):
         rows = frames / layer.outputs.stride
         # Forward, gradient by the weight, and by the input but for the first layer.
         passes = 3 if place > first else 2
@@ -99,7 +98,7 @@ def _timed(trainer: Trainer, peak: float) -> dict[str, float]:
     for step in range(WARM + TIMED):
         start = time.perf_counter()
         done = trainer.advance()
-        launch.device(trainer.place).synchronize()
+        kernels.device(trainer.place).synchronize()
         if step >= WARM:
             seconds += time.perf_counter() - start
             frames += done.frames

@@ -27,6 +27,7 @@ import numpy as np
 from majelpy.comm.world import World
 from majelpy.data.utterances import Utterances
 from majelpy.memory import CPU
+from majelpy.mesh import choose_mesh
 from majelpy.native import set_threads
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
@@ -36,7 +37,6 @@ from majelpy.speech.corpus import Corpus
 from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.speech.text import Alphabet
 from majelpy.train import places
-from majelpy.train.team import choose_mesh
 from majelpy.train.trainer import Trainer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -81,8 +81,7 @@ def measure(corpus: Path, task: dict[str, Any]) -> None:
         schedule=Schedule(),
         augment=Augment(),
     )
-    mesh = f"model={world.size}"
-    launch = Launch(mesh=mesh, model_parallel=task["way"], prefetch=False)
+    launch = Launch(prefetch=0)
     pool = places.take_pool(CPU, world, 4 << 30)
     opened = Corpus.open(corpus)
     alphabet = Alphabet.from_characters(SYMBOLS)
@@ -92,7 +91,7 @@ def measure(corpus: Path, task: dict[str, Any]) -> None:
     model = Model(Architecture(FEATURES, alphabet.size, recipe.model.layers))
     trainer = Trainer(
         *(recipe, launch, world, model, data, {"recipe": ""}),
-        mesh=choose_mesh(launch, world.size, recipe.data.leaves, task["parts"])[0],
+        mesh=choose_mesh(world.size, 1, task["parts"], f"model={world.size}", task["way"])[0],
     )
     before = pool.statistics.in_use
     seconds = []

@@ -17,6 +17,7 @@ import numpy as np
 
 from majelpy.comm.world import World
 from majelpy.data.utterances import Utterances
+from majelpy.mesh import Mesh
 from majelpy.nn import layers
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
@@ -26,7 +27,6 @@ from majelpy.speech.corpus import Corpus
 from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.speech.text import Alphabet
 from majelpy.train import places
-from majelpy.train.team import Mesh
 from majelpy.train.trainer import Trainer
 
 SYMBOLS = " abcdefgh"
@@ -100,7 +100,7 @@ def trainer(corpus: Path, place: str, world: World, recipe: Recipe = RECIPE) -> 
     everything = np.arange(len(opened))
     data = Utterances(opened, everything, alphabet, "error", opened.mean, opened.scale, 1 << 30)
     model = Model(Architecture(opened.features, alphabet.size, recipe.model.layers))
-    mesh = Mesh(world.size, 1, "")
+    mesh = Mesh(world.size)
     return Trainer(recipe, launch, world, model, data, {"recipe": ""}, where, mesh)
 
 

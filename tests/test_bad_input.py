@@ -375,8 +375,8 @@ def test_a_run_folder_of_another_recipe(ground: Ground, tmp_path: Path, inside: 
     said = inside("train", ground.recipe, "--out", run, "--set", "optimizer.momentum=0.8")
     check(
         said,
-        f"run folder {run} belongs to another recipe: optimizer.momentum is 0.9 and 0.8 "
-        "(there and now); give another --out",
+        f"run folder {run} belongs to another recipe: optimizer.momentum is 0.9 (saved) "
+        "and 0.8 (requested); give another --out",
     )
     assert (run / "ledger.jsonl").read_bytes() == before
     again = inside("train", ground.recipe, "--out", run)
@@ -389,8 +389,8 @@ def test_a_run_folder_of_another_recipe_on_3_ranks(ground: Ground, tmp_path: Pat
     ended = majel("train", ground.recipe, "--out", run, "--set", "seed=4", ranks=3, timeout=30)
     assert ended.returncode == 2
     assert own_lines(ended.stderr) == [
-        f"majel train: run folder {run} belongs to another recipe: seed is 3 and 4 "
-        "(there and now); give another --out"
+        f"majel train: run folder {run} belongs to another recipe: seed is 3 (saved) and "
+        "4 (requested); give another --out"
     ]
 
 

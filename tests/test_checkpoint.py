@@ -199,17 +199,17 @@ def test_only_names_that_majelpy_writes_are_checkpoints(tmp_path: Path) -> None:
 def test_the_best_one_is_made_again(tmp_path: Path) -> None:
     best, whole = checkpoints.best_path(tmp_path), example(7)
     checkpoints.write(tmp_path, whole)
-    said = checkpoints.mend_best(tmp_path, 7)
+    (said,) = checkpoints.mend_best(tmp_path, 7)
     assert said.endswith(
         "best.h5: cannot be read (No such file or directory); made again from step-7.h5"
     )
     assert checkpoints.read(best).digest() == whole.digest()
-    assert checkpoints.mend_best(tmp_path, 7) == ""
+    assert checkpoints.mend_best(tmp_path, 7) == []
     best.write_bytes(b"nothing")
     checkpoints.path_of(tmp_path, 7).unlink()
-    said = checkpoints.mend_best(tmp_path, 7)
+    (said,) = checkpoints.mend_best(tmp_path, 7)
     assert said.endswith("; the checkpoint of step 7 is lost until an epoch is better")
-    assert os.listdir(tmp_path) == ["best.h5.damaged"]
+    assert os.listdir(tmp_path) == ["best.h5.damaged-1"]
 
 
 def test_room_is_made_by_the_oldest_that_is_not_kept(tmp_path: Path) -> None:
@@ -233,19 +233,24 @@ def test_the_newest_good_one_is_found(tmp_path: Path) -> None:
     assert problems[0].startswith(f"{tmp_path / 'step-3.h5'}: damaged or truncated (")
     assert checkpoints.path_of(tmp_path, 3).exists()
 
-    again, problems = checkpoints.newest(tmp_path, set_aside=True)
+    again, problems = checkpoints.newest(tmp_path, keep_aside=True)
     assert again is not None
     assert again.step == 2
     assert len(problems) == 1
     assert sorted(os.listdir(tmp_path)) == [
-        "step-1.h5", "step-2.h5", "step-3.h5.damaged", "step-x.h5",
+        "step-1.h5", "step-2.h5", "step-3.h5.damaged-1", "step-x.h5",
     ]  # fmt: skip
 
 
-def test_writing_over_a_leftover_of_the_same_process(tmp_path: Path) -> None:
-    (tmp_path / f".step-7.h5.{os.getpid()}.tmp").write_bytes(b"half")
-    checkpoints.write(tmp_path, example())
-    assert os.listdir(tmp_path) == ["step-7.h5"]
+def test_later_ones_do_not_count(tmp_path: Path) -> None:
+    for step in (0, 4, 9):
+        checkpoints.write(tmp_path, example(step))
+    (tmp_path / "step-9.h5").write_bytes(b"nothing")
+    for most, step in ((8, 4), (4, 4), (3, 0)):
+        found, problems = checkpoints.newest(tmp_path, most=most, keep_aside=True)
+        assert found is not None
+        assert (found.step, problems) == (step, [])
+    assert len(os.listdir(tmp_path)) == 3
 
 
 @pytest.fixture

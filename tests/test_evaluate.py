@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -190,3 +191,20 @@ def test_no_run_folder(ground: Ground, tmp_path: Path, inside: Inside) -> None:
     assert said.err == (
         f"majel eval: {tmp_path}: no checkpoint; is this a run folder of 'majel train'?\n"
     )
+
+
+@pytest.mark.parametrize("change", [("rate = 0.02", "rate = 0.5"), ("seed = 3", ""), ("seed", "[")])
+def test_an_edited_recipe_is_not_what_trained(
+    change: tuple[str, str], ground: Ground, tmp_path: Path, inside: Inside
+) -> None:
+    run = Path(shutil.copytree(ground.undisturbed.folder, tmp_path / "run"))
+    before = inside("eval", run, ground.corpus)
+    text = (run / "recipe.toml").read_text()
+    (run / "recipe.toml").write_text(text.replace("train.h5", "moved.h5"))
+    assert inside("eval", run, ground.corpus).err == before.err
+    (run / "recipe.toml").write_text(text.replace(*change))
+    said = inside("eval", run, ground.corpus)
+    assert (said.code, said.out) == (0, before.out)
+    (line,) = set(said.err.splitlines()) - set(before.err.splitlines())
+    assert line.startswith(f"{run}/recipe.toml: not what trained this run: ")
+    assert line.endswith("; the checkpoint decides")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from majelpy import native
+from majelpy.comm.tags import Tag
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "majelpy"
@@ -19,12 +20,14 @@ KERNELS = ROOT / "kernels"
 
 LAYERS = [
     {"majelpy.version", "majelpy.errors"},
-    {"majelpy"},
-    {"majelpy.tree", "majelpy.parsing", "majelpy.files", "majelpy.sink"},
+    {"majelpy.namespace", "majelpy.tree", "majelpy.parsing", "majelpy.files", "majelpy.sink"},
     {"majelpy.settings", "majelpy.hdf5"},
+    {"majelpy.mesh"},
     {"majelpy.native", "majelpy.memory"},
     {"majelpy.gpu"},
     {"majelpy.array"},
+    {"majelpy.standard"},
+    {"majelpy.random"},
     {"majelpy.ops"},
     {"majelpy.comm"},
     {"majelpy.distributed"},
@@ -37,8 +40,10 @@ LAYERS = [
     {"majelpy.plan"},
     {"majelpy.cli"},
     {"majelpy.__main__"},
+    {"majelpy"},
 ]
-"""Imports go downwards or stay within a package; of two entries the longer name counts."""
+"""Imports go downwards or stay within a package; of two entries the longer name counts. The face of
+the package stands on top: nothing imports it."""
 
 DOORS = {
     "mpi4py": {"majelpy.comm.world"},
@@ -53,8 +58,8 @@ DOORS = {
     "kenlm": {"majelpy.decoding.kenlm"},
     "rapidfuzz": {"majelpy.decoding.metrics"},
     "ctypes": {
-        *("majelpy.native", "majelpy.speech.espeak"),
-        *("majelpy.gpu.nvrtc", "majelpy.gpu.launch", "majelpy.comm.world"),
+        *("majelpy.native", "majelpy.speech.espeak", "majelpy.array.dlpack"),
+        *("majelpy.gpu.nvrtc", "majelpy.gpu.launcher", "majelpy.comm.world"),
     },
     "cupy": {"majelpy.memory.system", "majelpy.gpu.device"},
     "matplotlib": {"majelpy.plan.table"},
@@ -90,6 +95,16 @@ def imported(tree: ast.Module) -> Iterator[str]:
                 yield whole if whole in MODULES else base
 
 
+def without_types(tree: ast.Module) -> ast.Module:
+    """Return a file without what stands under ``if TYPE_CHECKING``."""
+    kept = [
+        node
+        for node in tree.body
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
+    return ast.Module(kept, [])
+
+
 def entry(name: str) -> str:
     """Return the entry of `LAYERS` that a module belongs to."""
     known = {e for layer in LAYERS for e in layer}
@@ -107,6 +122,21 @@ def test_imports_go_downwards(name: str) -> None:
     for other in imported(MODULES[name]):
         if other.split(".")[0] == "majelpy" and entry(other) != entry(name):
             assert level(other) < level(name), f"{name} imports {other}"
+
+
+def test_every_module_has_a_floor() -> None:
+    assert [name for name in MODULES if entry(name) == "majelpy"] == ["majelpy"]
+
+
+def test_nothing_waits_for_itself() -> None:
+    """Modules import one another in no circle, lazily neither; what only types need is apart."""
+    needs = {
+        name: set(imported(without_types(tree))) & {*MODULES} for name, tree in MODULES.items()
+    }
+    while free := [name for name, others in needs.items() if not others & {*needs} - {name}]:
+        for name in free:
+            del needs[name]
+    assert not needs
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -147,6 +177,56 @@ def test_importing_the_command_line_is_light() -> None:
     assert not {"mpi4py", "h5py", "numpy", "cupy"} & loaded_after("import majelpy.cli")
 
 
+# --- tags of messages -----------------------------------------------------------------------
+
+TAGGED = {"send": 2, "receive": 2, "Isend": 2, "Irecv": 2, "Message": 2, "Tag": 0}
+"""What takes a tag, and at which place."""
+
+
+def tag_literals(tree: ast.Module) -> Iterator[ast.expr]:
+    """Yield the expressions of a file that make a tag of a number."""
+
+    def numbers(value: ast.expr) -> bool:
+        return any(isinstance(n, ast.Constant) and type(n.value) is int for n in ast.walk(value))
+
+    for node in ast.walk(tree):
+        found: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            name = (
+                node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
+            )
+            if name in TAGGED:
+                found = node.args[TAGGED[name] :]
+            found = [*found, *(k.value for k in node.keywords if k.arg == "tag")]
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = {n.id.lower() for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+            if any(re.search(r"(^|_)tags?(_|$)", name) for name in names):
+                found = [node.value]
+        yield from (value for value in found if numbers(value))
+
+
+@pytest.mark.parametrize("name", sorted({*MODULES} - {"majelpy.comm.tags"}))
+def test_tags_are_of_the_one_list(name: str) -> None:
+    assert not [ast.unparse(value) for value in tag_literals(MODULES[name])]
+
+
+def test_the_parser_would_see_a_tag_of_ones_own() -> None:
+    for wrong in ("_TAG = 7", "_NODE_TAG, _BOX_TAG = 3, 4", "TAG: int = 3", "w.send(x, 1, 7)",
+                  "w.receive(x, rank, 2 * lane + 1)", "m(x, tag=0)", "Tag(3)"):  # fmt: skip
+        assert list(tag_literals(ast.parse(wrong))), wrong
+    for right in ("w.send(x, 1, Tag.NODES)", "node_tag, result_tag = LANE_TAGS[lane]", "stage = 3"):
+        assert not list(tag_literals(ast.parse(right))), right
+
+
+def test_each_tag_has_one_user() -> None:
+    assert len({*Tag}) == len(Tag.__members__)  # no alias
+    assert all(0 <= tag <= 32767 for tag in Tag)  # what MPI promises at least
+    for tag in Tag:
+        users = [name for name, tree in MODULES.items() if f"Tag.{tag.name}" in ast.unparse(tree)]
+        assert len(users) == 1, (tag, users)
+
+
 # --- kernels --------------------------------------------------------------------------------
 
 HEADER = (KERNELS / "entry_points.h").read_text()
@@ -177,7 +257,7 @@ def test_kernels_are_defined_once_and_called(name: str) -> None:
         path.name
         for path in [
             *(PACKAGE / "ops").glob("*.py"),
-            PACKAGE / "array" / "launch.py",
+            PACKAGE / "array" / "kernels.py",
             PACKAGE / "native.py",
         ]
         if re.search(rf"\b{name}\b", path.read_text())

@@ -87,7 +87,9 @@ def test_a_run_that_was_killed_while_it_made_its_folder_begins_again(
         (run / name).unlink()
     shutil.rmtree(run / "checkpoints")
     assert inside("train", recipe, "--out", run, "--steps", "1").code == 0
-    (run / "content.json").unlink()
+    for name in ("content.json", "ledger.jsonl"):
+        (run / name).unlink()
+    shutil.rmtree(run / "checkpoints")
     (run / "other.py").write_text("x = 1")
     assert "it has other files" in inside("train", recipe, "--out", run).err
 

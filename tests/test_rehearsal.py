@@ -226,3 +226,9 @@ def test_a_pool_and_fallback_that_cannot_hold_it(
     assert re.match(r"majel train: step \d+ computes \d+ frames on rank 0, which needs about", line)
     assert rehearsal._REMEDY in line and "would pass the limit" in line
     assert (tmp_path / "run" / "ledger.jsonl").read_text() == ""
+    # No step was done, so that the folder takes the mended recipe.
+    monkeypatch.setattr(places, "Pool", Pool)
+    words = ("--set", "data.batch=2", "--steps", "1")
+    said = inside("train", recipe, "--out", tmp_path / "run", *words)
+    assert said.code == 0, said.err
+    assert "batch = 2\n" in (tmp_path / "run" / "recipe.toml").read_text()

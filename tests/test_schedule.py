@@ -31,6 +31,7 @@ from majelpy.nn.layers import read
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
 from majelpy.nn.share import Share
+from majelpy.nn.ways.shares import Shapes, share_of
 from majelpy.optimizers.weight_noise import WeightNoise, pieces
 from majelpy.recipes.recipe import Recipe, load
 from majelpy.runs import checkpoint as checkpoints
@@ -38,7 +39,6 @@ from majelpy.runs.description import ScheduleState
 from majelpy.runs.trained import load_trained
 from majelpy.settings import as_table, parse
 from majelpy.train.schedule import Schedule
-from majelpy.train.team import WAYS
 
 pytest_plugins = ["training"]
 
@@ -436,16 +436,6 @@ def test_a_state_goes_through_json(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-class Alone:
-    """Neighbours of whom a share asks the shapes only."""
-
-    def __init__(self, index: int, count: int) -> None:
-        self.index, self.count = index, count
-
-    def others(self) -> list[int]:
-        return [i for i in range(self.count) if i != self.index]
-
-
 WIDE = read(
     [
         *deep_speech_1(1, (64, 96), 80, 64),
@@ -476,8 +466,7 @@ def test_noise_of_a_share_is_that_of_the_whole(way: str, ranks: int, tmp_path: P
     whole = noise(Model(SIZES, Share(4)))
     assert all(len(np.unique(x)) > 0.99 * x.size for x in whole.values())
     for index in range(ranks):
-        share: Any = WAYS[way](4, Alone(index, ranks))  # type: ignore[arg-type]
-        model = Model(SIZES, share)
+        model = Model(SIZES, share_of(way, 4, Shapes(index, ranks)))
         for name, found in noise(model).items():
             expected = model.layout.of_whole(name, whole[name])
             assert same_bits(found, expected.reshape(found.shape)), name

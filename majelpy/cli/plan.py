@@ -12,17 +12,32 @@ from majelpy.cli import results
 from majelpy.cli.code import add_run_code
 from majelpy.errors import MajelError, RecipeError
 
+_DESCRIPTION = """\
+Predict the time of a step, its share of communication, efficiency and memory of each mesh of ranks
+that can train a recipe on a cluster; or measure the machine at hand (alone, or under mpirun with as
+many ranks as a host is to have).
+"""
+
+_EPILOG = """\
+example:
+  mpirun -n 2 majel plan --measure -o cluster.toml     # this machine; half a minute
+  majel plan sentences --cluster cluster.toml --set model.parts=2
+"""
+
+_PREDICTING = (
+    *("recipe", "cluster", "ranks", "set", "frames", "features", "no_overlap", "json", "plot"),
+)
+_MEASURING = ("output", "threads")
+
 
 def add(commands: Any) -> None:
     """Add the command's parser."""
     parser = commands.add_parser(
         "plan",
         help="predict time and memory of a training on a cluster",
-        description="Predict the time of a step, its share of communication, efficiency and memory "
-        "of each layout of a recipe on a cluster; or measure the machine at hand (alone, or under "
-        "mpirun with as many ranks as a host is to have).",
-        epilog="Example: mpirun -n 2 majel plan --measure -o cluster.toml; "
-        "majel plan sentences --cluster cluster.toml --ranks 1,2,4,...,64 --plot plan.png",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "recipe", metavar="RECIPE", nargs="?", help="a recipe file (.toml), or a shipped one's name"
@@ -55,8 +70,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--no-overlap",
-        dest="overlap",
-        action="store_false",
+        action="store_true",
         help="gradients leave a host after the backward pass, not during it",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -76,9 +90,7 @@ def add(commands: Any) -> None:
         metavar="FILE.toml",
         help="where to, a new file without --force (default: standard output)",
     )
-    measuring.add_argument(
-        "--threads", type=int, default=1, metavar="N", help="threads of a rank (default 1)"
-    )
+    measuring.add_argument("--threads", type=int, metavar="N", help="threads of a rank (default 1)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -114,7 +126,7 @@ def _measure(options: argparse.Namespace) -> int:
         world.agree(error)
     except RankFailed:
         return 2
-    cluster, remarks = measure(world, options.threads, _say)
+    cluster, remarks = measure(world, options.threads or 1, _say)
     if world.rank > 0:
         return 0
     for remark in remarks:
@@ -128,9 +140,7 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _check_measuring(options: argparse.Namespace) -> None:
-    given = [name for name in ("recipe", "cluster", "ranks", "plot") if getattr(options, name)]
-    if given:
-        raise RecipeError(f"plan: --measure takes no {given[0]}; give it alone")
+    _check_absent(options, "--measure", _PREDICTING)
     _at_least_one("threads", options.threads, most=1024)
 
 
@@ -151,6 +161,7 @@ def _predict(options: argparse.Namespace) -> int:
             "plan: no cluster; needs --cluster FILE.toml "
             "('majel plan --measure -o FILE.toml' writes that of this machine)"
         )
+    _check_absent(options, "a prediction", _MEASURING)
     _at_least_one("frames", options.frames)
     _at_least_one("features", options.features)
     wanted = None if options.ranks is None else listed(options.ranks)
@@ -166,17 +177,28 @@ def _predict(options: argparse.Namespace) -> int:
     threads, cores = cluster.ranks_per_host * cluster.rates.threads, cluster.sockets * cluster.cores
     if threads > cores:
         _say(f"{options.cluster}: {threads} threads of a host's ranks share {cores} cores")
-    planner = Planner(work, cluster, bucket_bytes=Launch().bucket_bytes, overlap=options.overlap)
+    planner = Planner(
+        work, cluster, bucket_bytes=Launch().bucket_bytes, overlap=not options.no_overlap
+    )
     found = planner.predict(wanted or powers(min(cluster.ranks, work.leaves * work.parts)))
     if options.plot:
         table.plot(found, options.plot, f"{options.recipe} on {options.cluster}")
         _say(f"wrote {options.plot}")
     if options.json:
         named = {"recipe": options.recipe, "cluster": options.cluster, "workload": work.source}
-        print(json.dumps({**named, "layouts": table.objects(found)}))
+        print(json.dumps({**named, "meshes": table.objects(found)}))
     else:
         print("\n".join(table.lines(found)))
     return 0
+
+
+def _check_absent(options: argparse.Namespace, who: str, names: tuple[str, ...]) -> None:
+    """Raise RecipeError if one of these options was given, which would be passed over."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value is not False and value != []:
+            option = name if name == "recipe" else f"--{name.replace('_', '-')}"
+            raise RecipeError(f"plan: {who} takes no {option}; leave it out")
 
 
 def _at_least_one(name: str, value: int | None, most: int = 1 << 20) -> None:

@@ -11,6 +11,7 @@ from majelpy.cli import line
 from majelpy.cli.code import add_run_code
 from majelpy.comm.world import RankFailed, World
 from majelpy.errors import MajelError, RecipeError
+from majelpy.mesh import WAYS
 
 PLACE_HELP = "where to compute: cpu (default), gpu (the ranks of a host take turns) or gpu:N"
 
@@ -24,7 +25,8 @@ def add(commands: Any) -> None:
         "train",
         help="train a recipe; alone or under mpirun or srun",
         description="Train a recipe. The result is the same on any number of ranks, threads and "
-        "hosts. If RUN exists and is unfinished, training resumes where it stood.",
+        "hosts. If RUN exists and is unfinished, training resumes where it stood; with more epochs "
+        "(schedule.epochs) a finished one goes on.",
         epilog="Example: mpirun -n 2 majel train digits --out run --set data.train=train.h5",
     )
     parser.add_argument(
@@ -71,7 +73,7 @@ def add_launch(parser: argparse.ArgumentParser) -> None:
     )
     place.add_argument(
         "--model-parallel",
-        choices=("auto", "time", "directions", "hidden"),
+        choices=("auto", *WAYS),
         help="how ranks share a model: halves of the frames, directions, or parts of the units",
     )
     place.add_argument("--bucket-bytes", type=int, metavar="N", help="bytes summed at a time")

@@ -24,6 +24,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from majelpy.comm.tags import Tag
 from majelpy.errors import MajelError, PoolError, WorldError
 
 if TYPE_CHECKING:
@@ -169,11 +170,11 @@ class World:
         """Return the ranks' small Python objects in rank order on every rank."""
         return self._comm.allgather(value) if self._comm else [value]
 
-    def send(self, data: np.ndarray, rank: int, tag: int) -> MPI.Request:
+    def send(self, data: np.ndarray, rank: int, tag: Tag) -> MPI.Request:
         """Begin to send the bytes of a contiguous array; it must last until `done`."""
         return self._messages().Isend(_as_bytes(data), rank, tag)
 
-    def receive(self, data: np.ndarray, rank: int, tag: int) -> MPI.Request:
+    def receive(self, data: np.ndarray, rank: int, tag: Tag) -> MPI.Request:
         """Begin to receive bytes into a contiguous array; it is filled when it is `done`."""
         return self._messages().Irecv(_as_bytes(data), rank, tag)
 

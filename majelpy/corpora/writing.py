@@ -11,7 +11,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -21,8 +20,8 @@ from tqdm import tqdm
 
 from majelpy.corpora import CORPORA
 from majelpy.corpora.source import Faults, Utterance
-from majelpy.errors import AudioError, CorpusError, OutputError, RecipeError
-from majelpy.sink import require_replaceable
+from majelpy.errors import AudioError, CorpusError, RecipeError
+from majelpy.files import require_replaceable, write_whole
 from majelpy.speech.audio import audio_length, span
 
 _COLUMNS = ("path", "transcript", "duration", "speaker")
@@ -163,12 +162,4 @@ def _write(path: Path, rows: Sequence[tuple[Utterance, int]]) -> None:
         )
         lines.append((*line, utterance.start, utterance.end) if pieces else line)
     require_replaceable(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        text = "".join("\t".join(line) + "\n" for line in lines)
-        aside.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(aside, path)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror}") from None
+    write_whole(path, "".join("\t".join(line) + "\n" for line in lines).encode())

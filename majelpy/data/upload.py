@@ -6,7 +6,7 @@ another thread may then fill it. On a CPU there is nothing to move.
 
 from __future__ import annotations
 
-from majelpy.array import Array, empty, launch
+from majelpy.array import Array, empty, kernels
 from majelpy.memory import CPU, Place
 
 
@@ -21,12 +21,12 @@ class Upload:
 
     def __init__(self, shape: tuple[int, ...], place: Place):
         self._there = None if place == CPU else empty(shape, device=place)
-        self._free = None if place == CPU else launch.device(place).point()
+        self._free = None if place == CPU else kernels.device(place).point()
 
     def fill(self, host: Array) -> Array:
         """Return an array of the CPU on the place, when it is there; for any thread."""
         if self._there is None:
             return host
-        on = launch.device(self._there.place)
+        on = kernels.device(self._there.place)
         on.copy_in_beside(host.numpy(), self._there.pointer, self._free)
         return self._there

@@ -7,8 +7,6 @@ never left out; an unknown word has what the smoothing leaves to one more word.
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,12 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from majelpy.array import asarray
-from majelpy.array.elementary import log10
 from majelpy.decoding.ngram import END, SPACE, START, UNKNOWN
-from majelpy.errors import LanguageModelError, OutputError
-from majelpy.files import open_plain
-from majelpy.sink import require_replaceable
+from majelpy.errors import LanguageModelError
+from majelpy.files import open_plain, require_replaceable, write_whole
 from majelpy.speech.text import Alphabet, normalise
+from majelpy.standard.elementary import log10
 
 Gram = tuple[str, ...]
 
@@ -170,16 +167,7 @@ def write_arpa(path: str | Path, model: Estimate) -> None:
     """
     target = Path(path)
     require_replaceable(target)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with open(aside, "x", encoding="utf-8", newline="\n") as file:
-            file.writelines(_lines(model))
-        os.replace(aside, target)
-    except OSError as error:
-        raise OutputError(f"{target}: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
+    write_whole(target, (line.encode() for line in _lines(model)))
 
 
 def _lines(model: Estimate) -> Iterator[str]:

@@ -13,7 +13,6 @@ import hashlib
 import itertools
 import json
 import math
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,13 +25,14 @@ from majelpy import hdf5
 from majelpy.array import Array, empty
 from majelpy.distributed.array import DistArray
 from majelpy.distributed.creation import place_of, whole
-from majelpy.distributed.mesh import Mesh
+from majelpy.distributed.mesh import WorldMesh
 from majelpy.distributed.placement import Box, Placements, common, layout, sizes_of, within
 from majelpy.errors import ArrayFileError, MajelError, OutputError
+from majelpy.files import aside_of, put_in_place
 from majelpy.memory import Place
 from majelpy.memory.dtypes import bool as boolean
 from majelpy.memory.dtypes import dtype_of, name_of, word_of
-from majelpy.sink import Sink, sync_folder
+from majelpy.sink import Sink
 
 FORMAT = "majelpy array 1"
 TILE_BYTES = 4 << 20
@@ -73,7 +73,7 @@ def save(path: str | Path, x: DistArray) -> None:
 
 def load(
     path: str | Path,
-    mesh: Mesh,
+    mesh: WorldMesh,
     placements: Placements,
     *,
     device: Place | str | None = None,
@@ -119,10 +119,9 @@ class _Writer:
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self._path = path
-        self._aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._aside = aside_of(path)
         if path.is_dir():
             raise IsADirectoryError(21, "Is a directory")
-        self._aside.unlink(missing_ok=True)
         self._sink = Sink(self._aside)
         self._file = h5py.File(self._sink, "w", libver=("v110", "v110"))
         self._data = self._file.create_dataset("array", shape, _stored(dtype))
@@ -146,8 +145,7 @@ class _Writer:
         if self._sink.error is not None:
             raise self._sink.error
         self._sink.close()
-        os.replace(self._aside, self._path)
-        sync_folder(self._path.parent)
+        put_in_place(self._aside, self._path)
 
     def close(self) -> None:
         """Leave nothing behind but a finished file."""
@@ -158,7 +156,7 @@ class _Writer:
             self._aside.unlink(missing_ok=True)
 
 
-def _read(path: Path, mesh: Mesh, placements: Placements) -> tuple[DistArray, str]:
+def _read(path: Path, mesh: WorldMesh, placements: Placements) -> tuple[DistArray, str]:
     """Return this rank's part, and the digest of the whole."""
     try:
         with hdf5.reading(path), hdf5.open_file(path) as file:

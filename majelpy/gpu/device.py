@@ -290,7 +290,7 @@ def set_device(place: Place, new: Any) -> None:
 def library(place: Place) -> Any:
     """Return the GPU's entry points: the names and arguments of `native.library`.
 
-    Which pointers are addresses on the GPU says majelpy.gpu.launch.
+    Which pointers are addresses on the GPU says majelpy.gpu.launcher.
     """
     if place not in _libraries:
         on = device(place)

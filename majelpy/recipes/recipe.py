@@ -28,6 +28,11 @@ from majelpy.settings import as_table, assign, parse, read_toml, setting
 from majelpy.version import ARITHMETIC
 
 MOST_MASKS = 16
+MOST_PARTS = 64
+SAVED = ("saved", "requested")
+"""What the contents of a run on disk and of a command are called where they differ."""
+_ENDING = ("epochs", "early_stop")
+_FEW = 3
 
 
 def _names(value: Any, where: str, source: str) -> str | tuple[str, ...]:
@@ -49,6 +54,12 @@ def _speeds(value: Any, where: str, source: str) -> tuple[float, ...]:
     raise RecipeError(
         f"{where} is {value!r}; needs a list of numbers from 0.5 to 2, to three decimals"
     )
+
+
+def _parts(value: Any, where: str, source: str) -> int:
+    if type(value) is int and 1 <= value <= MOST_PARTS and value & (value - 1) == 0:
+        return value
+    raise RecipeError(f"{where} is {value!r}; needs a power of two from 1 to {MOST_PARTS}")
 
 
 def _numbers(value: Any) -> bool:
@@ -108,8 +119,7 @@ class ModelSettings:
     )
     parts: int = setting(
         1,
-        least=1,
-        most=64,
+        read=_parts,
         help="parts that sums over units and frames are cut in, a power of two; at most so many "
         "ranks can share a model",
     )
@@ -379,20 +389,77 @@ def read_table(name: str) -> dict[str, Any]:
     return parse_toml((resources.files("majelpy") / "recipes" / f"{name}.toml").read_text("utf-8"))
 
 
-def differences(a: dict[str, Any], b: dict[str, Any], path: str = "") -> list[str]:
-    """Lines that name each setting with its two values, where two contents differ."""
+def past(content: dict[str, Any]) -> dict[str, Any]:
+    """A content without what only ends a run; with the same one, as far as both go, the same bits.
+
+    Nothing else looks at the last epoch: the rate, what a plateau counts, the ends of epochs that
+    an average is of, and the order of the data are functions of the epochs so far.
+    """
+    schedule = content.get("schedule")
+    if not isinstance(schedule, dict):  # no content of ours
+        return content
+    return content | {"schedule": {k: v for k, v in schedule.items() if k not in _ENDING}}
+
+
+def unfit(saved: dict[str, Any], requested: dict[str, Any]) -> list[str]:
+    """Lines that say why a run of one content cannot go on with another; none if it can.
+
+    A run may go on to more epochs or to fewer, and wait longer before it stops early. If it is to
+    wait less long, it might have had to stop already.
+    """
+    lines = differences(past(saved), past(requested), SAVED)
+    if lines:
+        return lines
+    before, now = (content["schedule"].get("early_stop") for content in (saved, requested))
+    if now and not (type(before) is int and 0 < before <= now):
+        lines.append(_difference("schedule.early_stop", before, now, SAVED))
+    return lines
+
+
+def settings_of(content: dict[str, Any]) -> dict[str, Any]:
+    """The settings in a content or in the file that is written for it, but for the corpora."""
+    found: dict[str, Any] = json.loads(json.dumps({"augment": as_table(Augment())} | content))
+    found.pop("arithmetic", None)
+    for table, keys in (("data", ("train", "dev")), ("augment", ("noise",))):
+        for key in keys:
+            found.get(table, {}).pop(key, None)
+    found.get("model", {}).setdefault("precision", "float32")
+    return found
+
+
+def few(lines: Sequence[str]) -> str:
+    """The first lines in one, and how many more there are."""
+    more = f"; and {len(lines) - _FEW} more" if len(lines) > _FEW else ""
+    return "; ".join(lines[:_FEW]) + more
+
+
+def differences(
+    a: dict[str, Any], b: dict[str, Any], names: tuple[str, str], path: str = ""
+) -> list[str]:
+    """Lines that name each setting with its two values, where two contents differ.
+
+    Parameters
+    ----------
+    names : (str, str)
+        What the two are called.
+    """
     lines = []
     for key in sorted({*a, *b}):
         left: Any = a.get(key)
         right: Any = b.get(key)
         if isinstance(left, dict) and isinstance(right, dict):
-            lines += differences(left, right, f"{path}{key}.")
+            lines += differences(left, right, names, f"{path}{key}.")
         elif _tables(left) and _tables(right) and len(left) == len(right):
             for i, tables in enumerate(zip(left, right, strict=True)):
-                lines += differences(*tables, f"{path}{key}[{i}].")
+                lines += differences(*tables, names, f"{path}{key}[{i}].")
         elif json.dumps(left) != json.dumps(right):
-            lines.append(f"{path}{key} is {left!r} and {right!r}")
+            lines.append(_difference(f"{path}{key}", left, right, names))
     return lines
+
+
+def _difference(key: str, left: Any, right: Any, names: tuple[str, str]) -> str:
+    values = ["missing" if value is None else repr(value) for value in (left, right)]
+    return f"{key} is {values[0]} ({names[0]}) and {values[1]} ({names[1]})"
 
 
 def _tables(value: Any) -> bool:

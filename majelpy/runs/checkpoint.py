@@ -26,8 +26,9 @@ import numpy as np
 
 from majelpy import hdf5
 from majelpy.errors import CheckpointError, OutputError
+from majelpy.files import aside_of, put_in_place, set_aside
 from majelpy.parsing import parse_json
-from majelpy.sink import Sink, sync_folder
+from majelpy.sink import Sink
 
 FORMAT = "majelpy checkpoint 1"
 KEEP = 3
@@ -43,7 +44,7 @@ class Checkpoint:
     ----------
     step : int
     description : dict
-        JSON values: the recipe's digest, alphabet, layers, features, the schedule's state, steps
+        JSON values: the recipe's content, alphabet, layers, features, the schedule's state, steps
         just skipped in a row.
     tensors : dict of str to float32 array
         Parameters as ``parameters/NAME``, the optimizer's states likewise (``velocities/NAME``; see
@@ -112,13 +113,10 @@ def write_as(path: Path, checkpoint: Checkpoint) -> None:
     OutputError
         If it cannot be written; what was there stays.
     """
-    folder = path.parent
-    aside = folder / f".{path.name}.{os.getpid()}.tmp"
+    aside = aside_of(path)
     try:
-        aside.unlink(missing_ok=True)
         _write(aside, checkpoint)
-        os.replace(aside, path)
-        sync_folder(folder)
+        put_in_place(aside, path)
     except OSError as error:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
@@ -195,43 +193,48 @@ def read(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def mend_best(folder: Path, step: int) -> str:
-    """Make the best checkpoint again from that of its step, if it is damaged or lost.
-
-    Returns
-    -------
-    str
-        What is to be said of it; empty if it is whole.
+def mend_best(folder: Path, step: int) -> list[str]:
+    """Make the best checkpoint again from that of its step, if it is damaged or lost; return what
+    is to be said of it.
     """
     path, source = best_path(folder), path_of(folder, step)
     try:
         read(path)
-        return ""
+        return []
     except CheckpointError as error:
         problem = str(error)
     with suppress(OSError):
-        path.rename(f"{path}.damaged")
+        set_aside(path, "damaged")
     try:
         write_as(path, read(source))
     except CheckpointError:
-        return f"{problem}; the checkpoint of step {step} is lost until an epoch is better"
-    return f"{problem}; made again from {source.name}"
+        return [f"{problem}; the checkpoint of step {step} is lost until an epoch is better"]
+    return [f"{problem}; made again from {source.name}"]
 
 
-def newest(folder: Path, *, set_aside: bool = False) -> tuple[Checkpoint | None, list[str]]:
+def newest(
+    folder: Path, *, most: int | None = None, keep_aside: bool = False
+) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest good checkpoint, and a line for each damaged one that was passed over.
 
-    With ``set_aside`` the damaged ones get another name, ``step-N.h5.damaged``: else they would
-    count among the newest `KEEP`, and new ones be removed in their place.
+    Parameters
+    ----------
+    most : int or None
+        Those of later steps do not count.
+    keep_aside : bool
+        Give damaged ones another name, ``step-N.h5.damaged-1``: else they would count among the
+        newest `KEEP`, and new ones be removed in their place.
     """
     problems: list[str] = []
     for step in steps(folder):
+        if most is not None and step > most:
+            continue
+        path = path_of(folder, step)
         try:
-            return read(path_of(folder, step)), problems
+            return read(path), problems
         except CheckpointError as error:
             problems.append(str(error))
-            if set_aside:
-                path = path_of(folder, step)
+            if keep_aside:
                 with suppress(OSError):
-                    path.rename(f"{path}.damaged")
+                    set_aside(path, "damaged")
     return None, problems

@@ -11,6 +11,7 @@ import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from majelpy.errors import CheckpointError
 from majelpy.nn import layers
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.share import Share
+from majelpy.recipes.recipe import few
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs.checkpoint import Checkpoint
 from majelpy.runs.description import Description, describe
@@ -98,7 +100,10 @@ def alphabet_of(folder: str) -> Alphabet:
 
 def _described(folder: str, which: str, quiet: bool) -> tuple[Checkpoint, Description]:
     found = _choose(folder, which, quiet)
-    return found, _describe(found, folder)
+    described = _describe(found, folder)
+    if not quiet:
+        _tell_edited(folder, described.content)
+    return found, described
 
 
 def _describe(checkpoint: Checkpoint, folder: str) -> Description:
@@ -106,6 +111,16 @@ def _describe(checkpoint: Checkpoint, folder: str) -> Description:
         return describe(checkpoint)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error}") from None
+
+
+def _tell_edited(folder: str, content: dict[str, Any]) -> None:
+    run = RunFolder(folder)
+    lines = run.edited(content)
+    if lines:
+        print(
+            f"{run.recipe}: not what trained this run: {few(lines)}; the checkpoint decides",
+            file=sys.stderr,
+        )
 
 
 def _choose(folder: str, which: str, quiet: bool) -> Checkpoint:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from majelpy.array.statistics import mean
 from majelpy.errors import AudioError
+from majelpy.standard.statistics import mean
 
 MIX = "mix"
 """In place of a channel's number: the mean of all."""

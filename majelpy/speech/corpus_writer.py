@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from majelpy.errors import CorpusError, OutputError
-from majelpy.files import open_plain
-from majelpy.sink import Sink, sync_folder
+from majelpy.files import aside_of, open_plain, put_in_place
+from majelpy.sink import Sink
 from majelpy.speech.corpus_format import corpus_digest, metadata, utterance_digest
 
 # From this layout on HDF5 keeps a checksum of its own structure. Strings of variable length
@@ -87,7 +86,7 @@ class CorpusWriter:
         self._transcripts: list[str] = []
         self._names: list[str] = []
         self._digests: list[bytes] = []
-        self._aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        self._aside = aside_of(self.path)
         try:
             self._sink = Sink(self._aside)
         except OSError as error:
@@ -156,8 +155,7 @@ class CorpusWriter:
             self._file.close()
             self._require_written()
             self._sink.close()
-            os.replace(self._aside, self.path)
-            sync_folder(self.path.parent)
+            put_in_place(self._aside, self.path)
         return digest
 
     def __enter__(self) -> Self:

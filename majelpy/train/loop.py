@@ -19,21 +19,23 @@ from typing import Any
 
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError, OutputError
+from majelpy.mesh import choose_mesh
 from majelpy.native import set_threads
 from majelpy.recipes.launch import Launch, default_threads
 from majelpy.recipes.recipe import Recipe
 from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs import resume
 from majelpy.runs.checkpoint import Checkpoint
 from majelpy.runs.ledger import Ledger, hexadecimal, number
 from majelpy.runs.run_folder import RunFolder
+from majelpy.runs.timings import Timings
 from majelpy.train import evaluate as evaluation
 from majelpy.train import places
 from majelpy.train.evaluate import Evaluation
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.progress import Progress
 from majelpy.train.rehearsal import rehearse
-from majelpy.train.setup import Prepared, check_agreement, prepare_run
-from majelpy.train.team import choose_mesh
+from majelpy.train.setup import Prepared, check_agreement, prepare_run, require_room
 from majelpy.train.trainer import DIGEST_STEPS, StepResult, Trainer
 
 
@@ -58,11 +60,13 @@ class Run:
         self._folder = RunFolder(folder)
         self._signal: int | None = None
         self._mesh, self._why = choose_mesh(
-            launch, world.size, recipe.data.leaves, recipe.model.parts
+            *(world.size, recipe.data.leaves, recipe.model.parts),
+            *(launch.mesh, launch.model_parallel),
         )
         self._place = places.choose(launch.place, world.local_rank)
         set_threads(launch.threads or default_threads(world.local_size))
         self._prepared: Prepared = prepare_run(recipe, launch)
+        require_room(self._prepared.model)
         self._ledger: Ledger | None = None
 
     def open(self) -> None:
@@ -101,12 +105,12 @@ class Run:
         MajelError
             On a rank that fails; the caller ends the world.
         """
-        try:
-            self.begin()
-            self._restore()
-        except BaseException:
-            self._folder.close()
-            raise
+        with closing(self._folder):
+            return self._train(stop_at)
+
+    def _train(self, stop_at: int | None) -> str:
+        self.begin()
+        self._restore()
         trainer = self._trainer
         last = min(trainer.steps, stop_at if stop_at is not None else trainer.steps)
         last = max(last, trainer.step)
@@ -119,7 +123,6 @@ class Run:
             begun = trainer.checkpoint() if trainer.step == 0 else None
             timings = None
             if self._writes:
-                files.callback(self._folder.close)
                 self._prepared.train.warn_outside()
                 if self._prepared.dev is not None:
                     self._prepared.dev.warn_outside()
@@ -129,10 +132,13 @@ class Run:
                 self._ledger = files.enter_context(
                     closing(Ledger(self._folder.ledger, trainer.step))
                 )
-                timings = files.enter_context(closing(Ledger(self._folder.timings, trainer.step)))
+                timings = Timings(self._folder.timings, trainer.step, progress.say)
+                files.callback(timings.close)
                 self._saved_at = time.monotonic()
             del begun  # a whole model, of which a rank may train a share only
             self._greet(progress, last)
+            if trainer.schedule.ended:
+                progress.say(trainer.schedule.why())
             warned, first, rehearsed = False, trainer.step + 1, trainer.step
             while trainer.step < last:
                 if trainer.step == rehearsed:
@@ -165,27 +171,41 @@ class Run:
         return fingerprint
 
     def _restore(self) -> None:
-        """Continue from the newest good checkpoint; rank 0 reads and the others are told."""
-        found = None
+        """Continue from the newest checkpoint that counts; rank 0 reads and the others are told."""
+        found, error = None, None
         if self._writes:
-            found, problems = checkpoints.newest(self._folder.checkpoints, set_aside=True)
-            for problem in problems:
-                print(f"majel train: passed over {problem}", file=sys.stderr)
-            if problems and found is None:
-                print("majel train: no good checkpoint is left; starting over", file=sys.stderr)
+            start = resume.look(self._folder)
+            self._say_of_folder(start.said)
+            found, error = start.checkpoint, self._too_few(start.proved)
         found = self._world.broadcast(found)
-        error: CheckpointError | None = None
-        if found is not None:
+        if found is not None and error is None:
             try:
                 self._trainer.restore(found)
             except CheckpointError as unfit:
                 error = unfit
         self._world.agree(error)
-        best = self._trainer.schedule.state.best_step
-        if self._writes and best > 0:
-            said = checkpoints.mend_best(self._folder.checkpoints, best)
-            if said:
-                print(f"majel train: {said}", file=sys.stderr)
+        if self._writes:
+            content = self._prepared.content  # said while the checkpoints are there to say it
+            self._say_of_folder(self._folder.go_on(self._recipe, content, self._trainer.step))
+            self._say_of_folder(resume.settle(self._folder, start))
+            best = self._trainer.schedule.state.best_step
+            if best > 0:
+                self._say_of_folder(checkpoints.mend_best(self._folder.checkpoints, best))
+
+    def _too_few(self, trained: int) -> CheckpointError | None:
+        """The error if the recipe has fewer epochs than were trained."""
+        steps, each = self._trainer.steps, self._trainer.steps_per_epoch
+        if trained <= steps:
+            return None
+        return CheckpointError(
+            f"train: {trained} steps are trained and {self._recipe.schedule.epochs} epochs "
+            f"(schedule.epochs) have {steps}; needs at least {-(-trained // each)} epochs, or "
+            "another --out"
+        )
+
+    def _say_of_folder(self, lines: list[str]) -> None:
+        for line in lines:
+            print(f"majel train: {line}", file=sys.stderr)
 
     def _greet(self, progress: Progress, last: int) -> None:
         trainer, world = self._trainer, self._world
@@ -311,7 +331,7 @@ class Run:
         if self._writes:
             due = time.monotonic() - self._saved_at >= self._launch.checkpoint_seconds
             save = due or step == last or step in schedule.ends or received is not None
-        if not self._trainer.team.whole_everywhere:
+        if not self._mesh.whole_everywhere:
             save = self._world.broadcast(save)  # all bring their share
         elif not self._writes:
             return
@@ -340,7 +360,7 @@ class Run:
     def _rescued(self, ledger: Ledger, entry: dict[str, Any], error: OutputError) -> OutputError:
         """Save a step whose line had no room, in place of older ones; return what is to be said."""
         schedule = self._trainer.schedule.state
-        if not self._trainer.team.whole_everywhere:
+        if not self._mesh.whole_everywhere:
             return error  # other ranks have their share of the state
         state, noted = self._trainer.checkpoint(), False
         while checkpoints.make_room(self._folder.checkpoints, schedule.ends):

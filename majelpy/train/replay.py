@@ -16,10 +16,10 @@ from majelpy.errors import CheckpointError, RecipeError
 from majelpy.files import read_plain
 from majelpy.parsing import parse_json
 from majelpy.recipes.launch import Launch
-from majelpy.recipes.recipe import differences, load
+from majelpy.recipes.recipe import SAVED, differences, few, load, past
 from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs import ledger
 from majelpy.runs.compare import first_difference
-from majelpy.runs.ledger import entries
 from majelpy.runs.run_folder import RunFolder
 from majelpy.train.loop import Run
 from majelpy.train.nonfinite import NonFinite
@@ -64,21 +64,26 @@ class Replay(Run):
         run_code: bool = False,
     ):
         files = RunFolder(folder)
-        self._lines = {entry["step"]: entry for entry in entries(files.ledger)}
+        lines = ledger.require(files.ledger)
+        self._lines = lines.entries
+        for fault in ledger.faults(files.ledger, lines) if world.rank == 0 else []:
+            print(f"majel replay: {fault}", file=sys.stderr)
         self._wanted = step
         self._kept = _failed(files, step)
         if step < 1:
             raise RecipeError(f"replay: --step is {step}; needs at least 1")
         if step not in self._lines and self._kept is None:
-            have = f"it ends at step {max(self._lines)}" if self._lines else "it has no line"
+            have = f"it ends at step {lines.last}" if self._lines else "it has no line"
             raise CheckpointError(f"replay: {files.ledger} has nothing of step {step}; {have}")
         recipe = load(str(files.path / "recipe.toml"), assignments, run_code=run_code)
         super().__init__(recipe, launch, world, folder)
-        changed = differences(files.content() or {}, self._prepared.content)
+        saved = files.content()
+        if saved is None:
+            raise CheckpointError(f"replay: {folder}: nothing says what trained it")
+        changed = differences(past(saved), past(self._prepared.content), SAVED)
         if changed:
             raise CheckpointError(
-                f"replay: {folder} was trained from something else: {'; '.join(changed[:3])} "
-                "(there and now)"
+                f"replay: {folder} was trained from something else: {few(changed)}"
             )
         self._found: NonFinite | None = None
 
@@ -109,9 +114,12 @@ class Replay(Run):
         self._trainer.close()
         if difference:
             return f"replay: step {self._trainer.step} differs: {difference}", False
+        held = [step for step in range(begun + 1, wanted + 1) if step in self._lines]
+        lacking = wanted - begun - len(held)
         return (
             f"replay: step {wanted} has the same bits ({', '.join(compared)}), "
             f"{_steps(wanted - begun)} from {origin}"
+            f"{f', {lacking} of them without a line in the ledger' if lacking else ''}"
         ), True
 
     def _newest_before(self) -> checkpoints.Checkpoint | None:

@@ -18,7 +18,6 @@ import numpy as np
 
 from majelpy import ops
 from majelpy.array import Array, empty, zeros
-from majelpy.array.manipulation import concat
 from majelpy.comm.gradients import GradientSum
 from majelpy.comm.world import World
 from majelpy.data import minibatches as leaves
@@ -27,6 +26,7 @@ from majelpy.data.upload import Upload
 from majelpy.data.utterances import Utterances
 from majelpy.errors import CheckpointError, WorldError
 from majelpy.memory import CPU, Place
+from majelpy.mesh import ALONE, Mesh
 from majelpy.nn.batch import Batch
 from majelpy.nn.layer import Training
 from majelpy.nn.model import Model
@@ -35,13 +35,14 @@ from majelpy.nn.parameters import digest
 from majelpy.optimizers import OPTIMIZERS
 from majelpy.optimizers.weight_noise import WeightNoise
 from majelpy.recipes.launch import Launch
-from majelpy.recipes.recipe import Recipe
+from majelpy.recipes.recipe import SAVED, Recipe, differences, few, past
 from majelpy.runs.checkpoint import Checkpoint
 from majelpy.runs.description import describe
 from majelpy.runs.tensors import load_tensors
+from majelpy.standard.manipulation import concat
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.schedule import Schedule
-from majelpy.train.team import ALONE, Mesh, Team
+from majelpy.train.team import Team
 
 DIGEST_STEPS = 10
 """Steps between digests of the parameters, in the ledger and among ranks."""
@@ -340,10 +341,11 @@ class Trainer:
             tensor or has one of another shape.
         """
         described = describe(checkpoint)
-        if described.recipe != self.description["recipe"]:
+        changed = differences(past(described.content), past(self.description["content"]), SAVED)
+        if changed:
             raise CheckpointError(
-                f"checkpoint of step {checkpoint.step}: it belongs to another recipe; "
-                "give another --out"
+                f"checkpoint of step {checkpoint.step}: it belongs to another recipe: "
+                f"{few(changed)}; give another --out"
             )
         self.parameters, *states = (
             load_tensors(self.model, checkpoint, kind).to_device(self.place)
