@@ -17,6 +17,7 @@ from typing import Any
 from majelpy.errors import RecipeError
 from majelpy.files import read_plain
 from majelpy.parsing import parse_toml
+from majelpy.wording import bounds
 
 
 def setting(
@@ -191,9 +192,7 @@ def _value(where: str, kind: Any, value: Any, f: Field[Any], source: str) -> Any
         if kind is float and not abs(value) < 3.4e38:
             raise RecipeError(f"{where} is {value!r}; needs a finite float32")
         if (least is not None and value < least) or (most is not None and value > most):
-            bounds = [f"at least {least:g}"] if least is not None else []
-            bounds += [f"at most {most:g}"] if most is not None else []
-            raise RecipeError(f"{where} is {value!r}; needs {' and '.join(bounds)}")
+            raise RecipeError(f"{where} is {value!r}; needs {bounds(least, most)}")
     return value
 
 

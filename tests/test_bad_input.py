@@ -65,8 +65,8 @@ def trained_kept() -> list[int]:
 OPTIONS = [
     (["--steps", "0"], "--steps is 0; needs at least 1"),
     (["--steps", "-3"], "--steps is -3; needs at least 1"),
-    (["--threads", "-1"], "--threads is -1; needs at least 0, at most 1024"),
-    (["--threads", "100000"], "--threads is 100000; needs at least 0, at most 1024"),
+    (["--threads", "-1"], "--threads is -1; needs at least 0 and at most 1024"),
+    (["--threads", "100000"], "--threads is 100000; needs at least 0 and at most 1024"),
     (["--bucket-bytes", "0"], "--bucket-bytes is 0; needs at least 64"),
     (["--bucket-bytes", "63"], "--bucket-bytes is 63; needs at least 64"),
     (["--pool-bytes", "-1"], "--pool-bytes is -1; needs at least 0"),
@@ -279,15 +279,18 @@ def test_characters_outside_the_alphabet(ground: Ground, tmp_path: Path, inside:
     said = train_on(inside, ground, corpus)
     check(
         said,
-        f"{corpus}: 1 of 8 transcripts have characters outside the alphabet: 'é' (1); "
+        f"{corpus}: characters outside the alphabet in 1 of 8 transcripts: 'é' (1); "
         "set data.outside='drop' or extend data.alphabet",
     )
     assert not (tmp_path / "run").exists()
 
     dropped = train_on(inside, ground, corpus, "--set", "data.outside=drop")
     assert dropped.code == 0, dropped.err
-    counted = f"{corpus}: dropped characters outside the alphabet: 'é' (3)"
-    assert dropped.err.splitlines()[0] == counted
+    head = f"{corpus}: characters outside the alphabet"
+    assert dropped.err.splitlines()[:2] == [
+        f"{head} are dropped: 'é' (3), in 3 of 32 utterances",
+        f"{head} count as errors: 'é' (1), in 1 of 8 utterances",
+    ]
     # What is left is the corpus of the undisturbed run.
     fingerprint = done(tmp_path / "run", dropped.out).fingerprint
     assert fingerprint == ground.undisturbed.fingerprint
@@ -329,8 +332,8 @@ def test_features_that_are_not_numbers(ground: Ground, tmp_path: Path, inside: I
     assert (said.code, said.out) == (2, "")
     (line,) = own_lines(said.err)
     found = re.fullmatch(
-        r"majel train: step (\d+): loss nan and gradient norm nan; 1 of 7 utterances have no "
-        r"finite loss: 'utterance-\d+' \(lower optimizer\.rate, look at these utterances, or set "
+        r"majel train: step (\d+): loss nan and gradient norm nan; no finite loss for 1 of "
+        r"7 utterances: 'utterance-\d+' \(lower optimizer\.rate, look at these utterances, or set "
         r"optimizer\.non_finite to 'skip'; failed/step-\1\.json has more\)",
         line,
     )
@@ -477,7 +480,9 @@ def test_a_disk_that_is_full(free: int, ground: Ground, small_disk: Path) -> Non
     ended = majel("train", ground.recipe, "--out", small_disk / "run")
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = own_lines(ended.stderr)
-    room = r"majel train: checkpoint: .*/disk/run/checkpoints has \d+ bytes free; needs \d+"
+    room = (
+        r"majel train: checkpoint: .*/disk/run/checkpoints has [\d.]+ [KM]iB free; needs [\d.]+ MiB"
+    )
     assert re.fullmatch(rf"majel train: .*/disk/run.*No space left on device\)?|{room}", line)
     assert "Traceback" not in ended.stderr
     assert "Exception ignored" not in ended.stderr
@@ -492,7 +497,7 @@ def test_an_alphabet_that_empties_the_transcripts(
         "--set", "data.outside=drop", "--set", 'data.alphabet="q"',
     )  # fmt: skip
     assert said.code == 2
-    assert "transcripts have no character of the alphabet 'q'; set data.alphabet" in said.err
+    assert "no character of the alphabet 'q' in 32 of 32 transcripts; set data.alphabet" in said.err
 
 
 def test_capitals_in_the_alphabet(ground: Ground, tmp_path: Path, inside: Inside) -> None:

@@ -19,10 +19,12 @@ PACKAGE = ROOT / "majelpy"
 KERNELS = ROOT / "kernels"
 
 LAYERS = [
-    {"majelpy.version", "majelpy.errors"},
-    {"majelpy.namespace", "majelpy.tree", "majelpy.parsing", "majelpy.files", "majelpy.sink"},
-    {"majelpy.settings", "majelpy.hdf5"},
-    {"majelpy.mesh"},
+    {"majelpy.version", "majelpy.errors", "majelpy.wording"},
+    {
+        *("majelpy.namespace", "majelpy.tree", "majelpy.parsing", "majelpy.files", "majelpy.sink"),
+        *("majelpy.telling",),
+    },
+    {"majelpy.settings", "majelpy.hdf5", "majelpy.mesh"},
     {"majelpy.native", "majelpy.memory"},
     {"majelpy.gpu"},
     {"majelpy.array"},

@@ -138,8 +138,8 @@ def test_fewer_epochs_than_were_trained_are_refused(
     said = inside("train", ground.recipe, "--out", finished, "--set", "schedule.epochs=5")
     assert (said.code, said.out) == (2, "")
     assert said.err == (
-        "majel train: 30 steps are trained and 5 epochs (schedule.epochs) have 25; needs at least "
-        "6 epochs, or another --out\n"
+        "majel train: 30 steps trained, and schedule.epochs = 5 makes 25; needs schedule.epochs of "
+        "at least 6, or another --out\n"
     )
     assert before == {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
 
@@ -150,7 +150,7 @@ def test_fewer_epochs_are_refused_on_2_ranks(ground: Ground, finished: Path) -> 
     ended = majel(*words, ranks=2)
     assert ended.returncode == 2
     (line,) = own_lines(ended.stderr)
-    assert "train: 30 steps are trained and 5 epochs (schedule.epochs) have 25" in line
+    assert "train: 30 steps trained, and schedule.epochs = 5 makes 25" in line
 
 
 def test_fewer_epochs_than_before_end_it_sooner(

@@ -12,7 +12,8 @@ import tomli_w
 from majelpy import ARITHMETIC
 from majelpy.errors import RecipeError
 from majelpy.recipes import recipe as recipes
-from majelpy.recipes.recipe import Recipe, differences, digest, few, load, past, shipped, unfit
+from majelpy.recipes import shipped
+from majelpy.recipes.recipe import Recipe, differences, digest, few, load, past, unfit
 from majelpy.settings import as_table
 from majelpy.speech.joined import files
 
@@ -185,7 +186,7 @@ WRONG = [
     ("seed=1.0", "seed is 1.0; needs an integer"),
     ("seed=true", "seed is True; needs an integer"),
     ("seed=", "seed is ''; needs an integer"),
-    ("seed=-1", "seed is -1; needs at least 0 and at most 9.22337e+18"),
+    ("seed=-1", "seed is -1; needs at least 0 and at most 2^63 - 1"),
     ("seed=[1]", "seed is [1]; needs an integer"),
     ("optimizer.rate=fast", "optimizer.rate is 'fast'; needs a number"),
     ("optimizer.rate=nan", "optimizer.rate is nan; needs a finite float32"),

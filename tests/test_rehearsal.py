@@ -33,13 +33,18 @@ from majelpy.memory.pool import Pool
 from majelpy.speech.joined import open_corpora
 from majelpy.speech.prepare import prepare
 from majelpy.train import loop, places, rehearsal
+from majelpy.wording import byte_size, read_byte_size
 
 pytest_plugins = ["training"]
 
 SAID = (
-    r"rehearsed step (\d+), the largest to come with (\d+) frames on rank (\d+): at most (\d+) of "
-    r"the pool's (\d+) bytes are used at a time"
+    r"rehearsed step (\d+), the largest to come with (\d+) frames on rank (\d+): at most (.+) of "
+    r"the pool's (.+) are used at a time"
 )
+
+
+ROUNDED = 1.005
+"""What three significant digits may leave out."""
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +64,9 @@ def peaks(run: Path) -> list[int]:
 
 
 def rehearsed(stderr: str) -> list[int]:
-    """Step, frames, rank, peak and capacity of the line on it."""
+    """Step, frames, rank, peak and capacity of the line on it; the last two are rounded."""
     (found,) = re.findall(SAID, stderr)
-    return [int(number) for number in found]
+    return [read_byte_size(number) for number in found]
 
 
 def test_the_pool_is_as_full_before_the_first_step_as_at_the_end(
@@ -72,7 +77,8 @@ def test_the_pool_is_as_full_before_the_first_step_as_at_the_end(
     step, frames, rank, peak, _ = rehearsed(said.err)
     assert step > 2, "a run without the rehearsal begins with short utterances"
     assert frames > 120 and rank == 0
-    assert set(peaks(tmp_path / "run")) == {peak}
+    (of_run,) = set(peaks(tmp_path / "run"))
+    assert byte_size(of_run) == byte_size(peak)
 
 
 @pytest.mark.parametrize("ranks", [1, pytest.param(3, marks=pytest.mark.mpi)])
@@ -80,7 +86,7 @@ def test_reading_ahead_takes_no_more(ranks: int, recipe: Path, tmp_path: Path) -
     ended = majel("train", recipe, "--out", tmp_path / "run", "--cache-bytes", "0", ranks=ranks)
     assert ended.returncode == 0, ended.stderr
     (first, *_, last) = peaks(tmp_path / "run")
-    assert first == last <= rehearsed(ended.stderr)[3]
+    assert first == last <= rehearsed(ended.stderr)[3] * ROUNDED
 
 
 def layers(listed: list[dict[str, Any]]) -> str:
@@ -114,7 +120,7 @@ def test_slow_speeds_take_no_more(ranks: int, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     (first, *_, last) = peaks(tmp_path / "run")
     _, frames, _, peak, _ = rehearsed(ended.stderr)
-    assert first == last <= peak
+    assert first == last <= peak * ROUNDED
     with open_corpora(str(tmp_path / "samples.h5")) as corpus:
         assert frames > 4 * corpus.lengths.max() / ranks, "only a slow minibatch has as many"
 
@@ -204,13 +210,13 @@ def test_without_the_memory_it_ends_at_the_start(
     assert (said.code, said.out) == (2, "")
     (line,) = own_lines(said.err)
     found = re.fullmatch(
-        rf"majel train: step {step} computes {frames} frames on rank 0, which needs about (\d+) "
-        r"bytes besides (\d+) in use; the 1 ranks of \S+ need \1 bytes of ordinary memory and "
-        rf"1048576 are free; {re.escape(rehearsal._REMEDY)}",
+        rf"majel train: step {step} computes {frames} frames on rank 0, which needs about (.+) "
+        r"besides (.+) in use; \S+ needs \1 of ordinary memory for 1 rank, and 1 MiB are free; "
+        rf"{re.escape(rehearsal._REMEDY)}",
         line,
     )
     assert found, line
-    needed, used = (int(number) for number in found.groups())
+    needed, used = (read_byte_size(number) for number in found.groups())
     assert 0.9 < (stats.asked_peak - used) / needed < 1.1
     assert (tmp_path / "run" / "ledger.jsonl").read_text() == ""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from training import (
     STEPS,
@@ -78,13 +80,28 @@ def test_stopped_on_4_ranks_and_resumed_on_3(ground: Ground, tmp_path: Path) -> 
     assert ledger == b"".join(ground.undisturbed.ledger.splitlines(keepends=True)[:10])
     assert not (tmp_path / "fingerprint").exists()
     halfway = json.loads(ledger.splitlines()[9])["digest"]
-    assert first.stdout == f"fingerprint: {halfway}\n"
+    assert first.stdout == f"digest after step 10 of {STEPS}: {halfway}\n"
+    assert first.stderr.endswith("unfinished: the same command without --steps goes on\n")
     assert halfway != ground.undisturbed.fingerprint
 
     second = majel("train", ground.recipe, "--out", tmp_path, ranks=3)
     assert second.returncode == 0, second.stderr
     assert f"resuming after step 10 of {STEPS}" in second.stderr
     assert_same(done(tmp_path, second.stdout), ground.undisturbed)
+
+
+def test_the_epoch_that_was_interrupted_is_told_as_a_whole(
+    ground: Ground, copied: Path, inside: Inside
+) -> None:
+    _, said = resume(inside, ground, copied)
+    losses = [json.loads(line)["loss"] for line in ground.undisturbed.ledger.splitlines()]
+    told = re.findall(r"^epoch +(\d+)  step +(\d+)  loss (\S+) ", said, re.MULTILINE)
+    assert [(int(epoch), int(step)) for epoch, step, _ in told] == [
+        (epoch, 5 * epoch) for epoch in (3, 4, 5, 6)
+    ]
+    for epoch, _, mean in told:
+        whole = losses[5 * int(epoch) - 5 : 5 * int(epoch)]
+        assert mean == f"{sum(map(float, map(np.float32, whole))) / 5:.3f}"
 
 
 def test_in_many_short_pieces(ground: Ground, tmp_path: Path, inside: Inside) -> None:

@@ -291,8 +291,23 @@ def test_without_dev_utterances_there_is_no_best(
     said = inside("eval", tmp_path, ground.corpus, "--checkpoint", "best")
     assert said.code == 2
     assert own_lines(said.err) == [
-        f"majel eval: {tmp_path}: no checkpoint best.h5; there are those of steps 6"
+        f"majel eval: {tmp_path}: no best checkpoint, for the run has no dev utterances (data.dev, "
+        "data.holdout); take --checkpoint last"
     ]
+
+
+def test_before_an_epoch_has_ended_there_is_no_best(
+    ground: Ground, tmp_path: Path, inside: Inside
+) -> None:
+    run(inside, ground.recipe, tmp_path, "--steps", "4")
+    said = inside("eval", tmp_path, ground.corpus, "--checkpoint", "best")
+    assert (said.code, own_lines(said.err)) == (
+        2,
+        [
+            f"majel eval: {tmp_path}: no best checkpoint, for no epoch has ended yet; train on, or "
+            "take --checkpoint last"
+        ],
+    )
 
 
 # --- which checkpoint is taken -------------------------------------------------------------------

@@ -26,7 +26,8 @@ def add(commands: Any) -> None:
         "eval",
         help="error rates and loss of a run on a corpus",
         description="Recognise every utterance of a corpus (best path, or beam search) and "
-        "print CER, WER and mean CTC loss as one JSON object.",
+        "print CER, WER and mean CTC loss as one JSON object. Characters that the run's alphabet "
+        "lacks count as errors; 'outside' lists them, and says in how many utterances they are.",
         epilog="Example: majel eval run test.h5 --lm lm.arpa --alpha 0.8 --beta 1",
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
@@ -58,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
             "wer": round(result.errors.wer, 6),
             "loss": number(result.loss),
             "utterances": result.utterances,
+            "outside": data.outside.content(),
         }
         if decoder is not None:
             shown |= language.settings_of(decoder, options.lm)
@@ -68,8 +70,11 @@ def run(options: argparse.Namespace) -> int:
                     "said": said,
                     "nbest": [language.shown(h, model) for h in hypotheses],
                 }
-                for name, said, hypotheses in zip(data.names, data.texts, result.lists, strict=True)
+                for name, said, hypotheses in zip(
+                    data.names, data.transcripts, result.lists, strict=True
+                )
             ]
-        print(json.dumps(shown, indent=None if options.json else 1))
+        indent = None if options.json else 1
+        print(json.dumps(shown, indent=indent, ensure_ascii=options.json))
 
     return over_corpus("eval", options, work, show)

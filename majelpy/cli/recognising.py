@@ -64,7 +64,7 @@ def over_corpus(
             run_code=options.run_code,
             quiet=world.rank != 0,
         )
-        decoder = decoder_of(options, trained.alphabet)
+        decoder = decoder_of(options, trained.alphabet, quiet=world.rank != 0)
         corpus = open_corpora(options.corpus)
         check_features(corpus, trained.rate, trained.features, options.run_folder)
         data = Utterances(
@@ -91,6 +91,6 @@ def over_corpus(
             raise
         world.abort(line(command, found).removeprefix("majel "), 2)
     if world.rank == 0:
-        data.warn_outside()
+        data.warn_outside("count as errors")
         show(result, data, decoder)
     return 0

@@ -16,6 +16,7 @@ from majelpy.cli import language, line, recordings
 from majelpy.cli.code import add_run_code
 from majelpy.cli.recognising import add_checkpoint
 from majelpy.cli.train import PLACE_HELP
+from majelpy.wording import counted
 
 if TYPE_CHECKING:
     from majelpy.array import Array
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
         )
         if options.stream and trained.rate == 0:
             raise RecipeError(f"{folder}: trained on .npy features; --stream needs sound")
-        decoder = language.decoder_of(options, trained.alphabet)
+        decoder = language.decoder_of(options, trained.alphabet, quiet=world.rank != 0)
     except (MajelError, OSError) as found:
         error = found
     # All ranks learn whether all are ready; the lowest that is not says why.
@@ -171,7 +172,9 @@ def _whole(path: str, trained: Trained, place: Place, **taken: Any) -> Array:
         recording = read_audio(path, trained.rate, **taken)
         frames = spectrogram(recording.samples, trained.rate)
     if frames.shape[1] != trained.features:
-        raise AudioError(f"{path}: {frames.shape[1]} features; the run needs {trained.features}")
+        raise AudioError(
+            f"{path}: {counted(frames.shape[1], 'feature')}; the run needs {trained.features}"
+        )
     normalised = asarray(ops.normalise(frames, trained.mean, trained.scale))
     batch = Batch.unlabelled(normalised, np.array([0, len(frames)], dtype=np.int64), [path])
     parameters = trained.parameters.to_device(place)

@@ -7,16 +7,14 @@ name it.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tqdm import tqdm
-
 from majelpy.errors import CorpusError
 from majelpy.files import open_plain
+from majelpy.telling import say
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class Faults:
         if not self.skip:
             raise CorpusError(message)
         self.count += 1
-        tqdm.write(f"skipped {message}", file=sys.stderr)
+        say(f"skipped {message}")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ appears under its name only when it is whole. Paths in it are relative to its fo
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +15,12 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
-from tqdm import tqdm
-
 from majelpy.corpora import CORPORA
 from majelpy.corpora.source import Faults, Utterance
 from majelpy.errors import AudioError, CorpusError, RecipeError
 from majelpy.files import require_replaceable, write_whole
 from majelpy.speech.audio import audio_length, span
+from majelpy.telling import Telling
 
 _COLUMNS = ("path", "transcript", "duration", "speaker")
 
@@ -118,16 +116,16 @@ def _rows(utterances: Sequence[Utterance], faults: Faults) -> list[tuple[Utteran
     """Return the usable utterances with their milliseconds."""
     rows = []
     first: dict[tuple[Path, str, str], str] = {}
-    bar = tqdm(utterances, desc="corpus", unit="utterance", disable=not sys.stderr.isatty())
-    for utterance in bar:
-        key = utterance.path, utterance.start, utterance.end
-        try:
-            if key in first:
-                raise CorpusError(f"{utterance.path} stands there twice, first at {first[key]}")
-            first[key] = utterance.where
-            rows.append((utterance, _milliseconds(utterance)))
-        except (AudioError, CorpusError) as error:
-            faults(utterance.where, str(error))
+    with Telling("corpus", "utterance", len(utterances)) as told:
+        for utterance in told.over(utterances):
+            key = utterance.path, utterance.start, utterance.end
+            try:
+                if key in first:
+                    raise CorpusError(f"{utterance.path} stands there twice, first at {first[key]}")
+                first[key] = utterance.where
+                rows.append((utterance, _milliseconds(utterance)))
+            except (AudioError, CorpusError) as error:
+                faults(utterance.where, str(error))
     return rows
 
 

@@ -17,6 +17,7 @@ from majelpy.decoding.ngram import END, START, UNKNOWN, NGram, read_arpa
 from majelpy.errors import LanguageModelError
 from majelpy.files import open_plain, read_plain
 from majelpy.ops.beam import Answer, Foreign
+from majelpy.wording import install
 
 _MAGIC = b"mmap lm http://kheafield.com/code"
 
@@ -77,9 +78,8 @@ def _library(path: str | Path) -> Any:
         import kenlm
     except ImportError:
         raise LanguageModelError(
-            f"{path}: a KenLM binary, which needs the package kenlm (pip install "
-            "'majelpy[kenlm]'); or give the ARPA text that build_binary made it from, or estimate "
-            "one with 'majel lm'"
+            f"{path}: a KenLM binary, which needs the package kenlm ({install('kenlm')}); or give "
+            "the ARPA text that build_binary made it from, or estimate one with 'majel lm'"
         ) from None
     return kenlm
 

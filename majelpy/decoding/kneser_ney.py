@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from majelpy.array import asarray
-from majelpy.decoding.ngram import END, SPACE, START, UNKNOWN
+from majelpy.decoding.ngram import END, SPACE, START, UNKNOWN, head
 from majelpy.errors import LanguageModelError
 from majelpy.files import open_plain, require_replaceable, write_whole
 from majelpy.speech.text import Alphabet, normalise
@@ -157,8 +157,8 @@ def _discounts(level: dict[Gram, int]) -> tuple[float, float, float]:
     return found if inside else USUAL
 
 
-def write_arpa(path: str | Path, model: Estimate) -> None:
-    """Write a model to a file, which appears only once it is whole.
+def write_arpa(path: str | Path, model: Estimate, kind: str = "words") -> None:
+    """Write a model of ``words`` or ``characters`` to a file, which appears once it is whole.
 
     Raises
     ------
@@ -167,11 +167,11 @@ def write_arpa(path: str | Path, model: Estimate) -> None:
     """
     target = Path(path)
     require_replaceable(target)
-    write_whole(target, (line.encode() for line in _lines(model)))
+    write_whole(target, (line.encode() for line in _lines(model, kind)))
 
 
-def _lines(model: Estimate) -> Iterator[str]:
-    yield "\\data\\\n"
+def _lines(model: Estimate, kind: str) -> Iterator[str]:
+    yield f"{head(kind)}\n\n\\data\\\n"
     for n, level in enumerate(model.prob, 1):
         yield f"ngram {n}={len(level)}\n"
     for n, (level, backoff) in enumerate(zip(model.prob, model.backoff, strict=True), 1):

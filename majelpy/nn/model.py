@@ -22,6 +22,7 @@ from majelpy.nn.parameters import Gradients, Layout, Parameter
 from majelpy.nn.share import Share
 from majelpy.nn.signal import Columns, Signal
 from majelpy.settings import parse
+from majelpy.wording import counted
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,6 @@ class Model:
 def _check_parts(columns: Columns, parts: int) -> None:
     if columns.cut and parts > 1 and -(-columns.units // tree.LINE) < parts:
         raise RecipeError(
-            f"{columns.units} units in {parts} parts (model.parts); each needs {tree.LINE}, so "
-            f"{parts * tree.LINE} units"
+            f"{counted(columns.units, 'unit')} in {parts} parts (model.parts); each needs "
+            f"{tree.LINE}, so {parts * tree.LINE} units"
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from majelpy.array import Array, checks, empty, operands
 from majelpy.errors import ShapeError
+from majelpy.wording import counted
 
 
 def log_softmax(x: Any) -> Array:
@@ -90,7 +91,7 @@ def ctc_loss(
             repeats = _repeats(sequence)
             raise ShapeError(
                 f"ctc_loss: utterance {name} has {frames} frames for {len(sequence)} labels with "
-                f"{repeats} repeat{'s' if repeats != 1 else ''}; needs at least {need}"
+                f"{counted(repeats, 'repeat')}; needs at least {need}"
             )
         bad = [v for v in sequence if not 1 <= v < lp.shape[1]]
         if bad:

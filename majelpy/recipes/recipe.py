@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from majelpy.errors import RecipeError
@@ -24,6 +23,7 @@ from majelpy.nn import layers
 from majelpy.nn.networks import deep_speech_1
 from majelpy.optimizers import OPTIMIZERS
 from majelpy.parsing import parse_toml, shallow
+from majelpy.recipes import shipped
 from majelpy.settings import as_table, assign, parse, read_toml, setting
 from majelpy.version import ARITHMETIC
 
@@ -307,12 +307,6 @@ class Recipe:
 def digest(content: dict[str, Any]) -> str:
     """SHA-256 of a recipe's content."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def shipped() -> list[str]:
-    """Names of the recipes that come with majelpy."""
-    folder = resources.files("majelpy") / "recipes"
-    return sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
 def load(name: str, assignments: Sequence[str] = (), *, run_code: bool = False) -> Recipe:

@@ -29,6 +29,7 @@ from majelpy.errors import CheckpointError, OutputError
 from majelpy.files import aside_of, put_in_place, set_aside
 from majelpy.parsing import parse_json
 from majelpy.sink import Sink
+from majelpy.wording import byte_sizes
 
 FORMAT = "majelpy checkpoint 1"
 KEEP = 3
@@ -128,7 +129,8 @@ def check_room(folder: Path, checkpoint: Checkpoint, more: int = 0) -> None:
     need = (KEEP + more) * sum(tensor.nbytes for tensor in checkpoint.tensors.values())
     free = shutil.disk_usage(folder).free
     if free < need:
-        raise OutputError(f"checkpoint: {folder} has {free} bytes free; needs {need}")
+        there, wanted = byte_sizes(free, need)
+        raise OutputError(f"checkpoint: {folder} has {there} free; needs {wanted}")
 
 
 def _write(path: Path, checkpoint: Checkpoint) -> None:

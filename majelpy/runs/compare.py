@@ -16,6 +16,7 @@ from majelpy.recipes.recipe import differences, few
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs import ledger
 from majelpy.runs.run_folder import RunFolder
+from majelpy.wording import counted
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def compare_runs(a: str, b: str) -> tuple[list[str], bool]:
         different.append(first_difference(*map(checkpoints.read, paths)))
     if any(different):
         return _shown([*said, *(line for line in different if line)]), False
-    had = [f"{len(common)} step{'' if len(common) == 1 else 's'} of the ledgers"] if common else []
+    had = [f"{counted(len(common), 'step')} of the ledgers"] if common else []
     had += [] if saved is None else [f"the checkpoint of step {saved}"]
     what = f"{', though the recipes differ' if recipes else ''}: {' and '.join(had)}"
     lacking = _lacking(*sides)

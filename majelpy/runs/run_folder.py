@@ -175,7 +175,7 @@ class RunFolder:
             yield self.recipe, few(lines)
         for name, text in layers.files(recipe.model.layers).items():
             path = self.path / name
-            if not path.is_file() or path.read_bytes() != text:
+            if not path.is_file() or read_plain(path) != text:
                 yield path, "another text"
 
     def _write(self, recipe: Recipe, content: dict[str, Any]) -> None:
@@ -198,7 +198,9 @@ class RunFolder:
         line: dict[str, Any] = {"step": step, "what": what}
         try:
             if self.fingerprint.exists():
-                line["fingerprint"] = read_plain(self.fingerprint).decode(errors="replace").strip()
+                line["fingerprint"] = (
+                    read_plain(self.fingerprint).decode("utf-8", "replace").strip()
+                )
             with open_in_place(self.history) as file:
                 file.write(f"{json.dumps(line, ensure_ascii=False)}\n".encode())
                 os.fsync(file.fileno())

@@ -129,13 +129,11 @@ def _choose(folder: str, which: str, quiet: bool) -> Checkpoint:
         return _read(checkpoints.path_of(where, int(which)), folder)
     if which not in ("", "last", "best", "average"):
         raise CheckpointError(f"--checkpoint {which}: needs last, best, average or a step")
-    if which == "best":
-        path = checkpoints.best_path(where)
+    path = checkpoints.best_path(where)
+    if which == "best" and path.exists():
         try:
             return _read(path, folder)
         except CheckpointError as error:
-            if not path.exists():
-                raise
             remedy = "resuming the training makes it again where that is possible"
             raise CheckpointError(f"{error}; {remedy}") from None
     newest, problems = checkpoints.newest(where)
@@ -156,7 +154,18 @@ def _choose(folder: str, which: str, quiet: bool) -> Checkpoint:
                 file=sys.stderr,
             )
         return found
+    if which == "best":
+        raise CheckpointError(f"{folder}: no best checkpoint, for {_why_no_best(newest, folder)}")
     return _average(newest, folder) if which == "average" else newest
+
+
+def _why_no_best(newest: Checkpoint, folder: str) -> str:
+    data = (RunFolder(folder).content() or {}).get("data", {})
+    if not data.get("dev") and not data.get("holdout"):
+        return "the run has no dev utterances (data.dev, data.holdout); take --checkpoint last"
+    if newest.description.get("schedule", {}).get("best_step", -1) < 0:
+        return "no epoch has ended yet; train on, or take --checkpoint last"
+    return f"{checkpoints.best_path(RunFolder(folder).checkpoints).name} is gone"
 
 
 def _read(path: Path, folder: str) -> Checkpoint:

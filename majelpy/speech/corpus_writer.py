@@ -22,6 +22,7 @@ from majelpy.errors import CorpusError, OutputError
 from majelpy.files import aside_of, open_plain, put_in_place
 from majelpy.sink import Sink
 from majelpy.speech.corpus_format import corpus_digest, metadata, utterance_digest
+from majelpy.wording import counted
 
 # From this layout on HDF5 keeps a checksum of its own structure. Strings of variable length
 # have none: a flipped bit in them sends the library into an endless loop. Hence texts are
@@ -121,7 +122,8 @@ class CorpusWriter:
             raise CorpusError(f"{name}: {needed}, found {content.dtype} {content.shape}")
         if not of_samples and content.shape[1] != self.features:
             raise CorpusError(
-                f"{name}: {content.shape[1]} features, the utterances before have {self.features}"
+                f"{name}: {counted(content.shape[1], 'feature')}, the utterances before have "
+                f"{self.features}"
             )
         start, stop = self._offsets[-1], self._offsets[-1] + len(content)
         with self._writing():

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from majelpy.errors import CorpusError
 from majelpy.speech.corpus import Corpus
 from majelpy.speech.corpus_format import corpus_digest
+from majelpy.wording import counted
 
 
 class Joined:
@@ -160,7 +161,7 @@ def exist(names: str | Sequence[str]) -> bool:
 def _described(corpus: Corpus) -> str:
     at = f" of {corpus.window} samples every {corpus.hop} at {corpus.rate} Hz"
     kind = "" if corpus.kind == "features" else f" from stored {corpus.kind}"
-    return f"{corpus.features} features{at if corpus.rate else ''}{kind}"
+    return f"{counted(corpus.features, 'feature')}{at if corpus.rate else ''}{kind}"
 
 
 def _check_shards(corpora: Sequence[Corpus]) -> None:

@@ -20,6 +20,7 @@ from majelpy.errors import ManifestError
 from majelpy.files import read_plain
 from majelpy.parsing import parse_json
 from majelpy.speech.piece import READ, Piece, piece_of, require_known
+from majelpy.wording import counted
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,8 @@ def _tsv_rows(path: str, text: str, transcripts: bool) -> Iterator[_Row]:
                 continue
             if len(row) != len(header):
                 raise ManifestError(
-                    f"{path}:{reader.line_num}: the row has {len(row)} fields, "
-                    f"the header has {len(header)}"
+                    f"{path}:{reader.line_num}: the row has {counted(len(row), 'field')}, the "
+                    f"header has {len(header)}"
                 )
             if not row[where]:
                 raise ManifestError(f"{path}:{reader.line_num}: the field 'path' is empty")

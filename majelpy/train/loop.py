@@ -14,8 +14,11 @@ import signal
 import sys
 import time
 from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
+
+import numpy as np
 
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError, OutputError
@@ -26,7 +29,7 @@ from majelpy.recipes.recipe import Recipe
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs import resume
 from majelpy.runs.checkpoint import Checkpoint
-from majelpy.runs.ledger import Ledger, hexadecimal, number
+from majelpy.runs.ledger import Ledger, hexadecimal, number, read
 from majelpy.runs.run_folder import RunFolder
 from majelpy.runs.timings import Timings
 from majelpy.train import evaluate as evaluation
@@ -37,6 +40,26 @@ from majelpy.train.progress import Progress
 from majelpy.train.rehearsal import rehearse
 from majelpy.train.setup import Prepared, check_agreement, prepare_run, require_room
 from majelpy.train.trainer import DIGEST_STEPS, StepResult, Trainer
+from majelpy.wording import counted
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Where a training ended: the step, how many its recipe has, the digest of the parameters."""
+
+    step: int
+    steps: int
+    digest: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is the end of the run, and the digest its fingerprint."""
+        return self.step == self.steps
+
+    def __str__(self) -> str:
+        if self.finished:
+            return f"fingerprint: {self.digest}"
+        return f"digest after step {self.step} of {self.steps}: {self.digest}"
 
 
 class Run:
@@ -97,8 +120,8 @@ class Run:
             self._mesh,
         )
 
-    def train(self, stop_at: int | None) -> str:
-        """Train to the end, or to step ``stop_at``; return the fingerprint.
+    def train(self, stop_at: int | None) -> Ending:
+        """Train to the end, or to step ``stop_at``; return where it ended.
 
         Raises
         ------
@@ -108,7 +131,7 @@ class Run:
         with closing(self._folder):
             return self._train(stop_at)
 
-    def _train(self, stop_at: int | None) -> str:
+    def _train(self, stop_at: int | None) -> Ending:
         self.begin()
         self._restore()
         trainer = self._trainer
@@ -118,14 +141,19 @@ class Run:
         losses: list[float] = []
         with (
             ExitStack() as files,
-            Progress(shown=self._writes, steps=last, done=trainer.step) as progress,
+            Progress(
+                shown=self._writes,
+                steps=last,
+                done=trainer.step,
+                labels=self._prepared.alphabet.size,
+            ) as progress,
         ):
             begun = trainer.checkpoint() if trainer.step == 0 else None
             timings = None
             if self._writes:
-                self._prepared.train.warn_outside()
+                self._prepared.train.warn_outside("are dropped")
                 if self._prepared.dev is not None:
-                    self._prepared.dev.warn_outside()
+                    self._prepared.dev.warn_outside("count as errors")
                 if begun is not None:  # not after a first epoch
                     more = (self._prepared.dev is not None) + self._recipe.schedule.average
                     checkpoints.check_room(self._folder.checkpoints, begun, more)
@@ -134,12 +162,14 @@ class Run:
                 )
                 timings = Timings(self._folder.timings, trainer.step, progress.say)
                 files.callback(timings.close)
+                losses += self._losses_of_epoch()
                 self._saved_at = time.monotonic()
             del begun  # a whole model, of which a rank may train a share only
             self._greet(progress, last)
             if trainer.schedule.ended:
                 progress.say(trainer.schedule.why())
             warned, first, rehearsed = False, trainer.step + 1, trainer.step
+            progress.begin()
             while trainer.step < last:
                 if trainer.step == rehearsed:
                     largest = rehearse(trainer, self._pool, self._world, self._rehearse_watch)
@@ -147,10 +177,11 @@ class Run:
                     rehearsed = largest.until
                 start = time.perf_counter()
                 result, entry, watched = self._advance(progress)
-                progress.step(result)
+                ends_epoch = trainer.step % trainer.steps_per_epoch == 0
+                progress.step(result, ends_epoch=ends_epoch)
                 if not result.skipped:
                     losses.append(float(result.loss))
-                if trainer.step % trainer.steps_per_epoch == 0:
+                if ends_epoch:
                     mean_loss = sum(losses) / len(losses) if losses else math.nan
                     progress.epoch(result, mean_loss, watched)
                     losses.clear()
@@ -164,11 +195,11 @@ class Run:
                 if not warned and (trainer.step in (first, last) or compared(result)):
                     warned = self._tell(progress, "".join(self._warnings))
             self._tell(progress, self._pool.fallback_cost())
-            fingerprint = trainer.digest()
-            if self._writes and trainer.step == trainer.steps:
-                self._folder.write_fingerprint(fingerprint)
+            ending = Ending(trainer.step, trainer.steps, trainer.digest())
+            if self._writes and ending.finished:
+                self._folder.write_fingerprint(ending.digest)
         trainer.close()
-        return fingerprint
+        return ending
 
     def _restore(self) -> None:
         """Continue from the newest checkpoint that counts; rank 0 reads and the others are told."""
@@ -198,23 +229,34 @@ class Run:
         if trained <= steps:
             return None
         return CheckpointError(
-            f"train: {trained} steps are trained and {self._recipe.schedule.epochs} epochs "
-            f"(schedule.epochs) have {steps}; needs at least {-(-trained // each)} epochs, or "
-            "another --out"
+            f"train: {counted(trained, 'step')} trained, and schedule.epochs = "
+            f"{self._recipe.schedule.epochs} makes {steps}; needs schedule.epochs of at least "
+            f"{-(-trained // each)}, or another --out"
         )
 
     def _say_of_folder(self, lines: list[str]) -> None:
         for line in lines:
             print(f"majel train: {line}", file=sys.stderr)
 
+    def _losses_of_epoch(self) -> list[float]:
+        """Losses of the steps of this epoch that were done before, as the ledger has them."""
+        epoch = self._trainer.step // self._trainer.steps_per_epoch
+        return [
+            float(np.float32(entry["loss"]))
+            for entry in read(self._folder.ledger).entries.values()
+            if entry.get("epoch") == epoch
+            and isinstance(entry.get("loss"), float)
+            and not entry.get("skipped")
+        ]
+
     def _greet(self, progress: Progress, last: int) -> None:
         trainer, world = self._trainer, self._world
-        hosts, size = len(world.hosts), self._prepared.model.layout.size
         progress.say(
             f"{'resuming after' if trainer.step else 'training from'} step {trainer.step} of "
-            f"{last}: {len(trainer.data)} utterances, {size} parameters, "
-            f"{world.size} rank{'s' if world.size > 1 else ''} on {hosts} "
-            f"host{'s' if hosts > 1 else ''}{f', mesh {self._mesh}' if self._mesh.way else ''}"
+            f"{last}: {counted(len(trainer.data), 'utterance')}, "
+            f"{counted(self._prepared.model.layout.size, 'parameter')}, "
+            f"{counted(world.size, 'rank')} on {counted(len(world.hosts), 'host')}"
+            f"{f', mesh {self._mesh}' if self._mesh.way else ''}"
             f"{f' ({self._why})' if self._why else ''}"
         )
 
@@ -229,7 +271,7 @@ class Run:
         entry, watched = self._entry(result), None
         if trainer.step % trainer.steps_per_epoch == 0:
             watched = self._watch(entry)
-            wrong = watched.errors.wrong_characters if watched else None
+            wrong = watched.within.wrong_characters if watched else None
             trainer.schedule.end_epoch(result.epoch + 1, trainer.step, wrong)
         return result, entry, watched
 
@@ -282,6 +324,8 @@ class Run:
         entry["dev_characters"] = found.errors.characters
         entry["dev_wrong_words"] = found.errors.wrong_words
         entry["dev_words"] = found.errors.words
+        if dev.outside:  # what the schedule goes by; no other ledger has a word of it
+            entry["dev_wrong_within_alphabet"] = found.within.wrong_characters
         return found
 
     def _rehearse_watch(self) -> None:

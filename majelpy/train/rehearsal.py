@@ -24,6 +24,7 @@ from majelpy.memory import CPU
 from majelpy.memory.free_memory import free_bytes
 from majelpy.memory.pool import Pool
 from majelpy.train.trainer import Trainer
+from majelpy.wording import byte_size, byte_sizes, counted
 
 EPOCHS, UTTERANCES = 1000, 1 << 21
 """How many are looked through at a time, at most, but one epoch; that takes a second or two."""
@@ -47,9 +48,9 @@ class Rehearsed:
 
     def __str__(self) -> str:
         return (
-            f"rehearsed step {self.step}, the largest to come with {self.frames} frames on rank "
-            f"{self.rank}: at most {self.peak} of the pool's {self.capacity} bytes are used at a "
-            "time"
+            f"rehearsed step {self.step}, the largest to come with {counted(self.frames, 'frame')} "
+            f"on rank {self.rank}: at most {byte_size(self.peak)} of the pool's "
+            f"{byte_size(self.capacity)} are used at a time"
         )
 
 
@@ -80,8 +81,10 @@ def rehearse(trainer: Trainer, pool: Pool, world: World, watch: Callable[[], Non
     light = _lightest(trainer)
     trainer.rehearse(light)
     needed = (stats.asked_peak - before) * frames // max(1, trainer.frames(light))
-    what = f"train: step {step + 1} computes {frames} frames on rank {world.rank}, which needs "
-    what += f"about {needed} bytes besides {before} in use"
+    what = (
+        f"train: step {step + 1} computes {counted(frames, 'frame')} on rank {world.rank}, which "
+        f"needs about {byte_size(needed)} besides {byte_size(before)} in use"
+    )
     _check_room(world, pool, needed, what)
     try:
         trainer.rehearse(step)
@@ -142,7 +145,9 @@ def _check_room(world: World, pool: Pool, needed: int, what: str) -> None:
     here = [(more, free) for host, more, free in everyone if host == world.host]
     wanted, free = sum(more for more, _ in here), min(free for _, free in here)
     if more and wanted > free:
+        ranks = counted(len(here), "rank")
+        need, there = byte_sizes(wanted, free)
         raise PoolError(
-            f"{what}; the {len(here)} ranks of {world.host} need {wanted} bytes of ordinary memory "
-            f"and {free} are free; {_REMEDY}"
+            f"{what}; {world.host} needs {need} of ordinary memory for {ranks}, and {there} are "
+            f"free; {_REMEDY}"
         )

@@ -24,6 +24,7 @@ from majelpy.runs.run_folder import RunFolder
 from majelpy.train.loop import Run
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.progress import Progress
+from majelpy.wording import counted
 
 _FIRST = ("loss_hex", "norm_hex", "rate", "rate_hex")
 
@@ -95,8 +96,9 @@ class Replay(Run):
             self._trainer.restore(start)
         begun, wanted = self._trainer.step, self._wanted
         origin = f"the checkpoint of step {begun}" if begun else "the recipe's seed"
-        with Progress(shown=self._writes, steps=wanted, done=begun) as progress:
-            progress.say(f"replaying {_steps(wanted - begun)} from {origin}")
+        labels = self._prepared.alphabet.size
+        with Progress(shown=self._writes, steps=wanted, done=begun, labels=labels) as progress:
+            progress.say(f"replaying {counted(wanted - begun, 'step')} from {origin}")
             while self._trainer.step < wanted:
                 self._found = None
                 result, entry, _ = self._advance(progress)
@@ -118,7 +120,7 @@ class Replay(Run):
         lacking = wanted - begun - len(held)
         return (
             f"replay: step {wanted} has the same bits ({', '.join(compared)}), "
-            f"{_steps(wanted - begun)} from {origin}"
+            f"{counted(wanted - begun, 'step')} from {origin}"
             f"{f', {lacking} of them without a line in the ledger' if lacking else ''}"
         ), True
 
@@ -193,7 +195,3 @@ def _first(then: dict[str, Any], now: dict[str, Any], place: str) -> str:
 
 def _shown(value: Any) -> str:
     return value.hex() if isinstance(value, float) else str(value)
-
-
-def _steps(count: int) -> str:
-    return f"{count} step{'s' if count != 1 else ''}"

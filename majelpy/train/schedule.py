@@ -14,6 +14,7 @@ from majelpy.array import Array
 from majelpy.errors import RecipeError
 from majelpy.recipes.recipe import Recipe
 from majelpy.runs.description import ScheduleState
+from majelpy.wording import counted
 
 
 class Schedule:
@@ -76,8 +77,8 @@ class Schedule:
         """Return a line that says why the run ended."""
         state = self.state
         return (
-            f"stopped: {state.waited} epochs without fewer wrong dev characters than the "
-            f"{state.best} after step {state.best_step} (schedule.early_stop)"
+            f"stopped: {counted(state.waited, 'epoch')} without fewer wrong dev characters than "
+            f"the {state.best} after step {state.best_step} (schedule.early_stop)"
         )
 
     def content(self) -> dict[str, Any]:
