@@ -25,7 +25,7 @@ from training import (
 
 from majelpy import files, hdf5
 from majelpy.comm.world import World
-from majelpy.distributed import WorldMesh, Shard, distribute, load, save
+from majelpy.distributed import Shard, WorldMesh, distribute, load, save
 from majelpy.errors import ArrayFileError, CheckpointError, CorpusError, MajelError, OutputError
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.speech.corpus import Corpus

@@ -414,7 +414,7 @@ def unfit(saved: dict[str, Any], requested: dict[str, Any]) -> list[str]:
     if lines:
         return lines
     before, now = (content["schedule"].get("early_stop") for content in (saved, requested))
-    if now and not (before and before <= now):
+    if now and not (type(before) is int and 0 < before <= now):
         lines.append(_difference("schedule.early_stop", before, now, SAVED))
     return lines
 

@@ -223,27 +223,23 @@ def read(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def mend_best(folder: Path, step: int) -> str:
-    """Make the best checkpoint again from that of its step, if it is damaged or lost.
-
-    Returns
-    -------
-    str
-        What is to be said of it; empty if it is whole.
+def mend_best(folder: Path, step: int) -> list[str]:
+    """Make the best checkpoint again from that of its step, if it is damaged or lost; return what
+    is to be said of it.
     """
     path, source = best_path(folder), path_of(folder, step)
     try:
         read(path)
-        return ""
+        return []
     except CheckpointError as error:
         problem = str(error)
     with suppress(OSError):
-        path.rename(f"{path}.damaged")
+        set_aside(path, "damaged")
     try:
         write_as(path, read(source))
     except CheckpointError:
-        return f"{problem}; the checkpoint of step {step} is lost until an epoch is better"
-    return f"{problem}; made again from {source.name}"
+        return [f"{problem}; the checkpoint of step {step} is lost until an epoch is better"]
+    return [f"{problem}; made again from {source.name}"]
 
 
 def newest(

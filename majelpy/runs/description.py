@@ -21,16 +21,16 @@ def _ends(value: Any, where: str, source: str) -> tuple[int, ...]:
     return tuple(value)
 
 
-def _content(value: Any, where: str, source: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise RecipeError(f"{where} is {value!r}; needs the settings that trained it")
-    return value
-
-
 def _characters(value: Any, where: str, source: str) -> str:
     # JSON can spell half a character, which nobody can print.
     if not isinstance(value, str) or any("\ud800" <= character <= "\udfff" for character in value):
         raise RecipeError(f"{where} is {value!r}; needs a text")
+    return value
+
+
+def _content(value: Any, where: str, source: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RecipeError(f"{where} is {value!r}; needs tables of settings")
     return value
 
 

@@ -12,6 +12,7 @@ import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -108,9 +109,10 @@ def alphabet_of(folder: str) -> Alphabet:
 
 def _described(folder: str, which: str, quiet: bool) -> tuple[Checkpoint, Description]:
     found = _choose(folder, which, quiet)
+    described = _describe(found, folder)
     if not quiet:
-        _tell_edited(folder, found.description.get("content"))
-    return found, _describe(found, folder)
+        _tell_edited(folder, described.content)
+    return found, described
 
 
 def _describe(checkpoint: Checkpoint, folder: str) -> Description:
@@ -120,9 +122,9 @@ def _describe(checkpoint: Checkpoint, folder: str) -> Description:
         raise CheckpointError(f"{folder}: {error}") from None
 
 
-def _tell_edited(folder: str, content: object) -> None:
+def _tell_edited(folder: str, content: dict[str, Any]) -> None:
     run = RunFolder(folder)
-    lines = run.edited(content) if isinstance(content, dict) else []
+    lines = run.edited(content)
     if lines:
         print(
             f"{run.recipe}: not what trained this run: {few(lines)}; the checkpoint decides",

@@ -244,11 +244,9 @@ class Run:
             content = self._prepared.content  # said while the checkpoints are there to say it
             self._say_of_folder(self._folder.go_on(self._recipe, content, self._trainer.step))
             self._say_of_folder(resume.settle(self._folder, start))
-        best = self._trainer.schedule.state.best_step
-        if self._writes and best > 0:
-            said = checkpoints.mend_best(self._folder.checkpoints, best)
-            if said:
-                print(f"majel train: {said}", file=sys.stderr)
+            best = self._trainer.schedule.state.best_step
+            if best > 0:
+                self._say_of_folder(checkpoints.mend_best(self._folder.checkpoints, best))
 
     def _too_few(self, trained: int) -> CheckpointError | None:
         """The error if the recipe has fewer epochs than were trained."""
