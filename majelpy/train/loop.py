@@ -28,8 +28,9 @@ from majelpy.native import set_threads, threads
 from majelpy.recipes.launch import Launch, default_threads
 from majelpy.recipes.recipe import Recipe
 from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs import ledger as ledgers
 from majelpy.runs import resume
-from majelpy.runs.ledger import Ledger, hexadecimal, number, read
+from majelpy.runs.ledger import Ledger, hexadecimal, number
 from majelpy.runs.run_folder import RunFolder
 from majelpy.runs.timings import Timings
 from majelpy.train import evaluate as evaluation
@@ -268,7 +269,7 @@ class Run:
         epoch = self._trainer.step // self._trainer.steps_per_epoch
         return [
             float(np.float32(entry["loss"]))
-            for entry in read(self._folder.ledger).entries.values()
+            for entry in ledgers.read(self._folder.ledger).entries.values()
             if entry.get("epoch") == epoch
             and isinstance(entry.get("loss"), float)
             and not entry.get("skipped")
