@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mpi_launch import PATIENCE
 from training import MAJEL, Ground, Inside, majel, utterances
 
 from majelpy import ARITHMETIC, __version__
@@ -210,7 +211,7 @@ def test_a_reader_that_goes_away(ground: Ground, tmp_path: Path) -> None:
     with process.stdout as stdout, process.stderr as stderr:
         stdout.close()
         assert stderr.read() == ""
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE) == 0
 
 
 def test_the_installed_program_is_the_module() -> None:

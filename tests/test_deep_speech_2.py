@@ -165,13 +165,13 @@ def test_killed_at_random_moments_and_resumed_on_other_ranks(
         for ranks, options in worlds[:2]:
             before = newest_step(run)
             options = [*options, "--checkpoint-seconds", "0"]
-            running = start(tmp_path, speech.recipe, run, ranks, *options)
+            running = start(tmp_path, speech.recipe, run, ranks, *options, steps=2)
             running.wait_for_step(before + dice.randint(1, 2))
             time.sleep(dice.uniform(0, 0.03))
             kill(dice.choice(running.rank_processes()))
             assert running.wait() != 0, "it ended before it was killed"
         ranks, options = worlds[2]
-        last = start(tmp_path, speech.recipe, run, ranks, *options)
+        last = start(tmp_path, speech.recipe, run, ranks, *options, steps=STEPS)
         assert last.wait() == 0, last.stderr
     assert "resuming after step" in last.stderr
     assert_same(done(run, last.stdout), speech.undisturbed)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from gpu_place import GPU, EmulatedDevice, emulated_gpu
 from makers import same_bits, touchy_data
-from mpi_launch import environment, mpirun
+from mpi_launch import PATIENCE, environment, mpirun
 from training import MAJEL, Ground, Inside, majel, utterances
 
 from majelpy.comm import device_memory
@@ -131,7 +131,7 @@ def train_together(
         run = ["train", str(ground.recipe), "--out", str(folder), *TO_END, *where, *options]
         words += ["-n", "1", *program, *run]
     ended = subprocess.run(
-        words, env=environment(), capture_output=True, text=True, timeout=100, check=False
+        words, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert ended.returncode == 0, ended.stderr
     said = re.findall(r"(\d+) sums on the GPU, (\d+) copies to the host", ended.stderr)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gpu_place import emulated_gpu
-from mpi_launch import environment
+from mpi_launch import PATIENCE, environment
 from training import (
     LEAVES,
     STEPS,
@@ -172,7 +172,7 @@ def test_ranks_with_different_instruction_sets_agree(ground: Ground, tmp_path: P
     words = command("train", ground.recipe, "--out", tmp_path / "run", ranks=2)
     ended = subprocess.run(
         [*words[:3], str(script), *words[3:]],
-        env=environment(), capture_output=True, text=True, timeout=60, check=False,
+        env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert_same(done(tmp_path / "run", ended.stdout), ground.undisturbed)

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from mpi_launch import PATIENCE
 
 from majelpy import native
 
@@ -49,7 +50,7 @@ def run(*command: str | Path, fault: str = "") -> str:
         command,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=PATIENCE,
         check=False,
         env={**os.environ, "LC_ALL": "C"},
     )
