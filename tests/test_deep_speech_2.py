@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import tomli_w
+from extras import extra
 from test_augment import ALL, manifests
 from test_kill import draw, kill, newest_step, no_orphans, start
 from training import Done, Inside, assert_same, done, majel, settings, train
@@ -118,7 +119,7 @@ def test_instruction_sets(isa: str, speech: Speech, tmp_path: Path) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("ranks", [2, 3, 4])
+@pytest.mark.parametrize("ranks", [3, *extra(2, 4)])
 def test_ranks(ranks: int, speech: Speech, tmp_path: Path) -> None:
     options = ["--no-shared-memory", "--bucket-bytes", "1000"] if ranks == 3 else []
     assert_same(train(speech.recipe, tmp_path, *options, ranks=ranks), speech.undisturbed)
@@ -128,10 +129,9 @@ def test_ranks(ranks: int, speech: Speech, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("way", "mesh", "ranks"),
     [
-        ("time", "model=2", 2),
-        ("directions", "model=2", 2),
-        ("hidden", "model=2", 2),
         ("time", "data=2,model=2", 4),
+        ("hidden", "model=2", 2),
+        *extra(("time", "model=2", 2), ("directions", "model=2", 2)),
     ],
 )
 def test_ranks_that_share_a_model(

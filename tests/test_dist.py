@@ -19,7 +19,7 @@ from makers import digest, gemm, same_bits, touchy_data, tree
 from mpi_launch import environment, launch, mpirun
 
 import majelpy as mj
-from majelpy import dist
+from majelpy import distributed as dist
 from majelpy.comm.world import World
 from majelpy.distributed import Mesh, Partial, Replicate, Shard, distribute, from_local, zeros
 from majelpy.distributed.exchange import JOIN

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from extras import extra
 from mpi_launch import PATIENCE
 
 from majelpy.errors import BuildError
@@ -19,7 +20,7 @@ from majelpy.gpu import build, nvrtc, recurrent
 
 needs_nvrtc = pytest.mark.skipif(nvrtc.find() is None, reason="no NVRTC on this machine")
 
-WANTED = (90, *(pytest.param(older, marks=pytest.mark.extra) for older in (70, 80, 100)))
+WANTED = (90, *extra(70, 80, 100))
 
 
 def architecture(wanted: int) -> int:

@@ -13,6 +13,7 @@ from unittest.mock import patch
 import device_training
 import numpy as np
 import pytest
+from extras import extra
 from gpu_place import GPU, EmulatedDevice, emulated_gpu
 from makers import same_bits, touchy_data
 from mpi_launch import PATIENCE, environment, mpirun
@@ -86,7 +87,7 @@ def test_recurrent_layers_step_by_step(
     assert not any("persistent" in kernel for kernel in on.launched)
 
 
-@pytest.mark.parametrize("nbytes", [pytest.param("0", marks=pytest.mark.extra), "65536"])
+@pytest.mark.parametrize("nbytes", ["65536", *extra("0")])
 def test_a_pool_that_is_too_small(
     nbytes: str, recipe: Path, short: Path, tmp_path: Path, inside: Inside
 ) -> None:
@@ -121,9 +122,7 @@ MORE = {
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize(
-    "name", [*WORLDS, *(pytest.param(n, marks=pytest.mark.extra) for n in MORE)]
-)
+@pytest.mark.parametrize("name", [*WORLDS, *extra(*MORE)])
 def test_several_ranks(name: str, recipe: Path, short: Path, tmp_path: Path) -> None:
     options = ["--no-shared-memory"] if "messages" in name else []
     if name != "3 ranks":  # else all gradients are one bucket, which leaves at the end
@@ -166,8 +165,7 @@ AWARE = [*EMULATED, "aware"]
     [
         (2, True),
         (3, False),
-        pytest.param(2, False, marks=pytest.mark.extra),
-        pytest.param(3, True, marks=pytest.mark.extra),
+        *extra((2, False), (3, True)),
     ],
 )
 def test_messages_from_gpu_to_gpu(

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from extras import extra
 from mpi_launch import PATIENCE, environment, mpirun
 from training import (
     Done,
@@ -37,7 +38,6 @@ from majelpy.runs import checkpoint as checkpoints
 pytest_plugins = ["training"]
 pytestmark = pytest.mark.slow
 
-KILLS = 10
 EPOCHS = 60
 STEPS = 5 * EPOCHS
 
@@ -164,17 +164,20 @@ def draw(name: str) -> random.Random:
 
 
 @pytest.mark.mpi
-def test_killed_ten_times_in_a_row(recipe: Path, undisturbed: Done, tmp_path: Path) -> None:
-    dice = draw("kill")
+@pytest.mark.parametrize("kills", [4, *extra(10)])
+def test_killed_so_often_in_a_row(
+    kills: int, recipe: Path, undisturbed: Done, tmp_path: Path
+) -> None:
+    dice = draw(f"kill {kills}")
     mpirun()
     out = tmp_path / "run"
     hits = 0
     with no_orphans(out):
-        for attempt in range(KILLS):
+        for attempt in range(kills):
             ranks = dice.randint(1, 5)
             before = newest_step(out)
             started = start(tmp_path, recipe, out, ranks, "--checkpoint-seconds", "0")
-            if attempt % 5 != 4:  # else before the first step, or about there
+            if attempt % 5 != 3:  # else before the first step, or about there
                 started.wait_for_step(before + dice.randint(1, 15))
             time.sleep(dice.uniform(0, 0.04))
             assert started.process.poll() is None, f"ended before the kill: {started.stderr}"
@@ -194,7 +197,7 @@ def test_killed_ten_times_in_a_row(recipe: Path, undisturbed: Done, tmp_path: Pa
             assert code != 0
             assert not (out / "fingerprint").exists()
             hits += after > before
-        assert hits >= KILLS // 2, "too few kills met training"
+        assert hits >= kills // 2, "too few kills met training"
         assert newest_step(out) < STEPS
         ranks = dice.randint(1, 5)
         started = start(tmp_path, recipe, out, ranks, steps=STEPS)
