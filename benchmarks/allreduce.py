@@ -1,4 +1,4 @@
-"""The deterministic allreduce against the MPI library's own Allreduce, measured in one run.
+"""The deterministic allreduce against the MPI library's own Allreduce.
 
     python benchmarks/allreduce.py [--ranks 2,4] [--hosts 2x1,2x2] [--sizes N,N] [--json FILE]
 
@@ -7,8 +7,9 @@ and some smaller ones. Each rank brings one vector, one leaf, and ours adds them
 tree while the library is free in its own; both have separate input and output. `--hosts 2x1` means
 2 hosts of 1 rank each, made of network namespaces as in tests/several_hosts.py (needs root): all
 hosts share this machine's cores and no wire is as fast, so such a row says little of a cluster.
-A round's figure is that of the slowest rank; each side's figure is the median of rounds taken in
-turn, since machines are shared and noisy.
+Each side has an mpirun of its own, and they take turns, since machines are shared and noisy. A
+turn's figure is that of the slowest rank; a side's is the median of its turns, with the least and
+the most beside it.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from typing import Any
 import numpy as np
 
 from majelpy.comm.reduce import TreeReducer
-from majelpy.comm.world import World, launched_size, library_version
+from majelpy.comm.world import World, library_version
 from majelpy.recipes.launch import Launch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from machine import processor
 from mpi_launch import environment, mpirun
 from several_hosts import missing, several_hosts
 
@@ -42,13 +44,10 @@ BAR_BYTES = 256 << 10
 LARGE_BAR, SMALL_BAR = 1.5, 0.9  # from BAR_BYTES on, and below; between ranks of one host
 
 
-def measure(sizes: list[int], rounds: int) -> None:
-    """Measure on the ranks of this world; rank 0 prints one JSON line per size."""
+def measure(side: str, sizes: list[int]) -> None:
+    """Measure one side on the ranks of this world; rank 0 prints one JSON line per size."""
     world = World.start()
     world.install_excepthook()
-    from mpi4py import MPI
-
-    comm = MPI.COMM_WORLD
     expected = world.size * (world.size + 1) // 2
 
     def seconds(call: Callable[[], object], calls: int) -> float:
@@ -59,26 +58,36 @@ def measure(sizes: list[int], rounds: int) -> None:
         return max(world.all_gather(time.perf_counter() - start)) / calls
 
     for size in sizes:
-        reducer = TreeReducer(world, world.size, size, bucket_bytes=Launch().bucket_bytes)
-        reducer.slots[0] = world.rank + 1
-        theirs_in = np.full(size, world.rank + 1, np.float32)
-        theirs_out = np.empty_like(theirs_in)
-
-        def theirs(given: np.ndarray = theirs_in, result: np.ndarray = theirs_out) -> None:
-            comm.Allreduce(given, result)
-
-        theirs()
-        for result in (reducer.reduce(), theirs_out):
-            if not (result == expected).all():
-                raise SystemExit(f"allreduce of {size} floats: a sum is not {expected}")
-        one = world.broadcast(max(seconds(reducer.reduce, 3), seconds(theirs, 3)))
-        calls = max(1, int(0.1 / one))
-        pairs = [(seconds(reducer.reduce, calls), seconds(theirs, calls)) for _ in range(rounds)]
-        ours_ms, peer_ms = (1e3 * statistics.median(side) for side in zip(*pairs, strict=True))
-        reducer.close()
+        call, close = (ours if side == "ours" else library)(world, size)
+        if not (np.asarray(call()) == expected).all():
+            raise SystemExit(f"allreduce of {size} floats: a sum is not {expected}")
+        one = world.broadcast(seconds(call, 3))
+        took = seconds(call, max(1, int(0.2 / one)))
+        close()
         if world.rank == 0:
-            print(json.dumps({"floats": size, "ours_ms": ours_ms, "peer_ms": peer_ms}), flush=True)
+            print(json.dumps({"floats": size, "ms": 1e3 * took}), flush=True)
     world.exit(0)
+
+
+def ours(world: World, size: int) -> tuple[Callable[[], Any], Callable[[], None]]:
+    """Return our sum, and what ends it."""
+    reducer = TreeReducer(world, world.size, size, bucket_bytes=Launch().bucket_bytes)
+    reducer.slots[0] = world.rank + 1
+    return reducer.reduce, reducer.close
+
+
+def library(world: World, size: int) -> tuple[Callable[[], Any], Callable[[], None]]:
+    """Return the MPI library's sum, and what ends it."""
+    from mpi4py import MPI
+
+    given = np.full(size, world.rank + 1, np.float32)
+    result = np.empty_like(given)
+
+    def call() -> Any:
+        MPI.COMM_WORLD.Allreduce(given, result)
+        return result
+
+    return call, lambda: None
 
 
 def fits(size: int, ranks: int) -> bool:
@@ -88,9 +97,23 @@ def fits(size: int, ranks: int) -> bool:
     return vectors * size * FLOAT_BYTES < free / 2
 
 
-def launch(ranks: tuple[int, ...], sizes: list[int], rounds: int) -> list[dict[str, Any]]:
-    """Start the ranks of one host, or of several, and return what they measured."""
-    words = [sys.executable, str(Path(__file__).resolve()), "--rounds", str(rounds)]
+def launch(ranks: tuple[int, ...], sizes: list[int], turns: int) -> list[dict[str, Any]]:
+    """Start each side in turn on one host, or on several; return a row for each size."""
+    taken: dict[tuple[str, int], list[float]] = {}
+    for _ in range(turns):
+        for side in ("ours", "peer"):
+            for line in _turn(side, ranks, sizes):
+                taken.setdefault((side, line["floats"]), []).append(line["ms"])
+    return [
+        {"floats": size}
+        | {f"{side}_ms": statistics.median(taken[side, size]) for side in ("ours", "peer")}
+        | {f"{side}_turns_ms": taken[side, size] for side in ("ours", "peer")}
+        for size in sizes
+    ]
+
+
+def _turn(side: str, ranks: tuple[int, ...], sizes: list[int]) -> list[dict[str, Any]]:
+    words = [sys.executable, str(Path(__file__).resolve()), "--side", side]
     words += ["--sizes", ",".join(map(str, sizes))]
     place: AbstractContextManager[Any] = several_hosts(ranks) if len(ranks) > 1 else nullcontext()
     with place as hosts:
@@ -124,6 +147,11 @@ def layouts(options: argparse.Namespace) -> list[tuple[int, ...]]:
     return found
 
 
+def _spread(row: dict[str, Any], side: str) -> str:
+    turns = row[f"{side}_turns_ms"]
+    return f"{row[f'{side}_ms']:.3g} ({min(turns):.3g}-{max(turns):.3g})"
+
+
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(
@@ -132,24 +160,25 @@ def main() -> None:
     parser.add_argument("--ranks", type=numbers, default=[2, 4])
     parser.add_argument("--hosts", default="")
     parser.add_argument("--sizes", type=numbers, default=list(SIZES))
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--turns", type=int, default=5, help="of each side (default 5)")
+    parser.add_argument("--side", choices=("ours", "peer"), help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if launched_size(os.environ) != 1:
-        measure(options.sizes, options.rounds)
+    if options.side:
+        measure(options.side, options.sizes)
     rows: list[dict[str, Any]] = []
-    print(f"majelpy against {library_version()}, on {os.cpu_count()} cores")
-    print(f"{'floats':>9s} {'hosts':>5s} {'ranks':>5s} {'ours ms':>9s} {'peer ms':>9s} "
-          f"{'ratio':>6s} {'bar':>4s}")  # fmt: skip
+    print(f"majelpy against {library_version()}, on {processor()}, {os.cpu_count()} cores")
+    print("| floats | hosts | ranks | ours, ms (spread) | peer, ms (spread) | ratio | bar |")
+    print("|---|---|---|---|---|---|---|")
     for ranks in layouts(options):
         sizes = [size for size in options.sizes if fits(size, sum(ranks))]
-        for row in launch(ranks, sizes, options.rounds):
+        for row in launch(ranks, sizes, options.turns):
             row |= {"what": "allreduce", "hosts": len(ranks), "ranks": sum(ranks), "peer": "MPI"}
             row["ratio"] = row["peer_ms"] / row["ours_ms"]
             bar = LARGE_BAR if row["floats"] * FLOAT_BYTES >= BAR_BYTES else SMALL_BAR
             print(
-                f"{row['floats']:9d} {row['hosts']:5d} {row['ranks']:5d} {row['ours_ms']:9.3f} "
-                f"{row['peer_ms']:9.3f} {row['ratio']:5.2f}x {'' if row['hosts'] > 1 else bar:>4}"
+                f"| {row['floats']} | {row['hosts']} | {row['ranks']} | {_spread(row, 'ours')} | "
+                f"{_spread(row, 'peer')} | {row['ratio']:.2f} | {'' if row['hosts'] > 1 else bar} |"
             )
             rows.append(row)
     if options.json:

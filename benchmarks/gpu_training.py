@@ -30,8 +30,7 @@ from majelpy.nn.parameters import Gradients, Layout
 from majelpy.nn.recurrent import BiGru, BiLstm, BiRnn, Rnn
 from majelpy.nn.share import Share
 from majelpy.nn.signal import Columns, Signal
-from majelpy.plan.layers import learning, works
-from majelpy.plan.layout import Layout as Ranks
+from majelpy.plan.layers import works
 from majelpy.recipes.recipe import ModelSettings
 from majelpy.train.trainer import Trainer
 
@@ -60,8 +59,8 @@ LAYERS = ((512, 32, 200), (1024, 32, 200), (1760, 16, 100), (1760, 32, 100))
 
 def step_flops(model: Model, frames: int, utterances: int) -> float:
     """Operations of a step's products and recurrences, which `majel plan` counts too."""
-    terms, first = 0.0, learning(model)
-    for place, (layer, work) in enumerate(works(model, Ranks("data", 1))):
+    terms, first = 0.0, model.first_learning
+    for place, (layer, work) in enumerate(works(model, "")):
         rows = frames / layer.outputs.stride
         # Forward, gradient by the weight, and by the input but for the first layer.
         passes = 3 if place > first else 2

@@ -27,16 +27,16 @@ import numpy as np
 from majelpy.comm.world import World
 from majelpy.data.utterances import Utterances
 from majelpy.memory import CPU
+from majelpy.mesh import choose_mesh
 from majelpy.native import set_threads
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
 from majelpy.recipes.launch import Launch
-from majelpy.recipes.recipe import Augment, Data, ModelSettings, Optimizer, Recipe, Schedule
+from majelpy.recipes.recipe import Augment, Data, ModelSettings, OptimizerSettings, Recipe, Schedule
 from majelpy.speech.corpus import Corpus
 from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.speech.text import Alphabet
 from majelpy.train import places
-from majelpy.train.team import choose_mesh
 from majelpy.train.trainer import Trainer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -77,12 +77,11 @@ def measure(corpus: Path, task: dict[str, Any]) -> None:
     recipe = Recipe(
         data=Data(train="", batch=task["batch"], leaves=1, alphabet=SYMBOLS),
         model=ModelSettings(deep_speech_1(5, (units,) * 3, units, units), task["parts"]),
-        optimizer=Optimizer(),
+        optimizer=OptimizerSettings(),
         schedule=Schedule(),
         augment=Augment(),
     )
-    mesh = f"model={world.size}"
-    launch = Launch(mesh=mesh, model_parallel=task["way"], prefetch=False)
+    launch = Launch(prefetch=0)
     pool = places.take_pool(CPU, world, 4 << 30)
     opened = Corpus.open(corpus)
     alphabet = Alphabet.from_characters(SYMBOLS)
@@ -92,7 +91,7 @@ def measure(corpus: Path, task: dict[str, Any]) -> None:
     model = Model(Architecture(FEATURES, alphabet.size, recipe.model.layers))
     trainer = Trainer(
         *(recipe, launch, world, model, data, {"recipe": ""}),
-        mesh=choose_mesh(launch, world.size, recipe.data.leaves, task["parts"])[0],
+        mesh=choose_mesh(world.size, 1, task["parts"], f"model={world.size}", task["way"])[0],
     )
     before = pool.statistics.in_use
     seconds = []

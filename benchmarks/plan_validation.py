@@ -128,7 +128,7 @@ def validate(cases: list[Case], ranks: list[int]) -> list[dict[str, Any]]:
                 said = majel(
                     1, "plan", recipe, "--cluster", cluster, "--ranks", count, "--json"
                 )  # fmt: skip
-                found = next(r for r in json.loads(said)["layouts"] if r["way"] == "data")
+                found = next(r for r in json.loads(said)["meshes"] if not r["way"])
                 majel(count, "train", recipe, "--out", folder / "run", "--threads", 1)
                 step, pool = measured(folder / "run", case)
                 rows.append({

@@ -11,7 +11,7 @@ import difflib
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,16 @@ def setting(
     most: float | None = None,
     choices: tuple[str, ...] = (),
     read: Callable[[Any, str, str], Any] | None = None,
-    only: tuple[str, ...] = (),
+    kinds: Mapping[str, type[Any]] | None = None,
 ) -> Any:
     """Declare a setting: its default, a line of help, its bounds (inclusive) or choices.
 
     ``read`` makes a setting of another form from its value in TOML, its place and the file's name.
-    With ``only`` it counts where the table's ``kind`` is one of these, and stays at its default
-    elsewhere.
+    ``kinds`` declares the settings that each choice of the table's ``kind`` has of its own, by
+    name; in TOML they stand in the same table.
     """
     meta: dict[str, Any] = {"help": help, "least": least, "most": most, "choices": choices}
-    meta |= {"read": read, "only": only}
+    meta |= {"read": read, "kinds": kinds}
     if isinstance(default, list):
         raise TypeError("a default must not be mutable; use a tuple")
     return field(metadata=meta) if default is MISSING else field(default=default, metadata=meta)
@@ -86,12 +86,22 @@ def parse(
         See the module's policy.
     """
     known = {f.name: f for f in fields(kind)}
+    of_kind = next((f for f in known.values() if f.metadata.get("kinds")), None)
+    own_kind: type[Any] | None = None
+    if of_kind is not None:
+        del known[of_kind.name]
+        kinds, chosen = of_kind.metadata["kinds"], str(known["kind"].default)
+        if "kind" in table:
+            chosen = _value(f"{source}: {path}kind", str, table["kind"], known["kind"], source)
+        table, own = _split(table, kinds, chosen, f"{source}: {path}", path)
+        own_kind = kinds[chosen]
     types_of = typing.get_type_hints(kind)
     values = {}
     for key, value in table.items():
         if key not in known:
+            names = [*known, *(f.name for f in fields(own_kind))] if own_kind else [*known]
             raise RecipeError(
-                f"{source}: unknown key '{path}{key}'{_hint(key, known, path, named)}"
+                f"{source}: unknown key '{path}{key}'{_hint(key, names, path, named)}"
             )
         where = f"{source}: {path}{key}"
         if is_dataclass(types_of[key]):
@@ -107,18 +117,50 @@ def parse(
             values[name] = parse(types_of[name], {}, source, f"{path}{name}.")
         elif f.default is MISSING:
             raise RecipeError(f"{source}: '{path}{name}' is missing: {f.metadata['help']}")
-    made = kind(**values)
-    for name, f in known.items():
-        only = f.metadata.get("only")
-        if only and made.kind not in only and getattr(made, name) != f.default:
+    if of_kind is not None and own_kind is not None:
+        values[of_kind.name] = parse(own_kind, own, source, path, named)
+    return kind(**values)
+
+
+def _split(
+    table: Mapping[str, Any],
+    kinds: Mapping[str, type[Any]],
+    chosen: str,
+    where: str,
+    path: str,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part a table from what it has of the chosen kind's own settings.
+
+    A setting of other kinds is refused unless it is at its default, where it says nothing.
+    """
+    shared, own = {}, {}
+    for key, value in table.items():
+        having = {n: f for n, kind in kinds.items() for f in fields(kind) if f.name == key}
+        if chosen in having:
+            own[key] = value
+        elif not having:
+            shared[key] = value
+        elif value not in [f.default for f in having.values()]:
             raise RecipeError(
-                f"{source}: {path}{name} is {getattr(made, name)!r}; {path}kind is {made.kind!r}, "
-                f"and only {' and '.join(only)} {'has' if len(only) == 1 else 'have'} it"
+                f"{where}{key} is {value!r}; {path}kind is {chosen!r}, and only "
+                f"{' and '.join(having)} {'has' if len(having) == 1 else 'have'} it"
             )
-    return made
+    return shared, own
 
 
-def _hint(key: str, known: Mapping[str, Any], path: str, named: str) -> str:
+def as_table(made: Any) -> dict[str, Any]:
+    """Return the TOML table of settings, from which `parse` makes the same again."""
+    table: dict[str, Any] = {}
+    for f in fields(made):
+        value = getattr(made, f.name)
+        if f.metadata.get("kinds"):
+            table |= as_table(value)
+        else:
+            table[f.name] = as_table(value) if is_dataclass(value) else value
+    return table
+
+
+def _hint(key: str, known: Sequence[str], path: str, named: str) -> str:
     close = difflib.get_close_matches(key, known, n=1)
     if close:
         return f"; did you mean '{close[0]}'?"

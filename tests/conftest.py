@@ -1,16 +1,12 @@
-"""What all tests share: no silent skips, slow tests last, every instruction set.
-
-``MAJELPY_REQUIRE=mpi,gpu`` says what this machine is expected to have: a test that is marked so
-and is skipped then fails.
-"""
+"""What all tests share: no silent skips (`needs`), slow tests last, every instruction set."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
+import needs
 import pytest
 from gpu_place import GPU, emulated_gpu
 
@@ -19,31 +15,17 @@ from majelpy.array import launch
 from majelpy.memory import CPU, Place
 from majelpy.memory import pool as memory
 
-_WORDS = ("mpi", "gpu", "slurm", "hosts")
-
-
-def _required() -> list[str]:
-    return [word for word in os.environ.get("MAJELPY_REQUIRE", "").split(",") if word]
-
 
 def pytest_configure(config: pytest.Config) -> None:
-    unknown = [word for word in _required() if word not in _WORDS]
+    unknown = [word for word in needs.required() if word not in needs.WORDS]
     if unknown:
-        raise pytest.UsageError(f"MAJELPY_REQUIRE={unknown[0]}: needs some of {', '.join(_WORDS)}")
+        raise pytest.UsageError(
+            f"MAJELPY_REQUIRE={unknown[0]}: needs some of {', '.join(needs.WORDS)}"
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    report = yield
-    missing = [word for word in _required() if item.get_closest_marker(word)]
-    if report.skipped and missing and not hasattr(report, "wasxfail"):
-        report.outcome = "failed"
-        report.longrepr = f"MAJELPY_REQUIRE has {missing[0]}, and the test was skipped"
-    return report
 
 
 @pytest.fixture(params=native.available_isas())
@@ -62,9 +44,9 @@ def each_isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def _gpus() -> list[Any]:
-    """The emulated GPU, and this machine's if it has one."""
+    """The emulated GPU, and this machine's if it has one or must have one."""
     true = pytest.param("GPU", marks=pytest.mark.gpu)
-    return ["emulated", *([true] if GPU in launch.gpus() else [])]
+    return ["emulated", *([true] if GPU in launch.gpus() or "gpu" in needs.required() else [])]
 
 
 @pytest.fixture(params=["cpu", *_gpus()])

@@ -229,8 +229,8 @@ TREES = {
             "AlGore_2009 1 A 0 nan <o> a": "start 0 and end nan; needs seconds",
             "AlGore_2009 1 A 0 1e999999 <o> a": "start 0 and end 1e999999; needs seconds",
             "AlGore_2009 1 A 0 1_0 <o> a": "start 0 and end 1_0; needs seconds",
-            "AlGore_2009 1 A 1 1.3 <o> a": "AlGore_2009.sph: the utterance ends at 1.3 s; "
-            "the recording has 19200 samples at 16000 Hz",
+            "AlGore_2009 1 A 1 1.3 <o> a": "AlGore_2009.sph: the utterance ends at 1.3 s, "
+            "sample 20800; the recording has 19200",
         },
     ),
     "an4": Tree(

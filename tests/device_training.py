@@ -17,16 +17,16 @@ import numpy as np
 
 from majelpy.comm.world import World
 from majelpy.data.utterances import Utterances
+from majelpy.mesh import Mesh
 from majelpy.nn import layers
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
 from majelpy.recipes.launch import Launch
-from majelpy.recipes.recipe import Augment, Data, ModelSettings, Optimizer, Recipe, Schedule
+from majelpy.recipes.recipe import Augment, Data, ModelSettings, OptimizerSettings, Recipe, Schedule
 from majelpy.speech.corpus import Corpus
 from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.speech.text import Alphabet
 from majelpy.train import places
-from majelpy.train.team import Mesh
 from majelpy.train.trainer import Trainer
 
 SYMBOLS = " abcdefgh"
@@ -35,7 +35,7 @@ RECIPE = Recipe(
     seed=3,
     data=Data(train="", batch=18, leaves=8, bin=2, alphabet=SYMBOLS),
     model=ModelSettings(deep_speech_1(2, (96, 300), 272, 64, dropout=0.1)),
-    optimizer=Optimizer(rate=0.01),
+    optimizer=OptimizerSettings(rate=0.01),
     schedule=Schedule(epochs=12, warmup=4, hold=3),
     augment=Augment(),
 )
@@ -100,7 +100,7 @@ def trainer(corpus: Path, place: str, world: World, recipe: Recipe = RECIPE) -> 
     everything = np.arange(len(opened))
     data = Utterances(opened, everything, alphabet, "error", opened.mean, opened.scale, 1 << 30)
     model = Model(Architecture(opened.features, alphabet.size, recipe.model.layers))
-    mesh = Mesh(world.size, 1, "")
+    mesh = Mesh(world.size)
     return Trainer(recipe, launch, world, model, data, {"recipe": ""}, where, mesh)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from majelpy.distributed import Mesh
+from majelpy.distributed import WorldMesh
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class SaidWorld:
             raise error
 
 
-def said_mesh(rank: int = 0, hosts: int = 1, **axes: int) -> Mesh:
+def said_mesh(rank: int = 0, hosts: int = 1, **axes: int) -> WorldMesh:
     """Return a mesh of said ranks, on so many hosts of equal size."""
     size = 1
     for count in axes.values():
         size *= count
     per = size // hosts
     groups = tuple(tuple(range(h * per, (h + 1) * per)) for h in range(hosts))
-    return Mesh(SaidWorld(size, rank, groups), axes)  # type: ignore[arg-type]
+    return WorldMesh(SaidWorld(size, rank, groups), axes)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+import needs
 
 PROGRAMS = Path(__file__).parent / "mpi_programs"
 
@@ -29,10 +29,7 @@ def mpirun() -> str:
     found = found_mpirun()
     if found:
         return found
-    reason = "needs mpi4py and mpirun (pip install majelpy[mpi])"
-    if "mpi" in os.environ.get("MAJELPY_REQUIRE", "").split(","):
-        pytest.fail(f"MAJELPY_REQUIRE has mpi: {reason}")
-    pytest.skip(reason)
+    needs.lacking("mpi", "needs mpi4py and mpirun (pip install '.[mpi]')")
 
 
 def environment() -> dict[str, str]:

@@ -25,6 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import needs
 import pytest
 from mpi_launch import PATIENCE, environment, mpirun
 
@@ -196,10 +197,7 @@ Maker = Callable[[Sequence[int]], Any]
 @pytest.fixture
 def make_hosts() -> Maker:
     """`several_hosts`, on a machine that can."""
-    lack = missing()
-    if lack and "hosts" in os.environ.get("MAJELPY_REQUIRE", "").split(","):
-        pytest.fail(f"MAJELPY_REQUIRE has hosts: {lack}")
-    if lack:
-        pytest.skip(f"several hosts on one machine: {lack}")
+    if lack := missing():
+        needs.lacking("hosts", f"several hosts on one machine: {lack}")
     mpirun()
     return several_hosts

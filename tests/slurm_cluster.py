@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import needs
 import pytest
 from mpi_launch import environment
 from training import processes_with
@@ -171,11 +172,10 @@ def missing() -> str:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster of one host with two cores, where it is asked for."""
-    if "slurm" not in os.environ.get("MAJELPY_REQUIRE", "").split(","):
-        pytest.skip("starts daemons of a SLURM of its own; run with MAJELPY_REQUIRE=slurm")
-    lack = missing()
-    if lack:
-        pytest.fail(f"MAJELPY_REQUIRE has slurm: {lack}")
+    if "slurm" not in needs.required():
+        needs.lacking("slurm", "starts daemons of its own; run with MAJELPY_REQUIRE=slurm")
+    if lack := missing():
+        needs.lacking("slurm", lack)
     folder = tmp_path_factory.mktemp("slurm")
     _write_configuration(folder)
     found = Cluster(folder)

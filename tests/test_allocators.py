@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import needs
 import pytest
 from makers import words
 
@@ -53,11 +54,11 @@ class Streams(CpuSystem):
 
 
 def gpu(nbytes: int) -> Pool:
-    pytest.importorskip("cupy")
+    needs.module("gpu", "cupy")
     try:
         return Pool(nbytes, Place("gpu", 0))
     except PoolError as error:
-        pytest.skip(str(error))
+        needs.lacking("gpu", str(error))
 
 
 MAKERS = {
@@ -330,7 +331,7 @@ def test_a_gpu_asks_cuda_for_the_right_things(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.gpu
 def test_cupy_calculates_on_two_streams() -> None:
     pool = gpu(32 << 20)
-    cupy = pytest.importorskip("cupy")
+    cupy = needs.module("cupy")
     streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(2)]
     kept: list[Any] = []
     with cupy.cuda.using_allocator(cupy_allocator(pool)):

@@ -12,6 +12,7 @@ import sys
 from fractions import Fraction
 from typing import Any
 
+import needs
 import numpy as np
 import pytest
 from makers import digest, same_bits, touchy_data, words
@@ -63,7 +64,7 @@ PAIRS: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {
 
 
 def exactly(name: str, *arguments: float) -> Any:
-    mpmath = pytest.importorskip("mpmath", reason="no reference for elementary functions")
+    mpmath = needs.module("dev", "mpmath")
     functions = {
         "pow": mpmath.power,
         "log2": lambda x: mpmath.log(x, 2),

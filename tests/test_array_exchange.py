@@ -7,6 +7,7 @@ import copy
 import gc
 import math
 
+import needs
 import numpy as np
 import pytest
 from makers import same_bits, touchy_data
@@ -78,7 +79,7 @@ def test_exports_keep_the_memory_alive(own_pool: memory.Pool) -> None:
 
 
 def test_pytorch_takes_and_gives_arrays() -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = needs.module("torch")
     x = mj.arange(6, dtype=mj.float32)
     tensor = torch.from_dlpack(x)
     tensor[1] = 9

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import needs
 import numpy as np
 import pytest
 from gpu_place import GPU, Foreign, Moved, emulated_gpu
@@ -387,7 +388,7 @@ def test_strided_memory_of_the_gpu_is_copied() -> None:
 
 
 def test_pytorch_and_arrays_of_every_place(each_place: Place) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = needs.module("torch")
     tensor = torch.arange(6, dtype=torch.float32).reshape(2, 3)
     for take in (mj.asarray, mj.from_dlpack):
         here, there = take(tensor), take(tensor, device=each_place)
@@ -399,9 +400,9 @@ def test_pytorch_and_arrays_of_every_place(each_place: Place) -> None:
 
 @pytest.mark.gpu
 def test_cupy_and_pytorch_share_memory_of_a_gpu() -> None:
-    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    cupy = needs.module("cupy")
     if GPU not in mj.__array_namespace_info__().devices():
-        pytest.skip("this machine has no GPU")
+        needs.lacking("gpu", "this machine has none")
     theirs = cupy.arange(6, dtype=cupy.float32).reshape(2, 3)
     for take in (mj.asarray, mj.from_dlpack):
         ours = take(theirs)
@@ -409,9 +410,9 @@ def test_cupy_and_pytorch_share_memory_of_a_gpu() -> None:
     ours += 1
     assert cupy.asnumpy(theirs).tolist() == [[1, 2, 3], [4, 5, 6]]
     assert cupy.asarray(ours).data.ptr == cupy.from_dlpack(ours).data.ptr == ours.pointer
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = needs.module("torch")
     if not torch.cuda.is_available():
-        pytest.skip("this PyTorch has no CUDA")
+        needs.lacking("gpu", "this PyTorch has no CUDA")
     tensor = torch.from_dlpack(ours)
     assert tensor.data_ptr() == ours.pointer and tensor.is_cuda
     back = mj.asarray(tensor * 2)
@@ -453,7 +454,7 @@ NAMED = (
 
 
 def test_cupy_has_what_is_used_of_it() -> None:
-    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    cupy = needs.module("cupy")
     found = list(uses())
     assert {"copyto", "argsort", "nonzero", "broadcast_to"} <= {name for name, *_ in found}
     for name, count, options in found:

@@ -16,13 +16,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import needs
 import numpy as np
 import pytest
 from makers import words
 
 import majelpy as mj
 
-xp = pytest.importorskip("array_api_strict", reason="the reference of the standard is missing")
+xp = needs.module("dev", "array_api_strict")
 
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 FLOATS = ("float32", "float64")

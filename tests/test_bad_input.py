@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import needs
 import numpy as np
 import pytest
 from training import (
@@ -406,7 +407,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         capture_output=True, check=False,
     )  # fmt: skip
     if mounted.returncode:
-        pytest.skip("needs the right to mount a tmpfs")
+        needs.lacking("tmpfs", "needs the right to mount one")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
 

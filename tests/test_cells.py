@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
+import needs
 import numpy as np
 import pytest
 from makers import fma, gemm_in_parts, level_data, same_bits, steps
@@ -164,7 +165,7 @@ def test_the_cells_agree_with_pytorch_in_float64(cell: Cell) -> None:
     # A step rounds some (hidden + 30) times, by 2^-24 of values below 8; a state's errors go on to
     # the next with a factor of at most 2 of the weight here, over T = 6 steps less than 2^6 in all.
     # PyTorch's gates are the same, with a bias for each product.
-    torch = pytest.importorskip("torch")
+    torch = needs.module("torch")
     hidden, lengths = 12, [6, 4]
     x, offsets, weight, dy = case(cell, hidden, 2, 5, lengths)
     weight *= np.float32(0.25)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import h5py
+import needs
 import numpy as np
 import pytest
 from mpi_launch import PATIENCE
@@ -224,7 +225,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         capture_output=True, check=False,
     )  # fmt: skip
     if mounted.returncode:
-        pytest.skip("needs the right to mount a tmpfs")
+        needs.lacking("tmpfs", "needs the right to mount one")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
 

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import needs
 import numpy as np
 import pytest
 from mpi_launch import PATIENCE
-from training import MAJEL, Ground, Inside, majel, utterances
+from training import MAJEL, Ground, Inside, majel, own_lines, utterances
 
 from majelpy import ARITHMETIC, __version__
 from majelpy.cli import COMMANDS, line
@@ -21,14 +22,19 @@ from majelpy.recipes.recipe import shipped
 pytest_plugins = ["training"]
 
 ARGUMENTS = {
-    "corpus": ["NAME", "FOLDER", "--split SPLIT", "--output MANIFEST.tsv", "--skip-bad"],
-    "prepare": ["MANIFEST", "OUT.h5", "--rate HZ", "--skip-bad"],
-    "synth": ["OUT_DIR", "--kind", "--utterances N", "--dev N", "--seed S"],
-    "lm": ["TEXT", "--output LM.arpa", "--order N", "--characters"],
+    "corpus": [
+        "NAME", "FOLDER", "--split SPLIT", "--output MANIFEST.tsv", "--skip-bad", "--force",
+    ],
+    "prepare": [
+        "MANIFEST", "OUT.h5", "--rate HZ", "--skip-bad", "--channel N|mix", "--longest SECONDS",
+        "--force",
+    ],
+    "synth": ["OUT_DIR", "--kind", "--utterances N", "--dev N", "--seed S", "--force"],
+    "lm": ["TEXT", "--output LM.arpa", "--order N", "--characters", "--force"],
     "plan": [
         "RECIPE", "--cluster FILE.toml", "--ranks LIST", "--set KEY=VALUE", "--frames N",
         "--features N", "--no-overlap", "--json", "--plot FILE.png", "--measure", "--output",
-        "--threads N", "mpirun",
+        "--threads N", "--force", "mpirun",
     ],
     "train": [
         "RECIPE", "--out RUN", "--set KEY=VALUE", "--steps N", "--place", "--threads N",
@@ -37,7 +43,9 @@ ARGUMENTS = {
     ],
     "eval": ["RUN", "CORPUS.h5", "--json", "--lm FILE", "--alpha A", "--nbest K"],
     "tune": ["RUN", "DEV.h5", "--lm FILE", "--alphas LIST", "--betas LIST", "--json"],
-    "transcribe": ["RUN", "AUDIO", "--lm FILE", "--beam N"],
+    "transcribe": [
+        "RUN", "AUDIO", "--lm FILE", "--beam N", "--channel N|mix", "--longest SECONDS", "mpirun",
+    ],
     "replay": [
         "RUN", "--step N", "--set KEY=VALUE", "--place", "--threads N", "--no-shared-memory",
         "--mesh", "Exit code", "mpirun",
@@ -184,17 +192,92 @@ def test_transcribe_what_it_cannot(ground: Ground, tmp_path: Path, inside: Insid
     run = ground.undisturbed.folder
     np.save(tmp_path / "wide.npy", np.zeros((9, 13), np.float32))
     np.save(tmp_path / "good.npy", np.zeros((9, 12), np.float32))
-    said = inside("transcribe", run, tmp_path / "good.npy", tmp_path / "wide.npy")
+    np.save(tmp_path / "last.npy", np.zeros((9, 12), np.float32))
+    names = ("good.npy", "wide.npy", "none.npy", "last.npy")
+    said = inside("transcribe", run, *(tmp_path / name for name in names))
     assert said.code == 2
-    assert said.out.count("\n") == 1
+    printed = [one.partition("\t")[0] for one in said.out.splitlines()]
+    assert printed == [str(tmp_path / name) for name in ("good.npy", "last.npy")]
     assert said.err == (
         f"majel transcribe: {tmp_path / 'wide.npy'}: 13 features; the run needs 12\n"
+        f"majel transcribe: {tmp_path / 'none.npy'}: there is no such file\n"
     )
     (tmp_path / "a.wav").write_text("not sound")
     for name in ("a.wav", "missing.npy"):
         said = inside("transcribe", run, tmp_path / name)
         assert (said.code, said.out) == (2, "")
         assert re.fullmatch(rf"majel transcribe: .*{name}.*\n", said.err)
+
+
+@pytest.mark.mpi
+def test_ranks_share_what_is_transcribed(ground: Ground, tmp_path: Path, inside: Inside) -> None:
+    """Each line once, in the order asked; what is broken is told once, at the end."""
+    run, paths = ground.undisturbed.folder, []
+    for frames, _, name in utterances(5):
+        paths.append(tmp_path / f"{name}.npy")
+        np.save(paths[-1], frames)
+    alone = inside("transcribe", run, *paths)
+    paths.insert(1, tmp_path / "none.npy")
+    paths.append(tmp_path / "none either.npy")
+    ended = majel("transcribe", run, *paths, ranks=2)
+    assert ended.returncode == 2
+    assert ended.stdout == alone.out
+    assert own_lines(ended.stderr) == [
+        f"majel transcribe: {tmp_path / name}: there is no such file"
+        for name in ("none.npy", "none either.npy")
+    ]
+    ended = majel("transcribe", run, "--stream", paths[0], ranks=2)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert own_lines(ended.stderr) == [
+        "majel transcribe: --stream hears on one rank; 2 were launched"
+    ]
+
+
+@pytest.mark.mpi
+def test_what_needs_one_rank_is_done_once(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("a b\n")
+    ended = majel("lm", tmp_path / "book.txt", "-o", tmp_path / "lm.arpa", ranks=3)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == f"{tmp_path}/lm.arpa: 5 1-grams, 3 2-grams, 2 3-grams\n"
+
+
+RESULTS = {
+    "corpus": ("fsdd", "{there}", "-o", "{out}"),
+    "prepare": ("{there}", "{out}"),
+    "lm": ("{there}", "-o", "{out}"),
+    "plan": ("digits", "--cluster", "{there}", "--plot", "{out}"),
+    "plan --measure": ("-o", "{out}"),
+    "synth": ("{folder}",),
+}
+
+
+@pytest.mark.parametrize("command", RESULTS)
+def test_a_result_that_exists_is_refused(command: str, tmp_path: Path, inside: Inside) -> None:
+    """One rule for all commands that write a file that is named to them."""
+    there = tmp_path / "there"
+    there.write_text("there\n")
+    out = tmp_path / ("train.tsv" if command == "synth" else "out.tsv")
+    out.write_text("mine")
+    words = [w.format(there=there, out=out, folder=tmp_path) for w in RESULTS[command]]
+    said = inside(*command.split(), *words)
+    assert (said.code, said.out) == (2, "")
+    name = command.split()[0]
+    assert said.err == f"majel {name}: {out} exists; give another name, or --force to replace it\n"
+    assert out.read_text() == "mine"
+    if command == "synth":
+        return
+    out.unlink()
+    out.mkdir()
+    said = inside(*command.split(), *words, "--force")
+    assert said.err == f"majel {name}: {out}: not a file; give the output another name\n"
+
+
+def test_force_replaces_a_result(tmp_path: Path, inside: Inside) -> None:
+    (tmp_path / "book.txt").write_text("a b\n")
+    (tmp_path / "lm.arpa").write_text("old")
+    said = inside("lm", tmp_path / "book.txt", "-o", tmp_path / "lm.arpa", "--force")
+    assert (said.code, said.err) == (0, "")
+    assert (tmp_path / "lm.arpa").read_text().startswith("\\data\\")
 
 
 def test_a_reader_that_goes_away(ground: Ground, tmp_path: Path) -> None:
@@ -217,7 +300,7 @@ def test_a_reader_that_goes_away(ground: Ground, tmp_path: Path) -> None:
 def test_the_installed_program_is_the_module() -> None:
     program = Path(sys.executable).parent / "majel"
     if not program.exists():
-        pytest.skip("majelpy is not installed in this environment")
+        needs.lacking("dev", "majelpy is not installed in this environment")
     ended = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (0, f"majelpy {__version__}\n")
 

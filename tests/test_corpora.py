@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import needs
 import pytest
 import soundfile
 from corpus_trees import TREES, VOICES, Tree, record, write
@@ -17,7 +18,6 @@ from majelpy.speech.prepare import prepare
 
 pytest_plugins = ["training"]
 
-DATA = Path(os.environ.get("MAJELPY_SPEECH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 names = pytest.mark.parametrize("name", CORPORA)
 with_transcripts = pytest.mark.parametrize("name", [n for n in TREES if TREES[n].file])
@@ -241,11 +241,11 @@ def test_a_transcript_file_cut_anywhere(tmp_path: Path, inside: Inside, name: st
         out.unlink()
 
 
-@with_transcripts
+@pytest.mark.parametrize(
+    "name", [n for n in TREES if TREES[n].file and n not in ("librispeech", "aishell1")]
+)
 def test_a_name_that_no_file_can_have(tmp_path: Path, inside: Inside, name: str) -> None:
     tree, folder, out = made(tmp_path, name)
-    if name in ("librispeech", "aishell1"):
-        pytest.skip("its names are checked")
     path = folder / {"an4": "an4/etc/an4_train.fileids", "speechocean762": "train/wav.scp"}.get(
         name, tree.file
     )
@@ -326,7 +326,9 @@ def test_names_splits_and_outputs(tmp_path: Path, inside: Inside) -> None:
     )
     out.write_text("mine")
     said = inside("corpus", "fsdd", folder, "-o", out)
-    assert said == Said(2, "", f"majel corpus: {out} exists; give another name or remove it\n")
+    assert said == Said(
+        2, "", f"majel corpus: {out} exists; give another name, or --force to replace it\n"
+    )
     assert out.read_text() == "mine"
 
 
@@ -345,9 +347,7 @@ def test_a_manifest_that_cannot_be_written_leaves_nothing(
 @pytest.mark.parametrize("folder", ["fsdd", "asterisk", "speechocean762", "aishell1_sample"])
 def test_real_recordings_in_their_layout(tmp_path: Path, inside: Inside, folder: str) -> None:
     """Real names, transcripts and samples, put where the publisher has them."""
-    source = DATA / folder / "train.tsv"
-    if not source.is_file():
-        pytest.skip(f"no {source}; set MAJELPY_SPEECH_DATA to the folder of recordings")
+    source = needs.recordings(f"{folder}/train.tsv")
     name = folder.removesuffix("_sample")
     lines: dict[str, list[str]] = {}
     top = tmp_path / "data"
@@ -372,7 +372,7 @@ def test_real_recordings_in_their_layout(tmp_path: Path, inside: Inside, folder:
             ),
         }[name]
         (top / place).parent.mkdir(parents=True, exist_ok=True)
-        samples, rate = soundfile.read(DATA / folder / path, dtype="int16")
+        samples, rate = soundfile.read(source.parent / path, dtype="int16")
         soundfile.write(top / place, samples, rate, format="WAV")
         for file, row in files.items():
             lines.setdefault(file, []).append(row)

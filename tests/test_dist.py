@@ -21,7 +21,7 @@ from mpi_launch import environment, launch, mpirun
 import majelpy as mj
 from majelpy import distributed as dist
 from majelpy.comm.world import World
-from majelpy.distributed import Mesh, Partial, Replicate, Shard, distribute, from_local, zeros
+from majelpy.distributed import Partial, Replicate, Shard, WorldMesh, distribute, from_local, zeros
 from majelpy.distributed.exchange import JOIN
 from majelpy.errors import (
     DTypeError,
@@ -129,7 +129,7 @@ REFUSED: list[tuple[type[MajelError], str, Callable[[], Any]]] = [
     ),
     (ShapeError, "add: shapes (6, 4) and (4, 6) do not broadcast", lambda: ROWS + INNER),
     (WorldError, "operands on mesh(x=2, y=2) and mesh(x=4); needs one mesh",
-     lambda: ROWS + zeros((6, 4), Mesh(FOUR.world, {"x": 4}), [Shard(0)])),
+     lambda: ROWS + zeros((6, 4), WorldMesh(FOUR.world, {"x": 4}), [Shard(0)])),
     (DTypeError, "apply: sum is no elementwise function", lambda: dist.apply(mj.sum, ROWS)),
     (DTypeError, "add: Array found; needs distributed",
      lambda: dist.apply(mj.add, ROWS, mj.ones(4))),
@@ -188,7 +188,7 @@ def test_a_distributed_array_says_what_it_is() -> None:
 
 def test_a_sharded_local_array_is_memory_of_its_own() -> None:
     data = mj.ones((4, 3))
-    x = distribute(data, Mesh(World.start(), {"x": 1}), [Shard(0)])
+    x = distribute(data, WorldMesh(World.start(), {"x": 1}), [Shard(0)])
     data[0, 0] = 5.0
     assert same_bits(x.local.numpy(), np.ones((4, 3), np.float32))
 
@@ -196,7 +196,7 @@ def test_a_sharded_local_array_is_memory_of_its_own() -> None:
 @pytest.mark.parametrize("operation", ["sum", "prod", "max", "min"])
 def test_a_value_survives_being_partial_with_all_its_bits(operation: str) -> None:
     special = np.array([0.0, -0.0, np.inf, -np.inf, 1e-45, -1e-45], np.float32)
-    mesh = Mesh(World.start(), {"x": 1})
+    mesh = WorldMesh(World.start(), {"x": 1})
     for data in (special, special.astype(np.float64), np.array([-128, 0, 127], np.int8)):
         there = distribute(data, mesh, {}).redistribute([Partial(8, operation)])
         assert same_bits(there.gather().numpy(), data)

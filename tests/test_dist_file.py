@@ -12,19 +12,19 @@ import pytest
 from makers import same_bits, touchy_data
 
 from majelpy.comm.world import World
-from majelpy.distributed import Mesh, Partial, Replicate, Shard, distribute, file, load, save
+from majelpy.distributed import Partial, Replicate, Shard, WorldMesh, distribute, file, load, save
 from majelpy.errors import ArrayFileError, OutputError, PlacementError
 
 DATA = touchy_data((50, 7), 1)
 
 
 @pytest.fixture
-def mesh() -> Mesh:
-    return Mesh(World.start(), {"x": 1})
+def mesh() -> WorldMesh:
+    return WorldMesh(World.start(), {"x": 1})
 
 
 @pytest.fixture
-def path(mesh: Mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def path(mesh: WorldMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of some tiles."""
     monkeypatch.setattr(file, "TILE_BYTES", 256)
     save(tmp_path / "x.h5", distribute(DATA, mesh, [Shard(0)]))
@@ -40,7 +40,7 @@ def test_tiles_cover_each_element_once_and_are_small(shape: tuple[int, ...]) -> 
     assert (seen == 1).all()
 
 
-def test_a_file_gives_back_every_bit(mesh: Mesh, path: Path) -> None:
+def test_a_file_gives_back_every_bit(mesh: WorldMesh, path: Path) -> None:
     assert len(list(file.tiles(DATA.shape, 4, 256))) > 4
     assert same_bits(load(path, mesh, [Replicate()]).local.numpy(), DATA)
     save(path, distribute(DATA[:3], mesh, [Shard(0)]))
@@ -48,7 +48,7 @@ def test_a_file_gives_back_every_bit(mesh: Mesh, path: Path) -> None:
     assert os.listdir(path.parent) == ["x.h5"]
 
 
-def test_a_partial_array_is_saved_as_its_value(mesh: Mesh, tmp_path: Path) -> None:
+def test_a_partial_array_is_saved_as_its_value(mesh: WorldMesh, tmp_path: Path) -> None:
     save(tmp_path / "p", distribute(DATA, mesh, {}).redistribute([Partial(4)]))
     assert same_bits(load(tmp_path / "p", mesh, {}).local.numpy(), DATA)
     with pytest.raises(PlacementError, match="load: Partial"):
@@ -56,7 +56,7 @@ def test_a_partial_array_is_saved_as_its_value(mesh: Mesh, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.99])
-def test_a_truncated_file_is_refused(fraction: float, mesh: Mesh, path: Path) -> None:
+def test_a_truncated_file_is_refused(fraction: float, mesh: WorldMesh, path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * fraction)])
     with pytest.raises(ArrayFileError, match=r"x\.h5: damaged or truncated \(") as caught:
@@ -64,7 +64,9 @@ def test_a_truncated_file_is_refused(fraction: float, mesh: Mesh, path: Path) ->
     assert "\n" not in str(caught.value)
 
 
-def test_a_flipped_bit_anywhere_gives_an_error_or_the_same_bits(mesh: Mesh, path: Path) -> None:
+def test_a_flipped_bit_anywhere_gives_an_error_or_the_same_bits(
+    mesh: WorldMesh, path: Path
+) -> None:
     whole = bytearray(path.read_bytes())
     refused = 0
     for at in range(0, len(whole), 7):
@@ -80,7 +82,7 @@ def test_a_flipped_bit_anywhere_gives_an_error_or_the_same_bits(mesh: Mesh, path
     assert refused > len(DATA) * 7 * 4 // 7  # at least those within the elements
 
 
-def test_other_files_are_refused(mesh: Mesh, tmp_path: Path) -> None:
+def test_other_files_are_refused(mesh: WorldMesh, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     with h5py.File(tmp_path / "other", "w") as other:
         other["array"] = DATA
@@ -91,7 +93,7 @@ def test_other_files_are_refused(mesh: Mesh, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_leaves_the_earlier_file(
-    mesh: Mesh, path: Path, monkeypatch: pytest.MonkeyPatch
+    mesh: WorldMesh, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = path.read_bytes()
 
@@ -108,6 +110,6 @@ def test_what_cannot_be_written_leaves_the_earlier_file(
     assert path.read_bytes() == before and os.listdir(path.parent) == ["x.h5"]
 
 
-def test_a_folder_is_no_file_to_write(mesh: Mesh, tmp_path: Path) -> None:
+def test_a_folder_is_no_file_to_write(mesh: WorldMesh, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="Is a directory"):
         save(tmp_path, distribute(DATA, mesh, {}))

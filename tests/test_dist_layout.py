@@ -1,4 +1,4 @@
-"""Meshes, local ranges and plans of distributed arrays: integers, without a message."""
+"""Meshes, local ranges and routes of distributed arrays: integers, without a message."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from dist_worlds import SaidWorld, said_mesh
 
 from majelpy import tree
-from majelpy.distributed import Layout, Mesh, Partial, Replicate, Shard, layout
+from majelpy.distributed import Layout, Partial, Replicate, Shard, WorldMesh, layout
 from majelpy.distributed.placement import Placement, common, sizes_of
-from majelpy.distributed.plan import Plan, collection, need_of, redistribution, scattering
+from majelpy.distributed.route import Route, collection, need_of, redistribution, scattering
 from majelpy.errors import MajelError, PlacementError, RangeError, ShapeError, WorldError
 
 MESHES = [
@@ -30,7 +30,7 @@ def volume(box: object) -> int:
     return 0 if box is None else math.prod(sizes_of(box))  # type: ignore[arg-type]
 
 
-def all_placements(mesh: Mesh, ndim: int, *, partial: bool) -> list[tuple[Placement, ...]]:
+def all_placements(mesh: WorldMesh, ndim: int, *, partial: bool) -> list[tuple[Placement, ...]]:
     one: list[Placement] = [Replicate(), *(Shard(i) for i in range(ndim))]
     one += [Partial(5)] if partial else []
     return list(itertools.product(one, repeat=mesh.ndim))
@@ -53,13 +53,13 @@ def test_a_mesh_has_all_ranks() -> None:
     world = said_mesh(x=3).world
     said = r"mesh\(data=2, model=2\) has 4 ranks and the world has 3"
     with pytest.raises(WorldError, match=said):
-        Mesh(world, {"data": 2, "model": 2})
+        WorldMesh(world, {"data": 2, "model": 2})
     with pytest.raises(WorldError, match="axis 'x' of size 0"):
-        Mesh(world, {"x": 0})
+        WorldMesh(world, {"x": 0})
     with pytest.raises(RangeError, match="no axis 'y'"):
-        Mesh(world, {"x": 3}).coordinate("y")
+        WorldMesh(world, {"x": 3}).coordinate("y")
     with pytest.raises(RangeError, match="rank 3; needs 0 to 2"):
-        Mesh(world, {"x": 3}).coordinates(3)
+        WorldMesh(world, {"x": 3}).coordinates(3)
 
 
 # --- local ranges --------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def test_a_mesh_has_all_ranks() -> None:
 @pytest.mark.parametrize("mesh", MESHES, ids=repr)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_element_is_held_as_often_as_placements_say(
-    mesh: Mesh, shape: tuple[int, ...]
+    mesh: WorldMesh, shape: tuple[int, ...]
 ) -> None:
     for placements in all_placements(mesh, len(shape), partial=True):
         found = layout("test", shape, mesh, placements)
@@ -142,7 +142,7 @@ def test_what_does_not_fit_is_refused(
     assert "\n" not in str(caught.value)
 
 
-# --- plans ---------------------------------------------------------------------------------------
+# --- routes ---------------------------------------------------------------------------------------
 
 
 def lacking(source: Layout, target: Layout, rank: int) -> int:
@@ -153,18 +153,18 @@ def lacking(source: Layout, target: Layout, rank: int) -> int:
 
 @pytest.mark.parametrize("mesh", MESHES, ids=repr)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_only_what_a_rank_lacks_comes_to_it(mesh: Mesh, shape: tuple[int, ...]) -> None:
+def test_only_what_a_rank_lacks_comes_to_it(mesh: WorldMesh, shape: tuple[int, ...]) -> None:
     found = [layout("t", shape, mesh, p) for p in all_placements(mesh, len(shape), partial=False)]
     for source, target in itertools.product(found, repeat=2):
-        plan = redistribution(source, target, 4)
+        route = redistribution(source, target, 4)
         for rank in range(mesh.world.size):
-            assert plan.received(rank) == 4 * lacking(source, target, rank)
-            assert plan.received(rank) + plan.kept(rank) == 4 * volume(target.box(rank))
-        for move in plan.moves:  # the giver has what it gives
+            assert route.received(rank) == 4 * lacking(source, target, rank)
+            assert route.received(rank) + route.kept(rank) == 4 * volume(target.box(rank))
+        for move in route.moves:  # the giver has what it gives
             assert common(source.box(move.source), move.box) == move.box
 
 
-def moved(mesh: Mesh, shape: tuple[int, ...], source: Placement, target: Placement) -> Plan:
+def moved(mesh: WorldMesh, shape: tuple[int, ...], source: Placement, target: Placement) -> Route:
     one = layout("t", shape, mesh, [source])
     return redistribution(one, layout("t", shape, mesh, [target]), 4)
 
@@ -191,37 +191,37 @@ def test_every_node_is_joined_once_in_the_order_of_the_parts() -> None:
             if source.partial is None:
                 continue
             target = layout("t", (7, 5), mesh, [Replicate()] * mesh.ndim)
-            plan = redistribution(source, target, 4)
+            route = redistribution(source, target, 4)
             joined = np.zeros((7, 5), int)
-            for total in plan.sums:
+            for total in route.sums:
                 nodes = [node for move in total.arrivals for node in source.nodes(move.source)]
                 assert nodes[0][0] == 0 and nodes[-1][1] == 5
                 assert len(nodes) - sum(tree.node_merges(5, nodes)) == 1
                 joined[tuple(slice(*r) for r in total.box)] += 1
             assert (joined == 1).all()
             for rank in range(mesh.world.size):  # and everybody gets every element once
-                arriving = [volume(m.box) for m in plan.moves if m.target == rank]
+                arriving = [volume(m.box) for m in route.moves if m.target == rank]
                 assert sum(arriving) == 35
 
 
 def test_partial_nodes_stay_where_the_same_mesh_axes_are_partial() -> None:
     mesh = said_mesh(x=2, y=2)
     source = layout("t", (6, 4), mesh, [Partial(4), Shard(0)])
-    plan = redistribution(source, layout("t", (6, 4), mesh, [Partial(4), Shard(1)]), 4)
-    assert not plan.sums
-    assert plan.nbytes == 2 * 4 * 6 * 4 // 2  # in each half of the mesh, half of its node
+    route = redistribution(source, layout("t", (6, 4), mesh, [Partial(4), Shard(1)]), 4)
+    assert not route.sums
+    assert route.nbytes == 2 * 4 * 6 * 4 // 2  # in each half of the mesh, half of its node
 
 
 def test_neighbours_give_first_and_share_the_work() -> None:
-    mesh = Mesh(SaidWorld(4, 0, ((0, 3), (1, 2))), {"x": 2, "y": 2})  # type: ignore[arg-type]
+    mesh = WorldMesh(SaidWorld(4, 0, ((0, 3), (1, 2))), {"x": 2, "y": 2})  # type: ignore[arg-type]
     rows = layout("t", (8, 8), mesh, [Replicate(), Shard(0)])
-    plan = redistribution(rows, layout("t", (8, 8), mesh, [Replicate()] * 2), 4)
-    assert plan.between_hosts == 0 and {plan.sent(r) for r in range(4)} == {4 * 32}
+    route = redistribution(rows, layout("t", (8, 8), mesh, [Replicate()] * 2), 4)
+    assert route.between_hosts == 0 and {route.sent(r) for r in range(4)} == {4 * 32}
     spread = said_mesh(x=4, y=2)
     one = layout("t", (8, 8), spread, [Replicate(), Shard(0)])
     other = layout("t", (8, 8), spread, [Replicate()] * 2)
-    plan = redistribution(one, other, 4)
-    assert {plan.sent(r) for r in range(8)} == {4 * 32}
+    route = redistribution(one, other, 4)
+    assert {route.sent(r) for r in range(8)} == {4 * 32}
 
 
 def test_one_rank_gathers_and_scatters_each_element_once() -> None:
@@ -234,8 +234,8 @@ def test_one_rank_gathers_and_scatters_each_element_once() -> None:
 
 
 def test_a_plan_prints_its_bytes() -> None:
-    plan = moved(said_mesh(hosts=2, x=2), (4, 2), Shard(0), Shard(1))
-    assert str(plan).splitlines() == [
+    route = moved(said_mesh(hosts=2, x=2), (4, 2), Shard(0), Shard(1))
+    assert str(route).splitlines() == [
         "redistribute (4, 2) of 4 B elements on mesh(x=2): [Shard(0)] -> [Shard(1)]",
         "rank  sends B  receives B  keeps B",
         "   0        8           8        8",

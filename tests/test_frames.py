@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import needs
 import numpy as np
 import pytest
 from makers import U, canonical, fma, gemm, level_data, same_bits, touchy_data
@@ -144,7 +145,7 @@ def test_convolutions_have_the_canonical_order(each_isa: str, shape: tuple[int, 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_values_and_gradients_agree_with_pytorch_in_float64(shape: tuple[int, ...]) -> None:
-    torch = pytest.importorskip("torch")
+    torch = needs.module("torch")
     case = Problem(shape, level_data)
     channels, (taps, width) = case.weight.shape[3], case.kernel
     x, w = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (case.x, case.weight))

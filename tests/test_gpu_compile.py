@@ -11,6 +11,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import needs
 import pytest
 from extras import extra
 from mpi_launch import PATIENCE
@@ -18,7 +19,14 @@ from mpi_launch import PATIENCE
 from majelpy.errors import BuildError
 from majelpy.gpu import build, nvrtc, recurrent
 
-needs_nvrtc = pytest.mark.skipif(nvrtc.find() is None, reason="no NVRTC on this machine")
+
+@pytest.fixture
+def found_nvrtc() -> None:
+    if nvrtc.find() is None:
+        needs.lacking("nvrtc", "no NVRTC on this machine (pip install '.[dev]')")
+
+
+needs_nvrtc = pytest.mark.usefixtures("found_nvrtc")
 
 WANTED = (90, *extra(70, 80, 100))
 

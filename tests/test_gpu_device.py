@@ -11,6 +11,7 @@ from typing import Any
 
 import device_training
 import gpu_cases
+import needs
 import numpy as np
 import one_case
 import pytest
@@ -33,14 +34,14 @@ GOLDEN = Path(__file__).parent / "golden" / "every_place.json"
 
 @pytest.fixture(scope="module")
 def on() -> Any:
-    pytest.importorskip("cupy")
+    needs.module("gpu", "cupy")
     from majelpy.errors import PoolError
     from majelpy.gpu.device import device
 
     try:
         return device(GPU)
     except PoolError as error:
-        pytest.skip(str(error))
+        needs.lacking("gpu", str(error))
 
 
 @pytest.mark.parametrize("case", all_cases(), ids=lambda c: c.name)

@@ -7,17 +7,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import needs
 import pytest
 
 from majelpy.gpu import build, nvrtc, recurrent
-
-PTXAS = shutil.which("ptxas") or next(
-    (str(p) for p in Path("/usr/local/cuda/bin").glob("ptxas")), None
-)
-
-pytestmark = pytest.mark.skipif(
-    PTXAS is None or nvrtc.find() is None, reason="needs ptxas and NVRTC"
-)
 
 SPILLS = {
     "mj_gemm_128x128_kernel": 64,
@@ -26,14 +19,24 @@ SPILLS = {
 """Most bytes of spill stores; none where not named. These are capped to 128 registers."""
 
 
+@pytest.fixture
+def ptxas() -> str:
+    """Return the path of the assembler."""
+    toolkit = Path("/usr/local/cuda/bin/ptxas")
+    found = shutil.which("ptxas") or (str(toolkit) if toolkit.exists() else None)
+    if found is None or nvrtc.find() is None:
+        needs.lacking("ptxas", "needs ptxas of the CUDA toolkit, and NVRTC")
+    return found
+
+
 @pytest.mark.parametrize("program", build.PROGRAMS)
-def test_kernels_keep_to_their_registers(program: str, tmp_path: Path) -> None:
+def test_kernels_keep_to_their_registers(program: str, ptxas: str, tmp_path: Path) -> None:
     source = tmp_path / "kernels.ptx"
     source.write_text(build.ptx(program, 90))
-    command = [str(PTXAS), "-v", "-arch=sm_90", "-o", str(tmp_path / "cubin"), str(source)]
+    command = [ptxas, "-v", "-arch=sm_90", "-o", str(tmp_path / "cubin"), str(source)]
     done = subprocess.run(command, capture_output=True, text=True)
     if "Unsupported .version" in done.stderr:
-        pytest.skip("ptxas is older than NVRTC")
+        needs.lacking("ptxas", "it is older than NVRTC")
     assert done.returncode == 0, done.stderr
     report = re.findall(
         r"Function properties for (\w+)\n.*?(\d+) bytes spill stores.*?\n.*?Used (\d+) registers",

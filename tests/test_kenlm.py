@@ -11,6 +11,7 @@ import re
 import sys
 from pathlib import Path
 
+import needs
 import numpy as np
 import pytest
 from language import ARPA, plain, random_log_probs, write
@@ -42,7 +43,7 @@ BIGRAMS += "\\end\\\n"
 
 @pytest.fixture
 def kenlm() -> None:
-    pytest.importorskip("kenlm", reason="pip install 'majelpy[kenlm]'")
+    needs.module("kenlm")
 
 
 def asking(model: NGram) -> NGram:

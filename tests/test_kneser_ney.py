@@ -103,7 +103,7 @@ def test_the_program_writes_what_the_reader_reads(inside: Inside, tmp_path: Path
     assert said.out == f"{out}: 9 1-grams, 10 2-grams\n"
     model = read_arpa(out)
     assert set(model.tokens) >= {"die", "katze", "sass", "da", "你好", "<s>", "</s>", "<unk>"}
-    assert inside("lm", text, "-o", out, "--characters").code == 0
+    assert inside("lm", text, "-o", out, "--characters", "--force").code == 0
     assert {"你", "好", "<space>", "k"} < set(read_arpa(out).tokens)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lm.arpa", "text.txt"]
 
@@ -116,17 +116,17 @@ def test_text_is_fitted_to_an_alphabet_as_training_does(
     marks = {"<s>", "</s>", "<unk>"}
     assert inside("lm", text, "-o", out, "--order", "1").code == 0
     assert set(read_arpa(out).tokens) - marks == {"full.", "it's", "--", "'full'!", "..."}
-    assert inside("lm", text, "-o", out, "--alphabet", "' ilfstu").code == 0
+    assert inside("lm", text, "-o", out, "--force", "--alphabet", "' ilfstu").code == 0
     assert set(read_arpa(out).tokens) - marks == {"full", "it's", "'full'"}
     fitted = out.read_bytes()
     text.write_text("full it's 'full'\n", "utf-8")
-    assert inside("lm", text, "-o", out).code == 0
+    assert inside("lm", text, "-o", out, "--force").code == 0
     assert out.read_bytes() == fitted
 
     text.write_text("ab, a-b B0b\n", "utf-8")
     letters = load_trained(str(ground.undisturbed.folder)).alphabet.characters
     assert {"a", "b"} < set(letters) and not set(",-0") & set(letters)
-    assert inside("lm", text, "-o", out, "--like", ground.undisturbed.folder).code == 0
+    assert inside("lm", text, "-o", out, "--force", "--like", ground.undisturbed.folder).code == 0
     assert set(read_arpa(out).tokens) - marks == {"ab", "bb"}
 
 
@@ -140,7 +140,7 @@ def test_text_is_fitted_to_an_alphabet_as_training_does(
         (b"a\n", ("--alphabet", "bb"), "'b' (U+0062) stands more than once"),
         (b"a\n", ("--like", "nowhere"), "nowhere"),
         (b"a\n", ("--order", "0"), "majel lm: order is 0; needs 1..9\n"),
-        (b"a\n", ("-o", "/nowhere/lm.arpa"), "/nowhere/lm.arpa: No such file or directory\n"),
+        (b"a\n", ("-o", "/nowhere/lm.arpa"), "majel lm: /nowhere: there is no such folder\n"),
     ],
 )
 def test_bad_input_is_one_line(

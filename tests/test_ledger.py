@@ -94,7 +94,6 @@ def test_it_cannot_be_written(tmp_path: Path) -> None:
         Ledger(tmp_path / "file" / "ledger.jsonl", 0)
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk(path: Path) -> None:
     ledger = Ledger(path, 0)
     ledger.close()

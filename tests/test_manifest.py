@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from majelpy.errors import ManifestError
 from majelpy.speech.manifest import read_manifest
+from majelpy.speech.piece import Piece
 
 
 def write(folder: Path, name: str, text: str | bytes) -> Path:
@@ -122,8 +125,8 @@ PIECES = {
 def test_start_and_end_name_a_piece_of_a_recording(tmp_path: Path, name: str) -> None:
     piece, whole = read_manifest(write(tmp_path, name, PIECES[name]))
     assert piece.path == whole.path == tmp_path / "t.sph"
-    assert (piece.start, piece.end) == (Decimal("0.10"), Decimal("2.75"))
-    assert (whole.start, whole.end) == (None, None)
+    assert (piece.piece.start, piece.piece.end) == (Decimal("0.10"), Decimal("2.75"))
+    assert (whole.piece.start, whole.piece.end) == (None, None)
     assert (piece.name, whole.name) == ("t.sph#0.10-2.75", "t.sph")
 
 
@@ -137,3 +140,71 @@ def test_bad_limits_are_named(tmp_path: Path, start: str, end: str) -> None:
     message = rf"a\.tsv:2: start '{start}' and end '{end}'; needs two numbers of seconds"
     with pytest.raises(ManifestError, match=message):
         read_manifest(write(tmp_path, "a.tsv", text))
+
+
+def test_offset_and_duration_name_a_piece(tmp_path: Path) -> None:
+    """As in NeMo's manifests; a duration alone is what the whole should last."""
+    lines = (
+        '{"audio_filepath": "t.wav", "text": "one", "offset": 1.10, "duration": 2.35}\n'
+        '{"audio_filepath": "t.wav", "text": "two", "offset": 0, "duration": null}\n'
+        '{"audio_filepath": "t.wav", "text": "three", "duration": 3.5, "offset": null}\n'
+    )
+    first, second, third = read_manifest(write(tmp_path, "a.jsonl", lines))
+    assert (first.piece.start, first.piece.end) == (Decimal("1.10"), Decimal("3.45"))
+    assert (second.piece.start, second.piece.end) == (Decimal(0), None)
+    assert (third.piece.start, third.piece.end) == (None, None)
+    assert third.piece.duration == Decimal("3.5")
+    assert [e.name for e in (first, second, third)] == ["t.wav#1.10-3.45", "t.wav#0-", "t.wav"]
+    table = "path\ttranscript\toffset\tduration\nt.wav\tone\t1.10\t2.35\nt.wav\ttwo\t0\t\n"
+    assert [e.piece for e in read_manifest(write(tmp_path, "a.tsv", table))] == [
+        first.piece, second.piece,
+    ]  # fmt: skip
+
+
+def test_a_channel_is_of_its_line(tmp_path: Path) -> None:
+    table = "path\ttranscript\tchannel\tsampling_rate\na.wav\tx\t1\t8000\na.wav\ty\tmix\t\n"
+    one, mix = read_manifest(write(tmp_path, "a.tsv", table))
+    assert (one.piece.channel, one.piece.sampling_rate, one.name) == (1, 8000, "a.wav@1")
+    assert (mix.piece.channel, mix.piece.sampling_rate, mix.name) == ("mix", None, "a.wav@mix")
+    line = '{"audio_filepath": "a.wav", "text": "x", "channel": 0, "sampling_rate": 8000}'
+    (entry,) = read_manifest(write(tmp_path, "a.jsonl", line))
+    assert (entry.piece.channel, entry.piece.sampling_rate) == (0, 8000)
+
+
+WRONG = [
+    ({"offset": -1}, "offset '-1'; needs a number of seconds, 0 to 10000000"),
+    ({"offset": "soon"}, "offset 'soon'; needs a number of seconds"),
+    ({"offset": 1, "duration": 0}, "duration '0'; needs a number of seconds, above 0"),
+    ({"duration": "0:03"}, "duration '0:03'; needs a number of seconds"),
+    ({"offset": 1, "start": 1, "end": 2}, "'offset' beside 'start' and 'end'; needs one of the tw"),
+    ({"start": 1, "duration": 2}, "start '1' and end ''; needs two numbers of seconds"),
+    ({"channel": -1}, "channel '-1'; needs a number from 0, or mix"),
+    ({"channel": [0, 1]}, "channel '[0, 1]'; needs a number from 0, or mix"),
+    ({"channel": "left"}, "channel 'left'; needs a number from 0, or mix"),
+    ({"sampling_rate": 0.5}, "sampling_rate '0.5'; needs a whole number of Hz"),
+    ({"channel_selector": 1}, "'channel_selector' would change what is read; call it 'channel' or"),
+    ({"start_time": 1.5}, "'start_time' would change what is read; call it 'start' or remove it"),
+    ({"Offset": 1.5}, "'Offset' would change what is read; call it 'offset' or remove it"),
+    ({"_skipme": 1}, "'_skipme' would change what is read; remove such lines, or the name"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), WRONG, ids=[str(fields) for fields, _ in WRONG])
+def test_what_would_change_the_meaning_is_not_passed_over(
+    tmp_path: Path, fields: dict[str, object], message: str
+) -> None:
+    line = json.dumps({"audio_filepath": "t.wav", "text": "one", **fields})
+    with pytest.raises(ManifestError, match=re.escape(f"a.jsonl:1: {message}")):
+        read_manifest(write(tmp_path, "a.jsonl", line))
+    names, values = "\t".join(fields), "\t".join(map(str, fields.values()))
+    table = f"path\ttranscript\t{names}\nt.wav\tone\t{values}\n"
+    with pytest.raises(ManifestError, match=rf"a\.tsv:[12]: {re.escape(message)}"):
+        read_manifest(write(tmp_path, "a.tsv", table))
+
+
+def test_what_changes_nothing_is_passed_over(tmp_path: Path) -> None:
+    fields = {"lang": "de", "speaker": "x", "id": 7, "_skipme": False, "channel": None}
+    line = json.dumps({"audio_filepath": "t.wav", "text": "one", **fields})
+    (entry,) = read_manifest(write(tmp_path, "a.jsonl", line))
+    assert entry.piece == Piece()
+    assert entry.name == "t.wav"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import needs
 import numpy as np
 import pytest
 from makers import (
@@ -169,7 +170,7 @@ def norm_of(torch: Any, x: Any, axes: int) -> Any:
 
 @pytest.mark.parametrize("kind", ["batch", "layer"])
 def test_gradients_agree_with_pytorch_in_float64(kind: str) -> None:
-    torch = pytest.importorskip("torch")
+    torch = needs.module("torch")
     x, dy = level_data((300, 33), 21, 2.0), level_data((300, 33), 22, 1.0)
     gain, bias = level_data(33, 23, 1.0) + np.float32(1.5), level_data(33, 24, 1.0)
     a, g, b = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (x, gain, bias))

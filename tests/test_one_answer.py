@@ -265,8 +265,8 @@ def test_more_ranks_than_leaves_is_one_clear_line(ground: Ground, tmp_path: Path
     ended = majel("train", ground.recipe, "--out", tmp_path / "run", ranks=LEAVES + 1)
     assert ended.returncode == 2
     assert own_lines(ended.stderr) == [
-        "majel train: 9 ranks for 8 leaves; start at most 8 ranks, raise data.leaves in the "
-        "recipe, or let ranks share a model (model.parts, --mesh)"
+        "majel train: 9 ranks for data.leaves = 8 and model.parts = 1; needs D x M ranks, D at "
+        "most 8 and M at most 1, such as 8 (raising leaves or parts changes the bits)"
     ]
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "run").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import needs
 import numpy as np
 import pytest
 from makers import fma, level_data, same_bits, square_sum, touchy_data
@@ -151,7 +152,7 @@ STEPS, RATE = 200, 2.0**-7
 
 def beside_torch(kind: str) -> tuple[np.ndarray, np.ndarray]:
     """Parameters after some steps of noisy gradients, ours and PyTorch's in float64."""
-    torch = pytest.importorskip("torch")
+    torch = needs.module("torch")
     start = level_data(300, 1)
     gradients = [level_data(300, 100 + i, 1.0) + 0.1 * start for i in range(STEPS)]
     theirs = torch.nn.Parameter(torch.tensor(start, dtype=torch.float64))

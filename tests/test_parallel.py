@@ -34,6 +34,7 @@ from training import (
 import majelpy
 from majelpy import native
 from majelpy.gpu import build
+from majelpy.mesh import WAYS
 
 pytest_plugins = ["several_hosts", "training"]
 
@@ -45,7 +46,6 @@ NETWORKS = {2: network([32, 48], 64, 40), 4: network([64, 80], 64, 70)}
 
 PROGRAMS = Path(__file__).parent / "mpi_programs"
 EMULATED = (sys.executable, str(PROGRAMS / "emulated_majel.py"))
-WAYS = ("time", "directions", "hidden")
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,11 @@ BAD: list[tuple[int, list[str], str]] = [
         "--mesh model=4 for model.parts = 2; at most 2 ranks can share a model (raising "
         "model.parts changes the bits)",
     ),
-    (1, ["--set", "model.parts=3"], "model.parts is 3; needs a power of two"),
+    (
+        1,
+        ["--set", "model.parts=3"],
+        "{recipe}: model.parts is 3; needs a power of two from 1 to 64",
+    ),
     (
         1,
         ["--set", "model.parts=4"],
@@ -246,7 +250,7 @@ BAD: list[tuple[int, list[str], str]] = [
     (
         1,
         ["--set", "model.parts=128"],
-        "{recipe}: model.parts is 128; needs at least 1 and at most 64",
+        "{recipe}: model.parts is 128; needs a power of two from 1 to 64",
     ),
 ]
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import sys
 from pathlib import Path
 
+import needs
 import pytest
 from mpi_launch import launch
 from training import Inside, write_corpus, write_recipe
 
+from majelpy.plan import measure
 from majelpy.plan.constants import load
 
 pytest_plugins = ["training"]
+
+QUICK = measure.Effort(
+    (4,), (16,), (16, 64), (2,), (16,), (3,), vector=1 << 12, seconds=1e-4, rounds=1
+)
+"""Measures in a moment."""
 
 EXAMPLE = Path(__file__).parent.parent / "slurm" / "cluster.toml"
 
@@ -26,13 +32,13 @@ def test_the_table(tmp_path: Path, inside: Inside) -> None:
     assert said.code == 0
     heading, *rows = said.out.splitlines()
     assert re.split(r"  +", heading.strip()) == [
-        "ranks", "layout", "step ms", "compute ms", "communication ms", "exposed %",
+        "ranks", "mesh", "step ms", "compute ms", "communication ms", "exposed %",
         "efficiency %", "memory MiB",
     ]  # fmt: skip
     cells = [re.split(r"  +", row.strip()) for row in rows]
-    assert [int(row[0]) for row in cells] == [1, 2, 2, 4, 4, 8, 8]
-    assert cells[0][1] == "data 1" and cells[0][4:7] == ["0.00", "0.0", "100.0"]
-    assert [row[0] for row in cells if row[-1] == "*"] == ["1", "2", "4", "8"]
+    assert [int(row[0]) for row in cells] == [1, 2, 4, 8]
+    assert cells[0][1] == "data=1,model=1" and cells[0][4:7] == ["0.00", "0.0", "100.0"]
+    assert [row[-2:] for row in cells] == [["*", "train"]] * 4
     (line,) = said.err.splitlines()
     assert line == (
         f"plan: {recipe}: 5 of the 5 minibatches of the first epoch of {tmp_path / 'train.h5'}"
@@ -73,7 +79,7 @@ def test_a_layer_of_ones_own_is_named_and_halves_the_frames_above(
         recipe = write_recipe(tmp_path / "r.toml", tmp_path / "none.h5", model__layers=layers)
         said = inside("plan", recipe, "--cluster", EXAMPLE, "--json", "--ranks", "1")
         assert said.code == 0, said.err
-        found[name] = json.loads(said.out)["layouts"][0]
+        found[name] = json.loads(said.out)["meshes"][0]
         named = f"plan: {recipe}: of thin.py:Thin only parameters and columns are counted"
         assert said.err.splitlines()[1:] == ([named] if name == "half" else [])
     assert found["half"]["compute_ms"] < found["all"]["compute_ms"]
@@ -85,8 +91,8 @@ def test_json_adds_up(inside: Inside) -> None:
     (line,) = said.out.splitlines()
     found = json.loads(line)
     assert "32 utterances of 50 frames" in found["workload"]
-    assert {row["ranks"] for row in found["layouts"]} == {1, 2, 4, 8}  # all that 8 leaves allow
-    for row in found["layouts"]:
+    assert {row["ranks"] for row in found["meshes"]} == {1, 2, 4, 8}  # all that 8 leaves allow
+    for row in found["meshes"]:
         assert row["step_ms"] == pytest.approx(row["compute_ms"] + row["exposed_ms"])
         assert row["communication_ms"] == pytest.approx(row["exposed_ms"] + row["hidden_ms"])
         assert 0 <= row["exposed_percent"] < 100 and 0 < row["efficiency_percent"] <= 100
@@ -100,12 +106,26 @@ REFUSED = [
     (["digits", "--cluster", "none.toml"], r"none\.toml: cannot be read \(No such .*\)"),
     (["digit", "--cluster", str(EXAMPLE)], "recipe 'digit': not shipped .*"),
     (["digits", "--cluster", str(EXAMPLE), "--ranks", "16"],
-     "16 ranks for 8 leaves x 1 parts; plan at most 8 ranks or raise .*"),
+     r"16 ranks for data\.leaves = 8 and model\.parts = 1; needs .*, such as 8 .*"),
     (["digits", "--cluster", str(EXAMPLE), "--ranks", "x"], "--ranks x: 'x' is no number .*"),
     (["digits", "--cluster", str(EXAMPLE), "--frames", "0"], "--frames is 0; needs 1 to .*"),
     (["digits", "--cluster", str(EXAMPLE), "--set", "model.x=3"], ".*unknown key 'model.x'.*"),
-    (["digits", "--measure"], "--measure takes no recipe; give it alone"),
+    (["digits", "--measure"], "--measure takes no recipe; leave it out"),
     (["--measure", "--threads", "0"], "--threads is 0; needs 1 to 1024"),
+    (["--measure", "--no-overlap"], "--measure takes no --no-overlap; leave it out"),
+    (["--measure", "--set", "seed=1"], "--measure takes no --set; leave it out"),
+    (["--measure", "-o", "no/x.toml"], "no: there is no such folder"),
+    (["digits", "--cluster", str(EXAMPLE), "-o", "x.toml"],
+     "a prediction takes no --output; leave it out"),
+    (["digits", "--cluster", str(EXAMPLE), "--threads", "2"],
+     "a prediction takes no --threads; leave it out"),
+    (["digits", "--cluster", str(EXAMPLE), "--ranks", "5", "--set", "data.leaves=4",
+      "--set", "model.parts=2"],
+     r"5 ranks for data\.leaves = 4 and model\.parts = 2; needs .*, such as 4 or 6 .*"),
+    (["digits", "--cluster", str(EXAMPLE), "--set", "model.parts=3"],
+     "digits: model.parts is 3; needs a power of two from 1 to 64"),
+    (["digits", "--cluster", str(EXAMPLE), "--set", "model.parts=32"],
+     r"model\.layers\[1\] \(dense\) .*: 256 units in 32 parts .*"),
 ]  # fmt: skip
 
 
@@ -117,6 +137,24 @@ def test_refusals_are_one_line(arguments: list[str], message: str, inside: Insid
     assert (said.code, said.out) == (2, "")
     lines = [line for line in said.err.splitlines() if not line.startswith("plan: ")]
     assert len(lines) == 1 and re.fullmatch(f"majel plan: {message}", lines[0]), said.err
+
+
+def test_a_plan_does_not_ask_for_what_only_a_training_needs(tmp_path: Path, inside: Inside) -> None:
+    # A dev corpus that is elsewhere, on which the schedule waits, and the memory of the ranks.
+    write_corpus(tmp_path / "train.h5")
+    recipe = write_recipe(
+        tmp_path / "r.toml", tmp_path / "train.h5", data__dev="/elsewhere.h5",
+        schedule={"kind": "plateau", "early_stop": 2, "result": "best"},
+        model__layers=[{"layer": "birnn", "units": 1 << 16}] * 9,
+    )  # fmt: skip
+    said = inside("plan", recipe, "--cluster", EXAMPLE, "--ranks", "1")
+    assert said.code == 0, said.err
+    assert float(said.out.splitlines()[1].split()[-3]) > 1 << 20  # MiB
+    write_corpus(tmp_path / "dev.h5")
+    arguments = ["--set", f"data.dev={tmp_path / 'dev.h5'}", "--out", tmp_path / "run"]
+    said = inside("train", recipe, *arguments)
+    assert said.code == 2
+    assert "parameters take " in said.err and not (tmp_path / "run").exists()
 
 
 def test_a_plot_without_matplotlib_is_refused(
@@ -132,8 +170,8 @@ def test_a_plot_without_matplotlib_is_refused(
     assert not picture.exists()
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("matplotlib"), reason="needs matplotlib")
 def test_a_plot_is_written(tmp_path: Path, inside: Inside) -> None:
+    needs.module("dev", "matplotlib")
     picture = tmp_path / "plan.png"
     said = inside("plan", "digits", "--cluster", EXAMPLE, "--plot", picture)
     assert said.code == 0 and said.err.splitlines()[-1] == f"plan: wrote {picture}"
@@ -160,12 +198,7 @@ def test_two_ranks_measure_messages(tmp_path: Path) -> None:
 def test_one_process_measures_copies(
     tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from majelpy.plan import measure
-
-    quick = measure.Effort(
-        (4,), (16,), (16, 64), (2,), (16,), (3,), vector=1 << 12, seconds=1e-4, rounds=1
-    )
-    monkeypatch.setattr(measure, "Effort", lambda: quick)
+    monkeypatch.setattr(measure, "Effort", lambda: QUICK)
     path = tmp_path / "cluster.toml"
     said = inside("plan", "--measure", "-o", path)
     assert (said.code, said.out) == (0, "")
@@ -173,4 +206,3 @@ def test_one_process_measures_copies(
     assert "links: of memory copies alone" in path.read_text()
     assert load(str(path)).hosts == 1
     assert inside("plan", "digits", "--cluster", path, "--ranks", "1").code == 0
-    assert inside("plan", "--measure", "-o", tmp_path / "no" / "x.toml").code == 2

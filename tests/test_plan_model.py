@@ -11,17 +11,17 @@ import pytest
 from training import Inside, write_corpus, write_recipe
 
 from majelpy import tree
-from majelpy.comm.bucket import LINE
 from majelpy.errors import WorldError
+from majelpy.mesh import ALONE, Mesh
 from majelpy.nn.layers import read
 from majelpy.nn.model import Architecture
 from majelpy.nn.networks import deep_speech_1
 from majelpy.plan.communication import exchanges, exposed, gradient_sum, most_nodes
 from majelpy.plan.compute import Clock, parameters, step
 from majelpy.plan.constants import Cluster, CtcRates, GemmRates, Link, Links, Rates, RecurrentRates
-from majelpy.plan.layout import Layout, Placement, layouts
 from majelpy.plan.memory import block, memory
 from majelpy.plan.model import Planner
+from majelpy.plan.spread import Spread
 from majelpy.plan.workload import Utterance, Workload, workload
 from majelpy.recipes.recipe import load
 
@@ -57,7 +57,7 @@ def cluster(hosts: int = 1, local: int = 8, sockets: int = 1, **given: float) ->
     return Cluster(links, rates(**given), hosts, sockets, local, local)
 
 
-def work(parts: int = 4, dropout: bool = False, transport_bytes: int = 4) -> Workload:
+def work(parts: int = 2, dropout: bool = False, transport_bytes: int = 4) -> Workload:
     model = DROPPED if dropout else MODEL
     return Workload(model, LEAVES, parts, transport_bytes, (MINIBATCH,), "a test")
 
@@ -67,8 +67,8 @@ PRODUCTS = 9 * 32 + 32 * 64 + 64 * 96 + 48 * 32 + 32 * 5
 """Weights of the dense layers and of the recurrent layer's input."""
 
 
-def compute(layout: Layout, leaves: int = LEAVES, dropout: bool = False, **given: float) -> float:
-    return step(work(dropout=dropout), layout, 0, MINIBATCH[:leaves], Clock(rates(**given))).total
+def compute(mesh: Mesh, leaves: int = LEAVES, dropout: bool = False, **given: float) -> float:
+    return step(work(dropout=dropout), mesh, 0, MINIBATCH[:leaves], Clock(rates(**given))).total
 
 
 # --- computing ------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ def test_products_by_hand() -> None:
     # Forward, by the input (not of the first layer) and by the weights, 2 operations each; the
     # recurrent weights have gradients of their own, by all frames.
     operations = 2 * FRAMES * (3 * PRODUCTS - 9 * 32 + 2 * 48 * 48)
-    assert compute(Layout("data", 1), gemm=1.0) == pytest.approx(operations * 1e-9)
+    assert compute(ALONE, gemm=1.0) == pytest.approx(operations * 1e-9)
 
 
 def test_the_recurrence_by_hand() -> None:
@@ -86,12 +86,12 @@ def test_the_recurrence_by_hand() -> None:
     # Frames 5, 3, 3: three steps of 3 utterances and two of 1, and none of 2.
     assert clock.recurrence([3, 5, 3], 10) == pytest.approx((3 * 3 + 2 * 1) * 2 * 100 * 1e-9)
     both_passes = 2 * 2 * FRAMES * 2 * 48 * 48 * 1e-9
-    assert compute(Layout("data", 1), recurrent=1.0) == pytest.approx(both_passes)
+    assert compute(ALONE, recurrent=1.0) == pytest.approx(both_passes)
 
 
 def test_ctc_softmax_dropout_and_update_by_hand() -> None:
     lattice = sum(u.frames * (2 * u.labels + 1) for leaf in MINIBATCH for u in leaf)
-    alone = Layout("data", 1)
+    alone = ALONE
     assert compute(alone, ctc=1.0) == pytest.approx(lattice * 1e-6)
     assert compute(alone, softmax=1.0) == pytest.approx(FRAMES * 5 * 1e-6)
     assert compute(alone, dropout=False) == pytest.approx(0)
@@ -103,37 +103,34 @@ def test_ctc_softmax_dropout_and_update_by_hand() -> None:
 
 
 def test_parameters_are_those_of_the_model() -> None:
-    model = work().model
+    model = work().model(ALONE)
     count = sum(p.size for p in model.layout.parameters)
-    assert (
-        parameters(work(), Layout("data", 4)) == parameters(work(), Layout("time", 4, 2)) == count
-    )
-    floats = [n for _, n in step(work(), Layout("data", 1), 0, MINIBATCH, Clock(rates())).backward]
+    assert parameters(work(), Mesh(4)) == parameters(work(), Mesh(4, 2, "time")) == count
+    floats = [n for _, n in step(work(), ALONE, 0, MINIBATCH, Clock(rates())).backward]
     assert sum(floats) == count
     direction = 48 * (64 + 48 + 1)
-    assert parameters(work(), Layout("directions", 4, 2)) == count - direction
+    assert parameters(work(), Mesh(4, 2, "directions")) == count - direction
 
 
 def test_a_hidden_rank_has_the_largest_share_in_whole_lines() -> None:
-    layout = Layout("hidden", 1, 2)
-    assert [layout.units(n) for n in (5, 32, 48, 64)] == [5, LINE, 32, 32]
+    # Parts of whole lines: 16 of 32 units, 32 of 48 and of 64; all of the logits.
     dense = 16 * (9 + 1) + 32 * (32 + 1) + 16 * (48 + 1) + 5 * (32 + 1)
-    assert parameters(work(), layout) == dense + 2 * 32 * (64 + 48 + 1)
+    assert parameters(work(), Mesh(1, 2, "hidden")) == dense + 2 * 32 * (64 + 48 + 1)
 
 
-def test_the_time_layout_halves_the_frames_but_not_ctc() -> None:
+def test_by_time_ranks_halve_the_frames_but_not_ctc() -> None:
     half = sum(-(-u.frames // 2) for leaf in MINIBATCH for u in leaf) / FRAMES
     for name in ("gemm", "recurrent", "softmax"):
-        whole = compute(Layout("data", 1), **{name: 1.0})
-        assert compute(Layout("time", 1, 2), **{name: 1.0}) == pytest.approx(whole * half), name
-    assert compute(Layout("time", 1, 2), ctc=1.0) == compute(Layout("data", 1), ctc=1.0)
+        whole = compute(ALONE, **{name: 1.0})
+        assert compute(Mesh(1, 2, "time"), **{name: 1.0}) == pytest.approx(whole * half), name
+    assert compute(Mesh(1, 2, "time"), ctc=1.0) == compute(ALONE, ctc=1.0)
 
 
-def test_the_directions_layout_halves_the_recurrence() -> None:
-    whole = compute(Layout("data", 1), recurrent=1.0)
-    assert compute(Layout("directions", 1, 2), recurrent=1.0) == pytest.approx(whole / 2)
+def test_by_directions_ranks_halve_the_recurrence() -> None:
+    whole = compute(ALONE, recurrent=1.0)
+    assert compute(Mesh(1, 2, "directions"), recurrent=1.0) == pytest.approx(whole / 2)
     operations = 2 * FRAMES * (3 * (PRODUCTS - 64 * 48) - 9 * 32 + 48 * 48)
-    assert compute(Layout("directions", 1, 2), gemm=1.0) == pytest.approx(operations * 1e-9)
+    assert compute(Mesh(1, 2, "directions"), gemm=1.0) == pytest.approx(operations * 1e-9)
 
 
 LISTS: dict[str, list[dict[str, object]]] = {
@@ -146,7 +143,7 @@ LISTS: dict[str, list[dict[str, object]]] = {
         {"layer": "birnn", "units": 64},
     ],
     "convolution": [
-        {"layer": "conv", "channels": 8, "kernel": [5, 3], "stride": [2, 2], "batch_norm": True},
+        {"layer": "conv", "channels": 16, "kernel": [5, 3], "stride": [2, 2], "batch_norm": True},
         {"layer": "conv", "channels": 16, "kernel": [3, 3]},
         {"layer": "birnn", "units": 48, "batch_norm": True},
     ],
@@ -167,19 +164,19 @@ LISTS: dict[str, list[dict[str, object]]] = {
 
 def of_layers(layers: list[dict[str, object]], features: int = 3) -> Workload:
     architecture = Architecture(features, 5, read(layers, "a test", ""))
-    return Workload(architecture, LEAVES, 4, 4, (MINIBATCH,), "a test")
+    return Workload(architecture, LEAVES, 2, 4, (MINIBATCH,), "a test")
 
 
-def seconds(layers: list[dict[str, object]], layout: Layout, **given: float) -> float:
-    return step(of_layers(layers), layout, 0, MINIBATCH, Clock(rates(**given))).total
+def seconds(layers: list[dict[str, object]], mesh: Mesh, **given: float) -> float:
+    return step(of_layers(layers), mesh, 0, MINIBATCH, Clock(rates(**given))).total
 
 
 @pytest.mark.parametrize("layers", LISTS.values(), ids=LISTS)
 def test_parameters_of_any_list_are_those_of_the_model(layers: list[dict[str, object]]) -> None:
     found = of_layers(layers)
-    count = sum(p.size for p in found.model.layout.parameters)
-    alone = Layout("data", 1)
-    assert parameters(found, alone) == parameters(found, Layout("time", 1, 2)) == count
+    count = sum(p.size for p in found.model(ALONE).layout.parameters)
+    alone = ALONE
+    assert parameters(found, alone) == parameters(found, Mesh(1, 2, "time")) == count
     backward = step(found, alone, 0, MINIBATCH, Clock(rates())).backward
     assert sum(floats for _, floats in backward) == count
 
@@ -187,7 +184,7 @@ def test_parameters_of_any_list_are_those_of_the_model(layers: list[dict[str, ob
 def test_products_of_any_list_by_hand() -> None:
     # Forward, by the weights, and by the input of all but the first; 2 operations each.
     dense = 3 * (3 * 32 + 32 * 48 + 48 * 5) - 3 * 32
-    alone = Layout("data", 1)
+    alone = ALONE
     found = seconds(LISTS["dense"], alone, gemm=1.0)
     assert found == pytest.approx(2e-9 * FRAMES * dense)
     # The recurrent weights have gradients alone; their steps have a rate of their own.
@@ -199,11 +196,11 @@ def test_products_of_any_list_by_hand() -> None:
 
 
 def test_a_convolution_by_hand() -> None:
-    # 3 features are 2 places, 5 x 3 inputs each; then 2 places of 3 x 3 x 8. A frame of two.
+    # 3 features are 2 places, 5 x 3 inputs each; then 2 places of 3 x 3 x 16. A frame of two.
     frames = sum(-(-u.frames // 2) for leaf in MINIBATCH for u in leaf)
-    weights = 2 * 8 * 15 + 2 * 16 * 72 + 96 * (2 * 16) + 48 * 5
-    operations = 2 * frames * (3 * weights - 2 * 8 * 15 + 2 * 48 * 48)
-    alone, layers = Layout("data", 1), LISTS["convolution"]
+    weights = 2 * 16 * 15 + 2 * 16 * 144 + 96 * (2 * 16) + 48 * 5
+    operations = 2 * frames * (3 * weights - 2 * 16 * 15 + 2 * 48 * 48)
+    alone, layers = ALONE, LISTS["convolution"]
     assert seconds(layers, alone, gemm=1.0) == pytest.approx(operations * 1e-9)
     lattice = sum(-(-u.frames // 2) * (2 * u.labels + 1) for leaf in MINIBATCH for u in leaf)
     assert seconds(layers, alone, ctc=1.0) == pytest.approx(lattice * 1e-6)
@@ -213,14 +210,14 @@ def test_a_convolution_by_hand() -> None:
 
 def test_gates_by_hand() -> None:
     # A step of a gate costs what one of a plain recurrent layer costs.
-    alone, layers = Layout("data", 1), LISTS["gates"]
+    alone, layers = ALONE, LISTS["gates"]
     steps = 3 * 32 * 32 + 2 * 4 * 48 * 48 + 4 * 32 * 32
     found = seconds(layers, alone, recurrent=1.0)
     assert found == pytest.approx(2e-9 * FRAMES * 2 * steps)
     inputs = 3 * 32 * 3 + 2 * 4 * 48 * 32 + 4 * 32 * 48 + 5 * 32
     found = seconds(layers, alone, gemm=1.0)
     assert found == pytest.approx(2e-9 * FRAMES * (3 * inputs - 3 * 32 * 3 + steps))
-    halves = seconds(layers, Layout("directions", 1, 2), recurrent=1.0)
+    halves = seconds(layers, Mesh(1, 2, "directions"), recurrent=1.0)
     assert halves == pytest.approx(2e-9 * FRAMES * 2 * (steps - 4 * 48 * 48))
 
 
@@ -229,7 +226,7 @@ def test_normalisation_and_row_convolution_by_hand() -> None:
     # recurrent layer with its bias, batch norm, row convolution of 5 frames; then the logits.
     passes = 64 * (4 + 0 + 2 + 4 + 6) + 2 * 5
     passes += 64 * ((5 + 3) + 2 + (2 + 1) + 5 + 2 * 6) + 5
-    alone, layers = Layout("data", 1), LISTS["norms"]
+    alone, layers = ALONE, LISTS["norms"]
     leaves = 3 * sum(tree.merges(LEAVES, 0, LEAVES)) * (64 * (3 + 64 + 64) + 64 * 5)
     expected = 4e-9 * (FRAMES * passes + leaves)
     assert seconds(layers, alone, elementwise=1.0) == pytest.approx(expected)
@@ -238,7 +235,7 @@ def test_normalisation_and_row_convolution_by_hand() -> None:
 
 
 def test_one_direction_keeps_the_other_half_of_the_frames_waiting() -> None:
-    alone, halves = Layout("data", 1), Layout("time", 1, 2)
+    alone, halves = ALONE, Mesh(1, 2, "time")
     one = LISTS["one direction"]
     assert seconds(one, halves, recurrent=1.0) == seconds(one, alone, recurrent=1.0)
     assert seconds(one, halves, gemm=1.0) < seconds(one, alone, gemm=1.0)
@@ -247,7 +244,7 @@ def test_one_direction_keeps_the_other_half_of_the_frames_waiting() -> None:
 
 
 def test_directions_divide_layers_that_have_two() -> None:
-    alone, directions = Layout("data", 1), Layout("directions", 1, 2)
+    alone, directions = ALONE, Mesh(1, 2, "directions")
     one, both = LISTS["one direction"], LISTS["two of both"]
     whole = seconds(both, alone, recurrent=1.0)
     assert seconds(both, directions, recurrent=1.0) == pytest.approx(whole / 2)
@@ -263,14 +260,14 @@ def test_directions_divide_layers_that_have_two() -> None:
 
 def test_one_rank_sends_nothing() -> None:
     total = gradient_sum(
-        Placement(cluster(elementwise=1.0), Layout("data", 1)), LEAVES, 1000, Clock(rates()), 4096
+        Spread(cluster(elementwise=1.0), ALONE), LEAVES, 1000, Clock(rates()), 4096
     )
     assert (total.adds, total.messages, total.sent_bytes) == (0, 0, 0)
 
 
 def test_the_sum_within_a_host_by_hand() -> None:
     # 4 ranks: each adds a quarter of the vector, reading its own node and 3 foreign ones.
-    place = Placement(cluster(), Layout("data", 4))
+    place = Spread(cluster(), Mesh(4))
     total = gradient_sum(place, LEAVES, 4000, Clock(rates(elementwise=1.0)), 4096)
     own, foreign, barriers = 4 * (1000 + 1000) / 1e9, 4 * 3000 / 10e9, 2 * 2 * 1e-6
     assert total.adds == pytest.approx(own + foreign + barriers)
@@ -280,7 +277,7 @@ def test_the_sum_within_a_host_by_hand() -> None:
 def test_the_sum_between_hosts_by_hand() -> None:
     # 2 hosts of 2 ranks, a vector of 16,000 bytes in 4 buckets: 2 S (H-1)/H bytes a host; for each
     # bucket a rank sends a node for one foreign chunk, and its result.
-    place = Placement(cluster(hosts=2, local=2), Layout("data", 4))
+    place = Spread(cluster(hosts=2, local=2), Mesh(4))
     total = gradient_sum(place, LEAVES, 4000, Clock(rates()), 4096)
     assert total.sent_bytes == 16_000
     assert total.messages == pytest.approx(16_000 / 2e9 + 4 * 2 * 4e-6)
@@ -289,7 +286,7 @@ def test_the_sum_between_hosts_by_hand() -> None:
 def test_gradients_of_16_bits_halve_the_bytes_between_hosts() -> None:
     machine = cluster(hosts=2, local=2)
     both = [
-        Planner(work(transport_bytes=size), machine, bucket_bytes=4096).layout(Layout("data", 4))
+        Planner(work(transport_bytes=size), machine, bucket_bytes=4096).of(Mesh(4))
         for size in (2, 4)
     ]
     assert 2 * both[0].sent_bytes == both[1].sent_bytes > 0
@@ -318,17 +315,17 @@ TWO = MINIBATCH[:1]  # utterances of 10 and 6 frames
 
 def test_exchanges_of_any_list_by_hand() -> None:
     def found(name: str, way: str) -> float:
-        return exchanges(of_layers(LISTS[name]), Layout(way, 1, 2), TWO, LINK)
+        return exchanges(of_layers(LISTS[name]), Mesh(1, 2, way), TWO, LINK)
 
     logits = 1e-6 + 4 * 16 * 5 / 2 / 1e9
     assert found("dense", "directions") == found("one direction", "directions") == 0
     assert found("dense", "time") == pytest.approx(logits)
     states = 4 * 1e-6 + 4 * 2 * (64 + 64 + 64 + 64) / 1e9
     assert found("one direction", "time") == pytest.approx(logits + states)
-    # Beside the middle: 2 frames of 3 features; 1 of 16 columns forward, of 32 backward. Of 1 leaf
+    # Beside the middle: 2 frames of 3 features; 1 of 32 columns forward and backward. Of 1 leaf
     # 4 sums of a column for each layer with normalisation, in 3 messages. States.
-    beside = 3 * 1e-6 + 4 * 2 * (2 * 3 + 16 + 32) / 1e9
-    sums = 2 * 3 * 1e-6 + 4 * 4 * (16 + 96) / 1e9
+    beside = 3 * 1e-6 + 4 * 2 * (2 * 3 + 32 + 32) / 1e9
+    sums = 2 * 3 * 1e-6 + 4 * 4 * (32 + 96) / 1e9
     states = 2 * 1e-6 + 4 * 2 * 2 * 48 / 1e9
     half = 1e-6 + 4 * 8 * 5 / 2 / 1e9
     assert found("convolution", "time") == pytest.approx(beside + sums + states + half)
@@ -343,13 +340,13 @@ def test_exchanges_of_any_list_by_hand() -> None:
 
 def test_exchanges_of_directions_by_hand() -> None:
     by_hand = 2 * 1e-6 + 4 * 16 * (48 + 64) / 1e9
-    assert exchanges(work(), Layout("directions", 1, 2), TWO, LINK) == pytest.approx(by_hand)
+    assert exchanges(work(), Mesh(1, 2, "directions"), TWO, LINK) == pytest.approx(by_hand)
 
 
 def test_exchanges_of_time_by_hand() -> None:
     # States of both passes, half of the log-probabilities, a frame of 3 features of either half.
     by_hand = 4 * 1e-6 + 4 * (2 * 2 * 48 + 16 * 5 / 2 + 2 * 3) / 1e9
-    assert exchanges(work(), Layout("time", 1, 2), TWO, LINK) == pytest.approx(by_hand)
+    assert exchanges(work(), Mesh(1, 2, "time"), TWO, LINK) == pytest.approx(by_hand)
 
 
 def test_exchanges_of_hidden_by_hand() -> None:
@@ -360,47 +357,33 @@ def test_exchanges_of_hidden_by_hand() -> None:
     states = 2 * (5 * 2 + 4 * 1) * 2 * 48
     messages = 6 + 4 + 3 * 9 + 1
     by_hand = messages * 1e-6 + 4 * (16 * layers + states) / 2 / 1e9 + 8 / 1e9
-    assert exchanges(work(), Layout("hidden", 1, 2), TWO, LINK) == pytest.approx(by_hand)
-    assert exchanges(work(), Layout("data", 2), TWO, LINK) == 0
+    assert exchanges(work(), Mesh(1, 2, "hidden"), TWO, LINK) == pytest.approx(by_hand)
+    assert exchanges(work(), Mesh(2), TWO, LINK) == 0
 
 
-# --- layouts and places ---------------------------------------------------------------------
+# --- where ranks lie ------------------------------------------------------------------------
 
 
-def test_layouts_of_a_recipe() -> None:
-    assert [str(x) for x in layouts(1, 8, 4)] == ["data 1"]
-    assert [str(x) for x in layouts(6, 8, 4)] == [
-        "data 6", "data 3 x directions 2", "data 3 x time 2", "data 3 x hidden 2",
-    ]  # fmt: skip
-    assert [str(x) for x in layouts(16, 8, 4)] == [
-        "data 8 x directions 2", "data 8 x time 2", "data 8 x hidden 2", "data 4 x hidden 4",
-    ]  # fmt: skip
-    assert [str(x) for x in layouts(32, 8, 4)] == ["data 8 x hidden 4"]
-    assert [str(x) for x in layouts(2, 8, 1)] == ["data 2", "data 1 x directions 2"]
-
-
-def test_too_many_ranks_are_refused_by_name() -> None:
-    with pytest.raises(WorldError, match=r"plan: 33 ranks for 8 leaves x 4 parts; plan at most 32"):
-        layouts(33, 8, 4)
+def test_more_ranks_than_the_cluster_has_are_refused_by_name() -> None:
     with pytest.raises(WorldError, match=r"plan: 16 ranks for hosts x ranks_per_host = 1 x 8; "):
         Planner(work(), cluster(), bucket_bytes=4096).predict([16])
 
 
 @pytest.mark.parametrize(
-    ("hosts", "local", "sockets", "layout", "link"),
+    ("hosts", "local", "sockets", "mesh", "link"),
     [
-        (1, 8, 1, Layout("hidden", 2, 4), Link(1.0, 10.0)),
-        (1, 8, 2, Layout("hidden", 2, 4), Link(1.0, 10.0)),
-        (1, 8, 2, Layout("hidden", 1, 8), Link(2.0, 5.0)),
-        (1, 8, 4, Layout("hidden", 2, 4), Link(2.0, 5.0)),
-        (2, 4, 1, Layout("hidden", 1, 8), Link(4.0, 0.5)),  # 4 ranks share the host's way out
-        (2, 3, 1, Layout("hidden", 3, 2), Link(4.0, 2 / 3)),  # one pair lies on both hosts
+        (1, 8, 1, Mesh(2, 4, "hidden"), Link(1.0, 10.0)),
+        (1, 8, 2, Mesh(2, 4, "hidden"), Link(1.0, 10.0)),
+        (1, 8, 2, Mesh(1, 8, "hidden"), Link(2.0, 5.0)),
+        (1, 8, 4, Mesh(2, 4, "hidden"), Link(2.0, 5.0)),
+        (2, 4, 1, Mesh(1, 8, "hidden"), Link(4.0, 0.5)),  # 4 ranks share the host's way out
+        (2, 3, 1, Mesh(3, 2, "hidden"), Link(4.0, 2 / 3)),  # one pair lies on both hosts
     ],
 )
 def test_the_link_of_a_model_axis(
-    hosts: int, local: int, sockets: int, layout: Layout, link: Link
+    hosts: int, local: int, sockets: int, mesh: Mesh, link: Link
 ) -> None:
-    place = Placement(cluster(hosts, local, sockets), layout)
+    place = Spread(cluster(hosts, local, sockets), mesh)
     assert place.model_link() == link
 
 
@@ -420,30 +403,30 @@ def planner(hosts: int = 4, overlap: bool = True, **changed: float) -> Planner:
 RANKS = [1, 2, 4, 6, 8, 16, 32]
 
 
-def test_each_count_has_one_fastest_layout_and_rows_ascend() -> None:
+def test_each_count_has_one_fastest_mesh_and_rows_ascend() -> None:
     found = planner().predict([8, 1, 2, 2])
-    assert [row.layout.ranks for row in found] == [1, 2, 2, 2, 2, *[8] * 5]
+    assert [row.mesh.ranks for row in found] == [1, 2, 2, 2, 2, *[8] * 4]
     for ranks in (1, 2, 8):
-        rows = [row for row in found if row.layout.ranks == ranks]
+        rows = [row for row in found if row.mesh.ranks == ranks]
         (best,) = [row for row in rows if row.best]
         assert best.step == min(row.step for row in rows)
     assert found[0].efficiency == 1 and found[0].exposed == found[0].hidden == 0
 
 
 def test_computing_shrinks_with_data_ranks_and_never_below_its_share() -> None:
-    rows = [planner().layout(Layout("data", ranks)) for ranks in (1, 2, 3, 4, 6, 8)]
+    rows = [planner().of(Mesh(ranks)) for ranks in (1, 2, 3, 4, 6, 8)]
     assert all(a.compute >= b.compute for a, b in pairwise(rows))
-    assert all(row.step * row.layout.ranks >= rows[0].step for row in rows)
+    assert all(row.step * row.mesh.ranks >= rows[0].step for row in rows)
     assert all(a.memory.pool >= b.memory.pool for a, b in pairwise(rows))
 
 
 def test_uneven_leaves_show_as_imbalance() -> None:
-    even, uneven = (planner().layout(Layout("data", ranks)) for ranks in (4, 6))
+    even, uneven = (planner().of(Mesh(ranks)) for ranks in (4, 6))
     assert 1 <= even.imbalance < 1.2 < uneven.imbalance < 2
 
 
 @pytest.mark.parametrize("row", range(len(planner().predict([16]))))
-def test_better_constants_never_slow_a_layout(row: int) -> None:
+def test_better_constants_never_slow_a_mesh(row: int) -> None:
     base = planner().predict([16])[row]
     for name, value in ALL.items():
         better = value / 2 if name == "call" else value * 2
@@ -456,12 +439,12 @@ def test_better_constants_never_slow_a_layout(row: int) -> None:
 
 
 def test_a_latency_bound_link_is_worst_for_hidden() -> None:
-    found = {row.layout.way: row for row in planner().predict([2])}
+    found = {row.mesh.way: row for row in planner().predict([2])}
     slow = planner()
     slow.cluster = replace(slow.cluster, links=Links(*[Link(1000.0, 10.0)] * 3))
-    grown = {r.layout.way: r.step - found[r.layout.way].step for r in slow.predict([2])}
+    grown = {r.mesh.way: r.step - found[r.mesh.way].step for r in slow.predict([2])}
     # Two messages a time step, against three or less a pass.
-    assert grown["hidden"] > 5 * max(grown["time"], grown["directions"], grown["data"])
+    assert grown["hidden"] > 5 * max(grown["time"], grown["directions"], grown[""])
 
 
 # --- memory and workloads -------------------------------------------------------------------
@@ -472,13 +455,13 @@ def test_blocks_are_those_of_the_pool() -> None:
 
 
 def test_hidden_ranks_keep_less_and_others_the_same() -> None:
-    whole = memory(work(), Layout("data", 1), MINIBATCH)
-    hidden = memory(work(), Layout("hidden", 1, 4), MINIBATCH)
-    time = memory(work(), Layout("time", 1, 2), MINIBATCH)
-    count = parameters(work(), Layout("data", 1))
-    assert whole.slots == 4 * count * 6  # 8 leaves of 4 parts: a stack of 6
+    whole = memory(work(), ALONE, MINIBATCH)
+    hidden = memory(work(), Mesh(1, 2, "hidden"), MINIBATCH)
+    time = memory(work(), Mesh(1, 2, "time"), MINIBATCH)
+    vector = work().model(ALONE).layout.gradient_size
+    assert whole.slots == 4 * vector * 5  # 8 leaves of 2 parts: a stack of 5
     assert hidden.slots < whole.slots
-    assert time.slots == 4 * count * (8 + 1 + 1)  # a half of each leaf, half of one, the result
+    assert time.slots == 4 * vector * (8 + 1)  # a half of each leaf, and the result
     assert time.pool < whole.pool
 
 
@@ -502,7 +485,7 @@ def test_the_pool_of_a_real_training_is_predicted_within_a_twentieth(
     lines = (tmp_path / "run" / "timings.jsonl").read_text().splitlines()
     measured = max(json.loads(line)["pool_peak_bytes"] for line in lines)
     found = workload(load(str(recipe)))
-    alone = Layout("data", 1)
+    alone = ALONE
     predicted = max(memory(found, alone, minibatch).pool for minibatch in found.minibatches)
     assert predicted == pytest.approx(measured, rel=0.05)
 

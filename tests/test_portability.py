@@ -11,10 +11,10 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import needs
 import pytest
 from mpi_launch import PATIENCE
 
@@ -36,16 +36,8 @@ HOLLOW = re.compile(
 """Digests whose right outputs are all 0 or infinite, most of them of a single number."""
 
 
-def need(tool: str, package: str) -> str:
-    beside = Path(sys.executable).parent / tool
-    found = str(beside) if beside.exists() else shutil.which(tool)
-    if found is None:
-        pytest.skip(f"{tool} is missing: {package}")
-    return found
-
-
-def run(*command: str | Path, fault: str = "") -> str:
-    """Return the standard output; where the standard error holds `fault`, skip."""
+def run(*command: str | Path) -> str:
+    """Return the standard output."""
     done = subprocess.run(
         command,
         capture_output=True,
@@ -54,8 +46,6 @@ def run(*command: str | Path, fault: str = "") -> str:
         check=False,
         env={**os.environ, "LC_ALL": "C"},
     )
-    if fault and fault in done.stderr:
-        pytest.skip(f"{command[0]}: {fault}")
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
     return done.stdout
 
@@ -64,7 +54,7 @@ def build(
     folder: Path, compiler: str, isas: list[str], options: list[str] | None = None, flags: str = ""
 ) -> dict[str, Path]:
     """Build the libraries of these instruction sets as an installation does; no warnings."""
-    cmake = need("cmake", "pip install cmake")
+    cmake = needs.program("cmake", "cmake", "pip install '.[dev]'")
     run(
         cmake,
         *("-S", ROOT, "-B", folder, "-DCMAKE_BUILD_TYPE=Release"),
@@ -126,7 +116,7 @@ def test_instruction_sets_agree(expected: dict[str, dict[str, str]]) -> None:
 
 @pytest.mark.slow
 def test_clang_agrees(expected: dict[str, dict[str, str]], runner: Path, tmp_path: Path) -> None:
-    clang = need("clang++", "apt-get install clang")
+    clang = needs.program("clang", "clang++", "apt-get install clang")
     for isa, path in build(tmp_path, clang, native.available_isas()).items():
         assert digests(run(runner, path)) == one_of(expected), isa
 
@@ -135,9 +125,9 @@ def test_clang_agrees(expected: dict[str, dict[str, str]], runner: Path, tmp_pat
 def arm_libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return the Arm libraries by compiler, built side by side, and the program."""
     if not ON_X86:
-        pytest.skip("cross-builds for Arm are made on x86-64 only")
-    cross = need("aarch64-linux-gnu-g++", "apt-get install g++-aarch64-linux-gnu")
-    need("qemu-aarch64", "apt-get install qemu-user")
+        needs.lacking("arm", "cross-builds are made on x86-64 only")
+    cross = needs.program("arm", "aarch64-linux-gnu-g++", "apt-get install g++-aarch64-linux-gnu")
+    needs.program("arm", "qemu-aarch64", "apt-get install qemu-user")
     target = "-DCMAKE_CXX_COMPILER_TARGET=aarch64-linux-gnu"
     jobs = {"g++": (cross, ARM)}
     if clang := shutil.which("clang++"):
@@ -160,7 +150,7 @@ def test_arm_agrees(
     expected: dict[str, dict[str, str]],
     arm_libraries: dict[str, Path],
 ) -> None:
-    need(compiler, "apt-get install clang")
+    needs.program("clang", compiler, "apt-get install clang")
     arm_program = arm_libraries["program"]
     assert digests(run(*QEMU, arm_program, arm_libraries[compiler])) == one_of(expected)
 
@@ -202,5 +192,6 @@ def test_sanitizers_find_nothing(
 ) -> None:
     checked = program(tmp_path, "g++", *checks(sanitizer).split())
     # ThreadSanitizer before GCC 14 does not start where addresses are spread too widely.
-    output = run(checked, checked_libraries[sanitizer], fault="unexpected memory mapping")
+    together = [needs.program("sanitizers", "setarch", "apt-get install util-linux"), "-R"]
+    output = run(*together, checked, checked_libraries[sanitizer])
     assert digests(output) == one_of(expected)

@@ -146,7 +146,7 @@ def test_a_corpus_that_was_moved(
     said = inside("replay", run, "--step", "12")
     assert said.code == 2
     assert own_lines(said.err) == [
-        "majel replay: gone.h5: there is no such corpus; make it with 'majel prepare'"
+        f"majel replay: {run}/gone.h5: there is no such corpus; make it with 'majel prepare'"
     ]
     moved = inside("replay", run, "--step", "12", "--set", f"data.train={ground.corpus}")
     assert moved.code == 0, moved.err

@@ -38,7 +38,7 @@ def test_a_new_folder(tmp_path: Path, recipe: Recipe) -> None:
     assert files(folder.path) == ["checkpoints", "content.json", "lock", "recipe.toml"]
     text = (folder.path / "recipe.toml").read_text("utf-8")
     assert load(str(folder.path / "recipe.toml")) == recipe
-    assert tomllib.loads(text)["data"]["train"] == "t ü.h5"
+    assert tomllib.loads(text)["data"]["train"] == str(tmp_path / "t ü.h5")
     folder.write_fingerprint("f" * 64)
     assert folder.fingerprint.read_text() == "f" * 64 + "\n"
     assert list(folder.path.rglob(".*")) == []

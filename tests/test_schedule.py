@@ -31,12 +31,13 @@ from majelpy.nn.layers import read
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
 from majelpy.nn.share import Share
+from majelpy.nn.ways.shares import Shapes, share_of
+from majelpy.optimizers.weight_noise import WeightNoise, pieces
 from majelpy.recipes.recipe import Recipe, load
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs.trained import load_trained
-from majelpy.train.optimizer import Optimizer, pieces
+from majelpy.settings import as_table
 from majelpy.train.schedule import Schedule
-from majelpy.train.team import WAYS
 
 pytest_plugins = ["training"]
 
@@ -159,11 +160,11 @@ def in_parts(
     """The recipe with parts, so that ranks can share a model, and its undisturbed run."""
     folder = tmp_path_factory.mktemp("parts")
     table = load(str(deep[0]))
-    schedule = vars(table.schedule) | {"epochs": 3}
+    schedule = as_table(table.schedule) | {"epochs": 3}
     model = {"layers": list(deep_speech_1(1, (32, 48), 32, 40)), "parts": 2}
     recipe = write_recipe(
         folder / "parts.toml", ground.corpus,
-        optimizer=vars(table.optimizer), schedule=schedule, model=model,
+        optimizer=as_table(table.optimizer), schedule=schedule, model=model,
     )  # fmt: skip
     return recipe, train(recipe, folder / "undisturbed")
 
@@ -433,16 +434,6 @@ def test_a_state_goes_through_json(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-class Alone:
-    """Neighbours of whom a share asks the shapes only."""
-
-    def __init__(self, index: int, count: int) -> None:
-        self.index, self.count = index, count
-
-    def others(self) -> list[int]:
-        return [i for i in range(self.count) if i != self.index]
-
-
 WIDE = read(
     [
         *deep_speech_1(1, (64, 96), 80, 64),
@@ -460,8 +451,9 @@ def test_noise_of_a_share_is_that_of_the_whole(way: str, ranks: int, tmp_path: P
     recipe = recipe_of(tmp_path, "optimizer.weight_noise=0.5")
 
     def noise(model: Model) -> dict[str, np.ndarray]:
-        optimizer = Optimizer(recipe, model.layout, zeros(1).place)
-        found = optimizer.weights(zeros(model.layout.size), 3)
+        deviation = recipe.optimizer.weight_noise
+        weight_noise = WeightNoise(deviation, recipe.seed, model.layout, zeros(1).place)
+        found = weight_noise.weights(zeros(model.layout.size), 3)
         covered = np.zeros(model.layout.size, bool)
         for _, _, start, count in pieces(model.layout):
             assert not covered[start : start + count].any()
@@ -472,19 +464,18 @@ def test_noise_of_a_share_is_that_of_the_whole(way: str, ranks: int, tmp_path: P
     whole = noise(Model(SIZES, Share(4)))
     assert all(len(np.unique(x)) > 0.99 * x.size for x in whole.values())
     for index in range(ranks):
-        share: Any = WAYS[way](4, Alone(index, ranks))  # type: ignore[arg-type]
-        model = Model(SIZES, share)
+        model = Model(SIZES, share_of(way, 4, Shapes(index, ranks)))
         for name, found in noise(model).items():
             expected = model.layout.of_whole(name, whole[name])
             assert same_bits(found, expected.reshape(found.shape)), name
 
 
-def test_weights_without_noise_are_the_parameters(tmp_path: Path) -> None:
+def test_weights_without_noise_are_the_parameters() -> None:
     layout = Model(SIZES, Share(4)).layout
     parameters = layout.initial(1)
-    quiet = Optimizer(recipe_of(tmp_path), layout, parameters.place)
+    quiet = WeightNoise(0.0, 1, layout, parameters.place)
     assert quiet.weights(parameters, 1) is parameters
-    loud = Optimizer(recipe_of(tmp_path, "optimizer.weight_noise=0.1"), layout, parameters.place)
+    loud = WeightNoise(0.1, 1, layout, parameters.place)
     before = parameters.numpy().copy()
     one, two = (loud.weights(parameters, step).numpy().copy() for step in (1, 2))
     assert same_bits(parameters.numpy(), before)

@@ -19,8 +19,9 @@ from mpi_launch import PATIENCE
 
 from majelpy import ops, tree
 from majelpy.array import Array, asarray, empty, zeros
-from majelpy.errors import RecipeError, WorldError
+from majelpy.errors import RecipeError
 from majelpy.memory import CPU
+from majelpy.mesh import Mesh
 from majelpy.nn.batch import Batch
 from majelpy.nn.layer import Training
 from majelpy.nn.layers import read
@@ -28,12 +29,11 @@ from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
 from majelpy.nn.parameters import Layout
 from majelpy.nn.share import Share
-from majelpy.plan import layout as plan
+from majelpy.nn.ways.shares import share_of
 from majelpy.plan.communication import exchanges
 from majelpy.plan.constants import Link
 from majelpy.plan.workload import Utterance, Workload
-from majelpy.recipes.launch import Launch
-from majelpy.train.team import WAYS, Mesh, choose_mesh, models
+from majelpy.train.team import models
 
 TWO = Architecture(5, 6, deep_speech_1(2, (33, 48), 50, 40, dropout=0.25))
 FOUR = Architecture(7, 5, deep_speech_1(1, (64, 90), 70, 113, dropout=0.25))
@@ -104,7 +104,7 @@ def together(way: str, parts: int, ranks: int, work: Callable[[int, Share], T]) 
     """Return what each of so many ranks makes of its share; no message may be left over."""
     queues: dict[tuple[int, int], Queue[np.ndarray]]
     queues = {(i, j): Queue() for i in range(ranks) for j in range(ranks)}
-    shares = [WAYS[way](parts, Threads(index, ranks, queues)) for index in range(ranks)]
+    shares = [share_of(way, parts, Threads(index, ranks, queues)) for index in range(ranks)]
     with ThreadPoolExecutor(ranks) as pool:
         found = list(pool.map(work, range(ranks), shares))
     assert all(queue.empty() for queue in queues.values())
@@ -338,7 +338,7 @@ def test_ranks_send_what_is_planned(layers: list[dict[str, object]], way: str, r
     leaf = tuple(Utterance(frames, 2) for frames in lengths)
     work = Workload(sizes, 1, 4, 4, ((leaf,),), "a test")
     gigabyte_a_second = Link(0.0, 1.0)
-    planned = exchanges(work, plan.Layout(way, 1, ranks), (leaf,), gigabyte_a_second) * 1e9
+    planned = exchanges(work, Mesh(1, ranks, way), (leaf,), gigabyte_a_second) * 1e9
     # The norm is the trainer's. Of one direction a rank sends the states in one pass, and waits for
     # them in the other.
     waits = 4 * len(lengths) * sum(int(x["units"]) for x in layers if x["layer"] == "rnn")
@@ -383,61 +383,6 @@ def test_models_follow_hosts_and_ascend() -> None:
     # mpirun --map-by node deals ranks out; the second model has a rank on each host.
     assert models(((0, 2, 4), (1, 3, 5)), 2) == [[0, 2], [1, 4], [3, 5]]
     assert models(((0, 3), (1, 2)), 4) == [[0, 1, 2, 3]]
-
-
-@pytest.mark.parametrize(
-    ("ranks", "leaves", "parts", "mesh"),
-    [
-        (1, 8, 1, Mesh(1, 1, "")),
-        (8, 8, 4, Mesh(8, 1, "")),
-        (8, 4, 4, Mesh(4, 2, "time")),
-        (8, 2, 4, Mesh(2, 4, "hidden")),
-        (6, 4, 4, Mesh(3, 2, "time")),
-        (3, 1, 4, Mesh(1, 3, "hidden")),
-    ],
-)
-def test_leaves_are_divided_before_the_model(
-    ranks: int, leaves: int, parts: int, mesh: Mesh
-) -> None:
-    found, why = choose_mesh(Launch(), ranks, leaves, parts)
-    assert found == mesh
-    assert bool(why) == (mesh.model > 1)
-
-
-@pytest.mark.parametrize(
-    ("launch", "ranks", "leaves", "message"),
-    [
-        (
-            Launch(),
-            5,
-            4,
-            "5 ranks for 4 leaves; start at most 4 ranks, raise data.leaves in the recipe, or let "
-            "ranks share a model (model.parts, --mesh)",
-        ),
-        (
-            Launch(mesh="data=2"),
-            2,
-            1,
-            "--mesh data=2 for 1 leaves; needs at most 1, or more data.leaves in the recipe",
-        ),
-        (
-            Launch(mesh="model=3", model_parallel="time"),
-            3,
-            4,
-            "--model-parallel time with --mesh model=3; it needs model=2",
-        ),
-        (
-            Launch(mesh="model=4", model_parallel="directions"),
-            4,
-            4,
-            "--model-parallel directions with --mesh model=4; it needs model=2",
-        ),
-    ],
-)
-def test_ranks_that_nothing_divides(launch: Launch, ranks: int, leaves: int, message: str) -> None:
-    with pytest.raises(WorldError) as raised:
-        choose_mesh(launch, ranks, leaves, 4)
-    assert str(raised.value) == f"train: {message}"
 
 
 @pytest.mark.parametrize("parts", [2, 4, 8])

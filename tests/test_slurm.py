@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import needs
 import pytest
 from slurm_cluster import Cluster, Job, wait_for
 from training import Done, Ground, assert_same, done
@@ -65,7 +66,7 @@ class Submitted:
 def launcher(request: pytest.FixtureRequest, cluster: Cluster) -> str:
     """Each launcher that works here."""
     if request.param == "srun" and not cluster.pmix:
-        pytest.skip("this SLURM cannot start processes with PMIx (on Debian: libpmix-dev)")
+        needs.lacking("slurm", "srun cannot start processes with PMIx (on Debian: libpmix-dev)")
     return str(request.param)
 
 

@@ -144,6 +144,24 @@ def test_a_stream_ends_with_the_text_of_the_whole(run: Path, wave: Path) -> None
     assert piped.stderr.decode() == heard.stderr
 
 
+def test_a_channel_of_several(run: Path, wave: Path, tmp_path: Path, inside: Inside) -> None:
+    samples, _ = soundfile.read(wave, dtype="int16")
+    both = tmp_path / "both.wav"
+    soundfile.write(both, np.stack([samples * 0, samples], axis=1), RATE)
+    text = inside("transcribe", run, wave).out.partition("\t")[2]
+    for options in ([], ["--stream"]):
+        said = inside("transcribe", run, both, *options)
+        assert (said.code, said.out) == (2, "")
+        assert said.err.startswith(f"majel transcribe: {both}: 2 channels that differ, first at")
+        said = inside("transcribe", run, both, "--channel", "1", *options)
+        assert (said.code, said.out) == (0, f"{both}\t{text}")
+        said = inside("transcribe", run, both, "--channel", "0", "--longest", "2", *options)
+        assert (said.code, said.out) == (2, "")
+        assert said.err == (
+            f"majel transcribe: {both}: 2.005 s long; at most 2 s are read at a time (--longest)\n"
+        )
+
+
 @pytest.mark.parametrize(
     ("sound", "message"),
     [

@@ -13,7 +13,13 @@ import pytest
 from mpi_launch import launch, mpirun
 
 from majelpy.comm import world as module
-from majelpy.comm.world import RankFailed, World, launched_size, library_version
+from majelpy.comm.world import (
+    RankFailed,
+    World,
+    launched_first,
+    launched_size,
+    library_version,
+)
 from majelpy.errors import ShapeError, WorldError
 
 
@@ -52,6 +58,22 @@ def test_a_world_of_one_fails_as_itself(capsys: pytest.CaptureFixture[str]) -> N
 )
 def test_launchers_are_known_by_their_environment(environ: dict[str, str], size: int) -> None:
     assert launched_size(environ) == size
+
+
+@pytest.mark.parametrize(
+    ("environ", "first"),
+    [
+        ({}, True),
+        ({"OMPI_COMM_WORLD_RANK": "0"}, True),
+        ({"OMPI_COMM_WORLD_RANK": "1", "PMIX_RANK": "1", "SLURM_PROCID": "0"}, False),
+        ({"PMI_RANK": "2"}, False),
+        ({"SLURM_PROCID": "3"}, False),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, True),
+    ],
+    ids=str,
+)
+def test_who_is_first(environ: dict[str, str], first: bool) -> None:
+    assert launched_first(environ) == first
 
 
 def test_waiting_ranks_yield_when_they_outnumber_the_cores(

@@ -114,7 +114,7 @@ def main() -> None:
     def prepare(split: str) -> list[str]:
         written, corpus = f"{name}-{split}-spelled.tsv", f"{name}-{split}.h5"
         found = spell(manifests[split], work / written)
-        majel("prepare", written, corpus, "--samples", "--rate", plan.rate)
+        majel("prepare", written, corpus, "--samples", "--rate", plan.rate, "--force")
         return found
 
     texts = prepare("train")
@@ -130,7 +130,7 @@ def main() -> None:
         for path in sorted((options.data / "text").glob("*.txt")):
             texts += [spelled(line) for line in path.read_text("utf-8").splitlines()]
     (work / f"{name}.txt").write_text("\n".join(texts) + "\n")
-    majel("lm", f"{name}.txt", "-o", f"{name}.arpa", *plan.lm)
+    majel("lm", f"{name}.txt", "-o", f"{name}.arpa", "--force", *plan.lm)
     search = ("--lm", f"{name}.arpa", *plan.search)
     tuned = majel("tune", f"{name}-run", f"{name}-dev.h5", *search, *plan.grid, "--json")
     weights = json.loads(tuned)["best"]

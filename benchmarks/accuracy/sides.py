@@ -123,15 +123,15 @@ def optimizer(settings: recipes.Optimizer, twin: Twin) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
             twin.parameters(),
             lr=settings.rate,
-            betas=(settings.beta1, settings.beta2),
-            eps=settings.epsilon,
+            betas=(settings.own.beta1, settings.own.beta2),
+            eps=settings.own.epsilon,
             weight_decay=settings.decay,
         )
     return torch.optim.SGD(
         twin.parameters(),
         lr=settings.rate,
-        momentum=settings.momentum,
-        nesterov=settings.momentum > 0,
+        momentum=settings.own.momentum,
+        nesterov=settings.own.momentum > 0,
         weight_decay=settings.decay,
     )
 

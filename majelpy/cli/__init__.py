@@ -2,7 +2,7 @@
 
 Policy. Results go to standard output, progress and messages to standard error. A `MajelError` or
 an `OSError` is one line and exit code 2, never a traceback; Ctrl-C is 130; 1 means that the answer
-is no. Under mpirun one rank speaks for all.
+is no. Under mpirun one rank speaks for all, and what needs no other it does alone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 
+from majelpy.comm.world import launched_first
 from majelpy.errors import MajelError
 from majelpy.version import __version__
 
@@ -19,6 +20,8 @@ COMMANDS = (
     *("corpus", "prepare", "synth", "lm", "plan", "train", "eval", "tune"),
     *("transcribe", "compare", "replay", "info"),
 )
+ALONE = ("corpus", "prepare", "synth", "lm", "compare", "info")
+"""Commands that one rank does, and the others leave to it."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,6 +50,8 @@ def line(command: str, error: MajelError | OSError) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return the exit code."""
     options = parser().parse_args(arguments)
+    if options.command in ALONE and not launched_first(os.environ):
+        return 0
     try:
         code: int = importlib.import_module(f"majelpy.cli.{options.command}").run(options)
         sys.stdout.flush()

@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from majelpy.cli import results
+
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
@@ -39,8 +41,9 @@ def add(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         *("-o", "--output"),
         required=True,
         metavar="MANIFEST.tsv",
-        help="the manifest to write; it must not exist yet",
+        help="the manifest to write; it must not exist yet, without --force",
     )
+    results.add_force(parser)
     parser.add_argument(
         "--skip-bad",
         action="store_true",
@@ -53,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the manifest; its path goes to standard output, what was found to standard error."""
     from majelpy.corpora.writing import write_manifest
 
+    results.require_room([args.output], args.force)
     report = write_manifest(
         args.name, args.folder, args.output, split=args.split, skip_bad=args.skip_bad
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from majelpy.cli import results
+
 if TYPE_CHECKING:
     from majelpy.speech.text import Alphabet
 
@@ -20,7 +22,13 @@ def add(commands: Any) -> None:
         epilog="Example: majel lm book.txt -o lm.arpa --like run",
     )
     parser.add_argument("texts", metavar="TEXT", nargs="+", help="text files in UTF-8")
-    parser.add_argument("-o", "--output", metavar="LM.arpa", required=True, help="file to write")
+    parser.add_argument(
+        *("-o", "--output"),
+        required=True,
+        metavar="LM.arpa",
+        help="file to write; it must not exist yet, without --force",
+    )
+    results.add_force(parser)
     parser.add_argument("--order", type=int, default=3, metavar="N", help="longest n-gram (3)")
     parser.add_argument(
         "--characters", action="store_true", help="of characters, as for Mandarin, not of words"
@@ -38,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
     """Estimate, write, and say how many n-grams there are."""
     from majelpy.decoding.kneser_ney import estimate, sentences, write_arpa
 
+    results.require_room([options.output], options.force)
     texts = sentences(options.texts, options.characters, _alphabet(options))
     model = estimate(texts, options.order)
     write_arpa(options.output, model)

@@ -4,10 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from typing import Any
 
-from majelpy.errors import RecipeError
+from majelpy.cli import results
+from majelpy.errors import MajelError, RecipeError
+
+_DESCRIPTION = """\
+Predict the time of a step, its share of communication, efficiency and memory of each mesh of ranks
+that can train a recipe on a cluster; or measure the machine at hand (alone, or under mpirun with as
+many ranks as a host is to have).
+"""
+
+_EPILOG = """\
+example:
+  mpirun -n 2 majel plan --measure -o cluster.toml     # this machine; half a minute
+  majel plan sentences --cluster cluster.toml --set model.parts=2
+"""
+
+_PREDICTING = (
+    *("recipe", "cluster", "ranks", "set", "frames", "features", "no_overlap", "json", "plot"),
+)
+_MEASURING = ("output", "threads")
 
 
 def add(commands: Any) -> None:
@@ -15,11 +34,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "plan",
         help="predict time and memory of a training on a cluster",
-        description="Predict the time of a step, its share of communication, efficiency and memory "
-        "of each layout of a recipe on a cluster; or measure the machine at hand (alone, or under "
-        "mpirun with as many ranks as a host is to have).",
-        epilog="Example: mpirun -n 2 majel plan --measure -o cluster.toml; "
-        "majel plan sentences --cluster cluster.toml --ranks 1,2,4,...,64 --plot plan.png",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "recipe", metavar="RECIPE", nargs="?", help="a recipe file (.toml), or a shipped one's name"
@@ -51,27 +68,36 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--no-overlap",
-        dest="overlap",
-        action="store_false",
+        action="store_true",
         help="gradients leave a host after the backward pass, not during it",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--plot", metavar="FILE.png", help="write a picture too (needs matplotlib)")
+    parser.add_argument(
+        "--plot",
+        metavar="FILE.png",
+        help="write a picture too, a new file without --force (needs matplotlib)",
+    )
+    results.add_force(parser)
     measuring = parser.add_argument_group("measuring")
     measuring.add_argument(
         "--measure", action="store_true", help="write the constants of this machine; no RECIPE"
     )
     measuring.add_argument(
-        "-o", "--output", metavar="FILE.toml", help="where to (default: standard output)"
+        "-o",
+        "--output",
+        metavar="FILE.toml",
+        help="where to, a new file without --force (default: standard output)",
     )
-    measuring.add_argument(
-        "--threads", type=int, default=1, metavar="N", help="threads of a rank (default 1)"
-    )
+    measuring.add_argument("--threads", type=int, metavar="N", help="threads of a rank (default 1)")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Predict, or measure."""
-    return _measure(options) if options.measure else _predict(options)
+    """Predict, on one rank alone, or measure."""
+    from majelpy.comm.world import launched_first
+
+    if options.measure:
+        return _measure(options)
+    return _predict(options) if launched_first(os.environ) else 0
 
 
 def _say(text: str) -> None:
@@ -87,16 +113,18 @@ def _measure(options: argparse.Namespace) -> int:
 
     world = World.start()
     world.install_excepthook()
-    error: RecipeError | None = None
+    error: MajelError | None = None
     try:
         _check_measuring(options)
-    except RecipeError as found:
+        if options.output and world.rank == 0:
+            results.require_room([options.output], options.force)
+    except MajelError as found:
         error = found
     try:
         world.agree(error)
     except RankFailed:
         return 2
-    cluster, remarks = measure(world, options.threads, _say)
+    cluster, remarks = measure(world, options.threads or 1, _say)
     if world.rank > 0:
         return 0
     for remark in remarks:
@@ -110,9 +138,7 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _check_measuring(options: argparse.Namespace) -> None:
-    given = [name for name in ("recipe", "cluster", "ranks", "plot") if getattr(options, name)]
-    if given:
-        raise RecipeError(f"plan: --measure takes no {given[0]}; give it alone")
+    _check_absent(options, "--measure", _PREDICTING)
     _at_least_one("threads", options.threads, most=1024)
 
 
@@ -133,9 +159,12 @@ def _predict(options: argparse.Namespace) -> int:
             "plan: no cluster; needs --cluster FILE.toml "
             "('majel plan --measure -o FILE.toml' writes that of this machine)"
         )
+    _check_absent(options, "a prediction", _MEASURING)
     _at_least_one("frames", options.frames)
     _at_least_one("features", options.features)
     wanted = None if options.ranks is None else listed(options.ranks)
+    if options.plot:
+        results.require_room([options.plot], options.force)
     recipe = load(options.recipe, options.set)
     cluster = load_cluster(options.cluster)
     work = workload(recipe, options.frames, options.features)
@@ -146,17 +175,28 @@ def _predict(options: argparse.Namespace) -> int:
     threads, cores = cluster.ranks_per_host * cluster.rates.threads, cluster.sockets * cluster.cores
     if threads > cores:
         _say(f"{options.cluster}: {threads} threads of a host's ranks share {cores} cores")
-    planner = Planner(work, cluster, bucket_bytes=Launch().bucket_bytes, overlap=options.overlap)
+    planner = Planner(
+        work, cluster, bucket_bytes=Launch().bucket_bytes, overlap=not options.no_overlap
+    )
     found = planner.predict(wanted or powers(min(cluster.ranks, work.leaves * work.parts)))
     if options.plot:
         table.plot(found, options.plot, f"{options.recipe} on {options.cluster}")
         _say(f"wrote {options.plot}")
     if options.json:
         named = {"recipe": options.recipe, "cluster": options.cluster, "workload": work.source}
-        print(json.dumps({**named, "layouts": table.objects(found)}))
+        print(json.dumps({**named, "meshes": table.objects(found)}))
     else:
         print("\n".join(table.lines(found)))
     return 0
+
+
+def _check_absent(options: argparse.Namespace, who: str, names: tuple[str, ...]) -> None:
+    """Raise RecipeError if one of these options was given, which would be passed over."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value is not False and value != []:
+            option = name if name == "recipe" else f"--{name.replace('_', '-')}"
+            raise RecipeError(f"plan: {who} takes no {option}; leave it out")
 
 
 def _at_least_one(name: str, value: int | None, most: int = 1 << 20) -> None:

@@ -6,13 +6,16 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from majelpy.cli import recordings, results
+
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 _EPILOG = """\
 The manifest is a .tsv file with a header line and the columns 'path' and 'transcript', or a
 .jsonl file with the keys 'audio_filepath' and 'text'. Paths in it are relative to its folder.
-'start' and 'end', where given, are seconds: the utterance is that piece of the recording.
+'start' and 'end', or 'offset' and 'duration', are seconds: the utterance is that piece of the
+recording; 'channel' is that channel of it. docs/data.md has the rest.
 
 example:
   majel synth demo
@@ -39,7 +42,9 @@ def add(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "manifest", metavar="MANIFEST", nargs="+", help="list of recordings, .tsv or .jsonl"
     )
-    parser.add_argument("out", metavar="OUT.h5", help="the corpus to write")
+    parser.add_argument(
+        "out", metavar="OUT.h5", help="the corpus to write; it must not exist yet, without --force"
+    )
     parser.add_argument(
         "--rate",
         type=int,
@@ -76,13 +81,18 @@ def add(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="leave out recordings that cannot be used, and say which, instead of stopping",
     )
+    recordings.add_options(parser)
+    results.add_force(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the corpus; its digest is the last line on standard output."""
     from majelpy.speech.prepare import prepare
+    from majelpy.speech.shards import MOST_SHARDS, path_of
 
+    shards = range(args.shards) if 1 < args.shards <= MOST_SHARDS else ()
+    results.require_room([path_of(args.out, n) for n in shards] or [args.out], args.force)
     report = prepare(
         args.manifest,
         args.out,
@@ -90,7 +100,10 @@ def run(args: argparse.Namespace) -> int:
         skip_bad=args.skip_bad,
         kind=args.kind,
         shards=args.shards,
+        **recordings.given(args),
     )
+    for remark in report.remarks:
+        print(remark, file=sys.stderr)
     duration = f"{report.seconds / 60:.1f} minutes, " if report.rate else ""
     skipped = f", {report.skipped} skipped" if report.skipped else ""
     print(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from majelpy.cli import results
+
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 _EPILOG = """\
 Writes OUT_DIR/wav/*.wav, OUT_DIR/train.tsv and OUT_DIR/dev.tsv, and prints the paths of the
-two manifests. Nobody in dev.tsv speaks in train.tsv.
+two manifests. Nobody in dev.tsv speaks in train.tsv. Manifests that are there already are refused
+without --force; with it those of an earlier call are replaced.
 
 example:
   majel synth demo
@@ -57,13 +60,18 @@ def add(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="S",
         help="another number gives other utterances (default: %(default)s)",
     )
+    results.add_force(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the recordings; the manifests' paths go to standard output, train first."""
+    from pathlib import Path
+
     from majelpy.speech.synth import synth
 
+    made = (Path(args.out_dir) / f"{split}.tsv" for split in ("train", "dev"))
+    results.require_room([path for path in made if path.exists()], args.force)
     manifests = synth(
         args.out_dir, kind=args.kind, utterances=args.utterances, dev=args.dev, seed=args.seed
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from majelpy.cli import line
 from majelpy.comm.world import RankFailed, World
 from majelpy.errors import MajelError, RecipeError
+from majelpy.mesh import WAYS
 
 PLACE_HELP = "where to compute: cpu (default), gpu (the ranks of a host take turns) or gpu:N"
 
@@ -69,7 +70,7 @@ def add_launch(parser: argparse.ArgumentParser) -> None:
     )
     place.add_argument(
         "--model-parallel",
-        choices=("auto", "time", "directions", "hidden"),
+        choices=("auto", *WAYS),
         help="how ranks share a model: halves of the frames, directions, or parts of the units",
     )
     place.add_argument("--bucket-bytes", type=int, metavar="N", help="bytes summed at a time")

@@ -1,16 +1,25 @@
-"""`majel transcribe`: the text of recordings."""
+"""`majel transcribe`: the text of recordings.
+
+Policy. A recording that cannot be used costs its own line alone: the others are recognised, and
+what was wrong is said at the end. Ranks take recordings in turn; the first prints, in the order
+asked.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from majelpy.cli import language
+from majelpy.cli import language, line, recordings
 from majelpy.cli.recognising import add_checkpoint
 from majelpy.cli.train import PLACE_HELP
 
 if TYPE_CHECKING:
     from majelpy.array import Array
+    from majelpy.comm.world import World
+    from majelpy.decoding.beam import Decoder
     from majelpy.memory import Place
     from majelpy.runs.trained import Trained
 
@@ -24,8 +33,10 @@ def add(commands: Any) -> None:
         "transcribe",
         help="the text of recordings",
         description="Recognise recordings (WAV, FLAC, Ogg; any rate) or feature files (.npy) and "
-        "print a line each: path, tab, text; with --nbest one JSON object a line.",
-        epilog="Example: majel transcribe run hello.wav",
+        "print a line each: path, tab, text; with --nbest one JSON object a line. Under mpirun "
+        "ranks share the recordings. Exit code 2 if some could not be used; those are told at the "
+        "end.",
+        epilog="Example: majel transcribe run hello.wav; mpirun -n 4 majel transcribe run *.flac",
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
     add_checkpoint(parser)
@@ -38,53 +49,103 @@ def add(commands: Any) -> None:
         "model's layers must have one direction; AUDIO may be - for 16-bit little-endian mono "
         "samples on standard input, at the model's rate",
     )
+    recordings.add_options(parser)
     language.add_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Recognise and print."""
-    import json
-
-    import numpy as np
-
-    from majelpy import ops
-    from majelpy.comm.world import World
-    from majelpy.decoding.best_path import greedy
-    from majelpy.errors import AudioError, RecipeError
+    from majelpy.comm.world import RankFailed, World
+    from majelpy.errors import MajelError, RecipeError
     from majelpy.native import set_threads
     from majelpy.recipes.launch import default_threads
     from majelpy.runs.trained import load_trained
     from majelpy.train.places import choose, take_pool
 
-    set_threads(default_threads(1))
-    place = choose(options.place)
-    trained = load_trained(options.run_folder, options.checkpoint)
-    if options.stream and trained.rate == 0:
-        raise RecipeError(f"{options.run_folder}: trained on .npy features; --stream needs sound")
-    decoder = language.decoder_of(options, trained.alphabet)
-    take_pool(place, World.alone())
-    for path in options.audio:
-        try:
-            if options.stream:
-                log_probs = _streamed(path, trained, place)
-            else:
-                log_probs = _whole(path, trained, place)
-        except AudioError as error:
-            raise AudioError(f"{path}: {error}" if path not in str(error) else error) from None
-        if decoder is None:
-            text = trained.alphabet.decode(greedy(ops.argmax(log_probs)))
-        else:
-            (found,) = decoder(log_probs, np.array([0, len(log_probs)]))
-            text = found[0].text
-            if options.nbest is not None:
-                best = [language.shown(hypothesis, trained.model) for hypothesis in found]
-                print(json.dumps({"path": path, "nbest": best}, ensure_ascii=False), flush=True)
-                continue
-        print(f"{path}\t{text}", flush=True)
-    return 0
+    world = World.start()
+    world.install_excepthook()
+    error: Exception | None = None
+    try:
+        if options.stream and world.size > 1:
+            raise RecipeError(f"--stream hears on one rank; {world.size} were launched")
+        set_threads(default_threads(world.local_size))
+        place = choose(options.place, world.local_rank)
+        folder = options.run_folder
+        trained = load_trained(folder, options.checkpoint, quiet=world.rank != 0)
+        if options.stream and trained.rate == 0:
+            raise RecipeError(f"{folder}: trained on .npy features; --stream needs sound")
+        decoder = language.decoder_of(options, trained.alphabet)
+    except (MajelError, OSError) as found:
+        error = found
+    # All ranks learn whether all are ready; the lowest that is not says why.
+    try:
+        world.agree(error)
+    except RankFailed:
+        return 2
+    try:
+        take_pool(place, world)
+        failed = _shared(
+            world, options.audio, lambda path: _text(path, options, trained, place, decoder)
+        )
+    except (MajelError, OSError) as found:
+        if world.size == 1:
+            raise
+        world.abort(line("transcribe", found).removeprefix("majel "), 2)
+    return 2 if failed else 0
 
 
-def _whole(path: str, trained: Trained, place: Place) -> Array:
+def _shared(world: World, paths: list[str], text_of: Callable[[str], str]) -> bool:
+    """Print the texts of all recordings, then what was wrong with some; return whether any was."""
+    from majelpy.errors import AudioError
+    from majelpy.speech.sound_file import naming
+
+    errors = []
+    for first in range(0, len(paths), world.size):
+        mine: tuple[str, str] | None = None
+        for path in paths[first + world.rank : first + world.rank + 1]:
+            try:
+                with naming(path):
+                    mine = text_of(path), ""
+            except AudioError as error:
+                mine = "", line("transcribe", error)
+        for found in world.gather(mine) or ():
+            if found is not None and found[1]:
+                errors.append(found[1])
+            elif found is not None:
+                print(found[0], flush=True)
+    for said in errors:
+        print(said, file=sys.stderr)
+    return world.broadcast(bool(errors))
+
+
+def _text(
+    path: str,
+    options: argparse.Namespace,
+    trained: Trained,
+    place: Place,
+    decoder: Decoder | None,
+) -> str:
+    """What is printed of a recording."""
+    import json
+
+    import numpy as np
+
+    from majelpy import ops
+    from majelpy.decoding.best_path import greedy
+
+    log_probs = (_streamed if options.stream else _whole)(
+        path, trained, place, **recordings.given(options)
+    )
+    if decoder is None:
+        return f"{path}\t{trained.alphabet.decode(greedy(ops.argmax(log_probs)))}"
+    (found,) = decoder(log_probs, np.array([0, len(log_probs)]))
+    if options.nbest is None:
+        return f"{path}\t{found[0].text}"
+    best = [language.shown(hypothesis, trained.model) for hypothesis in found]
+    return json.dumps({"path": path, "nbest": best}, ensure_ascii=False)
+
+
+def _whole(path: str, trained: Trained, place: Place, **taken: Any) -> Array:
     """The log-probabilities of a recording or of features, (T, V), on the CPU."""
     import numpy as np
 
@@ -103,7 +164,8 @@ def _whole(path: str, trained: Trained, place: Place) -> Array:
             raise AudioError("-: samples on standard input need --stream")
         if path.endswith(".npy"):
             raise AudioError(f"{path}: features; the run needs sound, at {trained.rate} Hz best")
-        frames = spectrogram(read_audio(path, trained.rate), trained.rate)
+        recording = read_audio(path, trained.rate, **taken)
+        frames = spectrogram(recording.samples, trained.rate)
     if frames.shape[1] != trained.features:
         raise AudioError(f"{path}: {frames.shape[1]} features; the run needs {trained.features}")
     normalised = asarray(ops.normalise(frames, trained.mean, trained.scale))
@@ -112,15 +174,13 @@ def _whole(path: str, trained: Trained, place: Place) -> Array:
     return trained.model.forward(batch.to_device(place), parameters).log_probs.to_device(CPU)
 
 
-def _streamed(path: str, trained: Trained, place: Place) -> Array:
+def _streamed(path: str, trained: Trained, place: Place, **taken: Any) -> Array:
     """The same, piece by piece; the text so far goes to standard error as it grows."""
-    import sys
-
     from majelpy.speech.audio import read_pieces
     from majelpy.train.stream import Stream
 
     stream, heard, told = Stream(trained, place), 0, ""
-    for samples, last in read_pieces(path, trained.rate, trained.rate // PIECES):
+    for samples, last in read_pieces(path, trained.rate, trained.rate // PIECES, **taken):
         stream.hear(samples, last=last)
         heard += len(samples)
         if stream.text != told:

@@ -26,8 +26,8 @@ def add(commands: Any) -> None:
         help="choose the weights of a language model",
         description="Decode a corpus with every pair of ALPHA and BETA and print the pairs, that "
         "with the fewest wrong words (of a model of characters: characters) first.",
-        epilog="Example: majel tune run dev.h5 --lm lm.arpa; then majel eval run test.h5 --lm "
-        "lm.arpa --alpha A --beta B",
+        epilog="Example: majel tune run dev.h5 --lm lm.arpa; then, with the first of its pairs: "
+        "majel eval run test.h5 --lm lm.arpa --alpha 0.8 --beta 1",
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
     parser.add_argument("corpus", metavar="DEV.h5", help="corpus that is not used to test")

@@ -1,6 +1,7 @@
-"""Ranks: who they are (`world`), what they add in which order (`tree`), and how (`reduce`).
+"""Ranks: who they are (`world`), and how they add what they have (`reduce`).
 
-`reduce` cuts the vector (`bucket`), has each rank's steps planned (`plan`) and done (`exchange`).
+`reduce` cuts the vector (`bucket`), gets the steps of a rank (`schedule`) and has them done
+(`exchange`). Every kind of message has a tag of its own (`tags`).
 
 MPI moves bytes here and never adds a float. Only `world` imports mpi4py, and importing
 any of these modules starts nothing.

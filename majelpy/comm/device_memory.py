@@ -1,4 +1,4 @@
-"""Device memory in plans and messages.
+"""Device memory in schedules and messages.
 
 Policy. A NumPy array over addresses of a GPU stands for memory there: it is cut, and handed to MPI
 and to kernels, and nobody reads or writes through it.

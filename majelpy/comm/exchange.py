@@ -1,4 +1,4 @@
-"""A reduction under way: the steps of `majelpy.comm.plan`, each as far as it has come.
+"""A reduction under way: the steps of `majelpy.comm.schedule`, each as far as it has come.
 
 Policy. Nothing here waits but `finish`: a step goes on, in `poll`, when the messages that it
 needs have come. So it can begin while the rank still computes, and is looked after between
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from majelpy.array import launch
-from majelpy.comm.plan import LANES, Message, Step, Work
+from majelpy.comm.schedule import LANES, Message, Step, Work
 from majelpy.comm.world import SharedMemory, World
 from majelpy.memory import CPU, Place
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from majelpy.array import Array, empty
+from majelpy.comm.tags import Tag
 from majelpy.comm.world import World
 from majelpy.memory import CPU
-
-TAG = 3
 
 
 class Neighbours:
@@ -51,14 +50,14 @@ class Neighbours:
         """
         found = [empty(shape) for _, shape in shapes]
         requests = [
-            self._world.receive(x.numpy(), rank, TAG)
+            self._world.receive(x.numpy(), rank, Tag.NEIGHBOURS)
             for (rank, _), x in zip(shapes, found, strict=True)
             if x.size
         ]
         hosted = [(rank, x.to_device(CPU)) for rank, x in sent if x.size]
         for rank, x in hosted:
             self.sent_bytes += 4 * x.size
-            requests.append(self._world.send(x.numpy(), rank, TAG))
+            requests.append(self._world.send(x.numpy(), rank, Tag.NEIGHBOURS))
         self._world.wait(requests)
         return found
 

@@ -1,8 +1,8 @@
 """The sum of all leaf vectors, by the one tree of `majelpy.tree`, over any world.
 
 Each rank adds its leaves into its stack of slots while it computes them. The ranks' slots are
-then added chunk by chunk, so that all ranks add at the same time, as `majelpy.comm.plan` has it:
-first within a host, through shared memory, then between hosts, by messages.
+then added chunk by chunk, so that all ranks add at the same time, as `majelpy.comm.schedule`
+has it: first within a host, through shared memory, then between hosts, by messages.
 
 A bucket goes this way as soon as all ranks of a host have written its columns. With overlap that
 is while they still compute: `pushed` tells which columns are final. The first reduction learns
@@ -27,7 +27,7 @@ from majelpy import tree
 from majelpy.comm import bucket
 from majelpy.comm.device_memory import DeviceMemory
 from majelpy.comm.exchange import Exchange
-from majelpy.comm.plan import Planner
+from majelpy.comm.schedule import Scheduler
 from majelpy.comm.world import Hosts, World
 from majelpy.errors import WorldError
 from majelpy.memory import CPU, Place
@@ -137,10 +137,10 @@ class TreeReducer:
         self.exposed_seconds = self.exchange_seconds = 0.0
         rows = self._map_memory(hosts, stacks, size)
         nodes = [stack.nodes for stack in stacks]
-        self._planner = Planner(
+        self._scheduler = Scheduler(
             *(world.rank, hosts, leaves, nodes, rows, self._target), place, rounded
         )
-        steps = self._planner.steps(self._buckets) if world.size > 1 else []
+        steps = self._scheduler.steps(self._buckets) if world.size > 1 else []
         self._exchange = Exchange(world, self._memory, steps, place)
         # What fits in a bucket leaves as a whole: smaller ones would cost more than they hide.
         self._overlap = overlap and world.size > 1 and size * bucket.FLOAT_BYTES > bucket_bytes
@@ -217,7 +217,7 @@ class TreeReducer:
 
     def close(self) -> None:
         """Give the memory back; neither slots nor a result may be used after."""
-        del self._planner, self._exchange, self._target
+        del self._scheduler, self._exchange, self._target
         self.slots = self._result = np.empty((0, 0), np.float32)
         self.touched.clear()
         self._memory.close()
@@ -236,7 +236,7 @@ class TreeReducer:
             raise WorldError("reduce: ranks push columns in different orders; needs one")
         self._learned = self._told
         self._buckets = bucket.buckets(len(self._target), self._bucket_bytes, self._learned)
-        self._exchange.steps = self._planner.steps(self._buckets)
+        self._exchange.steps = self._scheduler.steps(self._buckets)
 
     def _map_memory(
         self, hosts: Hosts, stacks: Sequence[tree.Stack], size: int

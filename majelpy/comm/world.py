@@ -24,6 +24,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from majelpy.comm.tags import Tag
 from majelpy.errors import MajelError, PoolError, WorldError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _SIZE_VARIABLES = (
 )
 _LOCAL_SIZE_VARIABLES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_STEP_TASKS_PER_NODE")
 _RANK_VARIABLES = ("PMIX_RANK", "PMI_RANK")
+_RANKS = ("OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", *_RANK_VARIABLES, "SLURM_PROCID")
 _SHARED_FOLDER_VARIABLE = "OMPI_MCA_osc_sm_backing_directory"
 _PAGE = 4096
 _SPARE = 4 << 20  # bytes of shared memory that MPI takes for itself, rounded up generously
@@ -168,11 +170,11 @@ class World:
         """Return the ranks' small Python objects in rank order on every rank."""
         return self._comm.allgather(value) if self._comm else [value]
 
-    def send(self, data: np.ndarray, rank: int, tag: int) -> MPI.Request:
+    def send(self, data: np.ndarray, rank: int, tag: Tag) -> MPI.Request:
         """Begin to send the bytes of a contiguous array; it must last until `done`."""
         return self._messages().Isend(_as_bytes(data), rank, tag)
 
-    def receive(self, data: np.ndarray, rank: int, tag: int) -> MPI.Request:
+    def receive(self, data: np.ndarray, rank: int, tag: Tag) -> MPI.Request:
         """Begin to receive bytes into a contiguous array; it is filled when it is `done`."""
         return self._messages().Irecv(_as_bytes(data), rank, tag)
 
@@ -363,6 +365,18 @@ def launched_size(environ: Mapping[str, str]) -> int:
         if environ.get(name, "").isdigit():
             return int(environ[name])
     return 0 if any(name in environ for name in _RANK_VARIABLES) else 1
+
+
+def launched_first(environ: Mapping[str, str]) -> bool:
+    """Return whether this process is the first that the launcher started, or has no launcher.
+
+    It is for what one rank does alone, so MPI is not asked. The nearest launcher counts here too;
+    a batch script is process 0 of its own step.
+    """
+    for name in _RANKS:
+        if environ.get(name, "").isdigit():
+            return int(environ[name]) == 0
+    return True
 
 
 def library_version() -> str:

@@ -23,7 +23,7 @@ from majelpy.corpora import CORPORA
 from majelpy.corpora.source import Faults, Utterance
 from majelpy.errors import AudioError, CorpusError, OutputError, RecipeError
 from majelpy.sink import require_replaceable
-from majelpy.speech.audio import audio_length
+from majelpy.speech.audio import audio_length, span
 
 _COLUMNS = ("path", "transcript", "duration", "speaker")
 
@@ -68,7 +68,7 @@ def write_manifest(
     folder : str or path
         Where the corpus was unpacked.
     out : str or path
-        The manifest, a `.tsv` file that does not exist yet. Columns: path, transcript,
+        The manifest, a `.tsv` file; an existing one is replaced. Columns: path, transcript,
         duration (seconds) and speaker; for pieces of recordings also start and end (seconds).
     split : str, optional
         One of the corpus's splits; by default the first of them.
@@ -84,7 +84,7 @@ def write_manifest(
         If the folder is not that corpus, a line is malformed, an utterance stands there twice,
         a recording is missing or unreadable, or the split has no utterances.
     OutputError
-        If `out` exists or cannot be written.
+        If `out` cannot be written.
     """
     source = CORPORA.get(name)
     if source is None:
@@ -96,7 +96,7 @@ def write_manifest(
     path = Path(os.path.abspath(out))
     if path.suffix != ".tsv":
         raise RecipeError(f"{out}: a manifest ends in .tsv, this one in {path.suffix!r}")
-    _require_room(path)
+    require_replaceable(path)
     faults = Faults(skip_bad)
     found = source.read(Path(os.path.abspath(folder)), split, faults)
     rows = _rows(found.utterances, faults)
@@ -113,13 +113,6 @@ def write_manifest(
         milliseconds=sum(milliseconds for _, milliseconds in rows),
         left_out=+left_out,
     )
-
-
-def _require_room(path: Path) -> None:
-    if os.path.lexists(path):
-        raise OutputError(f"{path} exists; give another name or remove it")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path.parent}: there is no such folder")
 
 
 def _rows(utterances: Sequence[Utterance], faults: Faults) -> list[tuple[Utterance, int]]:
@@ -154,11 +147,7 @@ def _milliseconds(utterance: Utterance) -> int:
     if not utterance.end:
         return samples * 1000 // rate
     start, end = Decimal(utterance.start), Decimal(utterance.end)
-    if int(end * rate) > samples:  # as `read_audio` rounds
-        raise CorpusError(
-            f"{path}: the utterance ends at {end} s; the recording has {samples} samples "
-            f"at {rate} Hz"
-        )
+    span(path, samples, rate, start, end)
     return int((end - start) * 1000)
 
 

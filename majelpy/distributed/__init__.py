@@ -7,19 +7,19 @@ from majelpy.distributed.array import DistArray
 from majelpy.distributed.creation import distribute, from_local, full, ones, zeros
 from majelpy.distributed.elementwise import apply
 from majelpy.distributed.file import load, save
-from majelpy.distributed.mesh import Mesh
+from majelpy.distributed.mesh import WorldMesh
 from majelpy.distributed.placement import Layout, Partial, Replicate, Shard, layout
-from majelpy.distributed.plan import Plan
 from majelpy.distributed.products import matmul, max, min, prod, sum
+from majelpy.distributed.route import Route
 
 __all__ = [
     "DistArray",
     "Layout",
-    "Mesh",
     "Partial",
-    "Plan",
     "Replicate",
+    "Route",
     "Shard",
+    "WorldMesh",
     "apply",
     "distribute",
     "from_local",

@@ -16,7 +16,7 @@ import numpy as np
 from majelpy.array import Array
 from majelpy.array.creation import full
 from majelpy.distributed.exchange import exchange
-from majelpy.distributed.mesh import Mesh
+from majelpy.distributed.mesh import WorldMesh
 from majelpy.distributed.operators import Operators
 from majelpy.distributed.placement import (
     Box,
@@ -26,7 +26,7 @@ from majelpy.distributed.placement import (
     Replicate,
     Shard,
 )
-from majelpy.distributed.plan import Plan, carries, collection, need_of, redistribution
+from majelpy.distributed.route import Route, carries, collection, need_of, redistribution
 from majelpy.errors import PlacementError, RangeError, ShapeError
 from majelpy.memory import CPU, Place
 from majelpy.memory.dtypes import FLOATS, INTEGERS, iinfo, name_of
@@ -69,7 +69,7 @@ class DistArray(Operators):
         return self.local.dtype
 
     @property
-    def mesh(self) -> Mesh:
+    def mesh(self) -> WorldMesh:
         """The ranks."""
         return self.layout.mesh
 
@@ -87,8 +87,8 @@ class DistArray(Operators):
         """Return what this rank holds, without copying; of a partial array its stack of nodes."""
         return self.local
 
-    def plan(self, placements: Placements) -> Plan:
-        """Return the plan of `redistribute`, to be printed; nothing moves."""
+    def route(self, placements: Placements) -> Route:
+        """Return the route of `redistribute`, to be printed; nothing moves."""
         return redistribution(self.layout, self.layout.like(placements), self.dtype.itemsize)
 
     def redistribute(self, placements: Placements) -> DistArray:

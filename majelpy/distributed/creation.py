@@ -14,9 +14,9 @@ from majelpy.array import Array, asarray, creation, empty
 from majelpy.array import zeros as local_zeros
 from majelpy.distributed.array import DistArray
 from majelpy.distributed.exchange import exchange
-from majelpy.distributed.mesh import Mesh
+from majelpy.distributed.mesh import WorldMesh
 from majelpy.distributed.placement import Layout, Partial, Placements, layout, within
-from majelpy.distributed.plan import scattering
+from majelpy.distributed.route import scattering
 from majelpy.errors import PlacementError, RangeError, ShapeError, WorldError
 from majelpy.memory import CPU, Place, parse_place
 from majelpy.memory.dtypes import dtype_of, name_of
@@ -27,7 +27,7 @@ Device = Place | str | None
 def full(
     shape: Sequence[int],
     value: bool | int | float,
-    mesh: Mesh,
+    mesh: WorldMesh,
     placements: Placements,
     *,
     dtype: Any = None,
@@ -46,7 +46,7 @@ def full(
 
 def zeros(
     shape: Sequence[int],
-    mesh: Mesh,
+    mesh: WorldMesh,
     placements: Placements,
     *,
     dtype: Any = None,
@@ -58,7 +58,7 @@ def zeros(
 
 def ones(
     shape: Sequence[int],
-    mesh: Mesh,
+    mesh: WorldMesh,
     placements: Placements,
     *,
     dtype: Any = None,
@@ -72,7 +72,7 @@ def _made(
     operation: str,
     make: Callable[[tuple[int, ...]], Array],
     shape: Sequence[int],
-    mesh: Mesh,
+    mesh: WorldMesh,
     placements: Placements,
     device: Device,
 ) -> DistArray:
@@ -81,7 +81,9 @@ def _made(
     return DistArray(target, local.to_device(place_of(device)))
 
 
-def from_local(local: Any, shape: Sequence[int], mesh: Mesh, placements: Placements) -> DistArray:
+def from_local(
+    local: Any, shape: Sequence[int], mesh: WorldMesh, placements: Placements
+) -> DistArray:
     """Return the array of that global shape of which each rank brings what it holds.
 
     Parameters
@@ -112,7 +114,7 @@ def from_local(local: Any, shape: Sequence[int], mesh: Mesh, placements: Placeme
 
 def distribute(
     array: Any,
-    mesh: Mesh,
+    mesh: WorldMesh,
     placements: Placements,
     *,
     root: int | None = None,
@@ -151,8 +153,8 @@ def distribute(
         return DistArray(target, _own(here, within(box, tuple((0, n) for n in shape)), place))
     local = here if here is not None and world.rank == giver else empty((0,) * len(shape), dtype)
     origin = tuple((0, size) for size in shape) if world.rank == giver else None
-    plan = scattering(target, dtype.itemsize, giver)
-    found = exchange(world, plan, local.to_device(CPU), origin, box)
+    route = scattering(target, dtype.itemsize, giver)
+    found = exchange(world, route, local.to_device(CPU), origin, box)
     assert found is not None
     return DistArray(target, found.to_device(place))
 

@@ -1,4 +1,4 @@
-"""Carrying out a plan: boxes are packed, sent as bytes, and laid where they belong.
+"""Carrying out a route: boxes are packed, sent as bytes, and laid where they belong.
 
 Policy. All memory is the pool's. Messages are contiguous bytes between hosts' memories; what lies
 on a GPU goes there and back by a copy. Nodes of partial arrays are joined on the CPU along the
@@ -15,12 +15,11 @@ import numpy as np
 from majelpy import tree
 from majelpy.array import Array, empty
 from majelpy.array.arithmetic import add, maximum, minimum, multiply
+from majelpy.comm.tags import Tag
 from majelpy.comm.world import World
 from majelpy.distributed.placement import Box, Layout, Partial, sizes_of, within
-from majelpy.distributed.plan import Move, Plan
+from majelpy.distributed.route import Move, Route
 from majelpy.memory import CPU
-
-_NODE_TAG, _BOX_TAG = 3, 4  # 1 and 2 are the reducer's
 
 JOIN: dict[str, Callable[[Any, Any], Array]] = {
     "sum": add,
@@ -49,7 +48,7 @@ def fold(operation: str, items: Sequence[Array], merges: Sequence[int]) -> list[
 
 def exchange(
     world: World,
-    plan: Plan,
+    route: Route,
     local: Array,
     origin: Box | None,
     need: Box | None,
@@ -57,13 +56,13 @@ def exchange(
     nodes: int | None = None,
     resolve: Layout | None = None,
 ) -> Array | None:
-    """Carry out a plan with all ranks; return what this one needs, on the place of `local`.
+    """Carry out a route with all ranks; return what this one needs, on the place of `local`.
 
     Parameters
     ----------
     world
         The ranks.
-    plan
+    route
         The same on all of them.
     local
         What this rank holds: the box `origin`, behind an axis of nodes where it is partial.
@@ -81,7 +80,7 @@ def exchange(
     host = local.to_device(CPU).numpy()
     pieces: dict[Box, np.ndarray] = {}
     if resolve is not None:
-        pieces = _joined(world, plan, host, resolve)
+        pieces = _joined(world, route, host, resolve)
 
     def source(move: Move) -> np.ndarray:
         if resolve is not None:
@@ -101,28 +100,28 @@ def exchange(
         found: np.ndarray = target[within(move.box, need)]
         return found
 
-    _deliver(world, plan.moves_of.get(world.rank, []), source, place, _BOX_TAG)
+    _deliver(world, route.moves_of.get(world.rank, []), source, place, Tag.ARRAY_BOX)
     return None if result is None else result.to_device(local.place)
 
 
-def _joined(world: World, plan: Plan, host: np.ndarray, layout: Layout) -> dict[Box, np.ndarray]:
+def _joined(world: World, route: Route, host: np.ndarray, layout: Layout) -> dict[Box, np.ndarray]:
     """Bring each sum's nodes to its owner; return this rank's results by box."""
     partial, origin = layout.partial, layout.box(world.rank)
     assert isinstance(partial, Partial) and partial.parts is not None
     stacks: dict[tuple[int, Box], Array] = {}
-    for total in plan.sums:
+    for total in route.sums:
         for move in total.arrivals if total.owner == world.rank else ():
             shape = (len(layout.nodes(move.source)), *sizes_of(move.box))
             stacks[move.source, move.box] = empty(shape, host.dtype)
     _deliver(
         world,
-        plan.arrivals_of.get(world.rank, []),
+        route.arrivals_of.get(world.rank, []),
         lambda move: host[within(move.box, origin)],
         lambda move: stacks[move.source, move.box].numpy(),
-        _NODE_TAG,
+        Tag.ARRAY_NODES,
     )
     results = {}
-    for total in plan.sums:
+    for total in route.sums:
         if total.owner != world.rank:
             continue
         items, nodes = [], []
@@ -140,9 +139,9 @@ def _deliver(
     moves: Sequence[Move],
     source: Callable[[Move], np.ndarray],
     place: Callable[[Move], np.ndarray],
-    tag: int,
+    tag: Tag,
 ) -> None:
-    """Send, receive and copy; two ranks see their messages in the order of the plan."""
+    """Send, receive and copy; two ranks see their messages in the order of the route."""
     pending, late, sending = [], [], []
     for move in moves:
         if move.target == world.rank != move.source:

@@ -25,7 +25,7 @@ import numpy as np
 from majelpy.array import Array, empty
 from majelpy.distributed.array import DistArray
 from majelpy.distributed.creation import place_of, whole
-from majelpy.distributed.mesh import Mesh
+from majelpy.distributed.mesh import WorldMesh
 from majelpy.distributed.placement import Box, Placements, common, layout, sizes_of, within
 from majelpy.errors import ArrayFileError, MajelError, OutputError
 from majelpy.memory import Place
@@ -72,7 +72,7 @@ def save(path: str | Path, x: DistArray) -> None:
 
 def load(
     path: str | Path,
-    mesh: Mesh,
+    mesh: WorldMesh,
     placements: Placements,
     *,
     device: Place | str | None = None,
@@ -157,7 +157,7 @@ class _Writer:
             self._aside.unlink(missing_ok=True)
 
 
-def _read(path: Path, mesh: Mesh, placements: Placements) -> tuple[DistArray, str]:
+def _read(path: Path, mesh: WorldMesh, placements: Placements) -> tuple[DistArray, str]:
     """Return this rank's part, and the digest of the whole."""
     if not path.is_file():
         raise ArrayFileError(f"{path}: there is no such file")

@@ -1,7 +1,8 @@
-"""`Mesh`: the ranks of a world laid out on named axes.
+"""`WorldMesh`: the ranks of a world laid out on named axes.
 
 Policy. Ranks stand in row-major order of the axes: the last axis has neighbouring ranks. A mesh
-has all ranks of its world, and nothing here sends a message but `agreed`.
+has all ranks of its world, and nothing here sends a message but `agreed`. That of a training, which
+needs no world, is another class (majelpy/mesh.py, docs/decisions/0003-two-meshes.md).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from majelpy.comm.world import World
 from majelpy.errors import RangeError, WorldError
 
 
-class Mesh:
+class WorldMesh:
     """The ranks of a world on named axes; all ranks make it alike.
 
     Parameters
@@ -127,7 +128,7 @@ class Mesh:
                 )
 
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, Mesh) and self.world is other.world
+        same = isinstance(other, WorldMesh) and self.world is other.world
         return same and (self.names, self.sizes) == (other.names, other.sizes)  # type: ignore[attr-defined]
 
     def __hash__(self) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from majelpy import tree
-from majelpy.distributed.mesh import Mesh
+from majelpy.distributed.mesh import WorldMesh
 from majelpy.errors import PlacementError, RangeError, ShapeError
 
 OPERATIONS = ("sum", "prod", "max", "min")
@@ -85,7 +85,7 @@ class Layout:
     """Global shape, mesh and placements; made by `layout`, which checks them."""
 
     shape: tuple[int, ...]
-    mesh: Mesh
+    mesh: WorldMesh
     placements: tuple[Placement, ...]
 
     @property
@@ -143,7 +143,7 @@ class Layout:
         return f"{self.shape} on {self.mesh} as {list(self.placements)}"
 
 
-def layout(operation: str, shape: Sequence[int], mesh: Mesh, placements: Placements) -> Layout:
+def layout(operation: str, shape: Sequence[int], mesh: WorldMesh, placements: Placements) -> Layout:
     """Return the checked layout: axes from the front, parts of partial axes filled in.
 
     Raises
@@ -195,7 +195,7 @@ def layout(operation: str, shape: Sequence[int], mesh: Mesh, placements: Placeme
     return Layout(sizes, mesh, filled)
 
 
-def _one_an_axis(operation: str, mesh: Mesh, placements: Placements) -> list[Placement]:
+def _one_an_axis(operation: str, mesh: WorldMesh, placements: Placements) -> list[Placement]:
     if isinstance(placements, Mapping):
         for name in placements:
             mesh.axis(name)

@@ -175,7 +175,7 @@ class Model:
         gradients = Gradients(self.layout, slots, pushed, rounded)
         losses, dy = self.losses(found, scale)
         gradients.loss(losses, self.share.once(found.batch.leaf_utterances, found.batch))
-        saved, first = found.saved, self._first
+        saved, first = found.saved, self.first_learning
         del found
         for place in reversed(range(len(self.layers))):
             layer, kept = self.layers[place], saved.pop()
@@ -214,8 +214,8 @@ class Model:
         return found
 
     @property
-    def _first(self) -> int:
-        """Place of the first layer with parameters."""
+    def first_learning(self) -> int:
+        """Place of the first layer with parameters; the backward pass ends there."""
         return next(i for i, layer in enumerate(self.layers) if layer.learns)
 
 

@@ -15,10 +15,11 @@ from itertools import pairwise
 
 from majelpy import tree
 from majelpy.comm.bucket import FLOAT_BYTES
+from majelpy.mesh import Mesh
 from majelpy.plan.compute import Clock
 from majelpy.plan.constants import Link
 from majelpy.plan.layers import works
-from majelpy.plan.layout import Layout, Placement
+from majelpy.plan.spread import Spread
 from majelpy.plan.workload import Leaf, Workload
 
 
@@ -43,7 +44,7 @@ class GradientSum:
 
 @lru_cache(maxsize=4096)
 def most_nodes(leaves: int, ranks: int, local: int) -> tuple[int, int]:
-    """Most nodes that the ranks of a host hold, and to which they add up (`comm/plan.py`)."""
+    """Most nodes that the ranks of a host hold, and to which they add up (`comm/schedule.py`)."""
     held = [len(tree.nodes(leaves, *tree.leaf_range(leaves, ranks, r))) for r in range(ranks)]
     most = added = 0
     for start in range(0, ranks, local):
@@ -56,7 +57,7 @@ def most_nodes(leaves: int, ranks: int, local: int) -> tuple[int, int]:
 
 
 def gradient_sum(
-    placement: Placement,
+    spread: Spread,
     leaves: int,
     floats: int,
     clock: Clock,
@@ -67,28 +68,28 @@ def gradient_sum(
 
     In messages between hosts a number has ``transport_bytes``.
     """
-    members, local, hosts = placement.members, placement.local_members, placement.hosts
+    members, local, hosts = spread.members, spread.local_members, spread.hosts
     if members == 1:
         return GradientSum(0.0, 0.0, 0.0)
     # Two ranks that divide the frames of the same leaves hold the same nodes.
-    slices = placement.layout.slices
+    slices = spread.mesh.slices
     nodes, added = most_nodes(leaves, members // slices, max(1, local // slices))
     nodes *= min(local, slices)
     mine = floats / local  # floats of the vector that this rank adds for its host
     adds = 0.0
     if local > 1:
-        near, link = placement.local_link(), nodes * mine * (local - 1) / local * FLOAT_BYTES
+        near, link = spread.local_link(), nodes * mine * (local - 1) / local * FLOAT_BYTES
         adds += clock.elementwise(math.ceil(nodes * mine / local + mine)) + near.seconds(link, 0)
         adds += near.seconds(0, 2 * math.ceil(math.log2(local)))
     if hosts == 1:
         return GradientSum(adds, 0.0, 0.0)
     root = (hosts - 1) * added + 2  # nodes of the other hosts, its own, and the result
     adds += clock.elementwise(math.ceil(root * floats / members))
-    groups = min(placement.layout.groups, placement.per_host)
+    groups = min(spread.groups, spread.per_host)
     sent = groups * (added + 1) * transport_bytes * floats * (hosts - 1) / hosts
     buckets = math.ceil(FLOAT_BYTES * floats / bucket_bytes)
     messages = buckets * (added + 1) * (members - local) / local
-    fabric = placement.cluster.links.fabric
+    fabric = spread.cluster.links.fabric
     return GradientSum(adds, fabric.seconds(sent, messages), sent)
 
 
@@ -113,15 +114,15 @@ def exposed(backward: Sequence[tuple[float, int]], messages: float) -> float:
     return sent - now
 
 
-def exchanges(work: Workload, layout: Layout, leaves: Sequence[Leaf], link: Link) -> float:
+def exchanges(work: Workload, mesh: Mesh, leaves: Sequence[Leaf], link: Link) -> float:
     """Return the seconds that a rank exchanges activations along the model axis in a step."""
     utterances = [u for leaf in leaves for u in leaf]
     # By hidden parts each has its own already, and waits for all others.
-    divided = layout.way == "hidden"
-    foreign = (layout.model - 1) / layout.model if divided else 1.0
-    messages, total = layout.model - 1 if divided else 1, 0.0
-    latency = math.ceil(math.log2(layout.model))
-    for layer, found in works(work.model, layout):
+    divided = mesh.way == "hidden"
+    foreign = (mesh.model - 1) / mesh.model if divided else 1.0
+    messages, total = mesh.model - 1 if divided else 1, 0.0
+    latency = math.ceil(math.log2(mesh.model))
+    for layer, found in works(work.model(mesh), mesh.way):
         lengths = [u.after(layer.outputs.stride) for u in utterances]
         for message in found.messages:
             nbytes = FLOAT_BYTES * foreign * message.floats

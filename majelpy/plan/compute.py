@@ -12,12 +12,12 @@ from itertools import pairwise
 
 from majelpy import tree
 from majelpy.comm.bucket import FLOAT_BYTES
+from majelpy.mesh import Mesh
 from majelpy.nn.layer import Layer
 from majelpy.plan.constants import Rates
 from majelpy.plan.grid import interpolate
 from majelpy.plan.kinds import held
-from majelpy.plan.layers import learning, works
-from majelpy.plan.layout import Layout
+from majelpy.plan.layers import works
 from majelpy.plan.work import Pass, Product, Work
 from majelpy.plan.workload import Leaf, Workload
 from majelpy.train.trainer import DIGEST_STEPS
@@ -117,9 +117,7 @@ class Compute:
         return self.forward + sum(seconds for seconds, _ in self.backward) + self.update
 
 
-def step(
-    work: Workload, layout: Layout, first: int, leaves: Sequence[Leaf], clock: Clock
-) -> Compute:
+def step(work: Workload, mesh: Mesh, first: int, leaves: Sequence[Leaf], clock: Clock) -> Compute:
     """Return what one rank computes of a step.
 
     Parameters
@@ -129,16 +127,16 @@ def step(
     leaves : sequence of Leaf
         Its leaves.
     """
-    return _Step(work, layout, first, leaves, clock).compute()
+    return _Step(work, mesh, first, leaves, clock).compute()
 
 
-def parameters(work: Workload, layout: Layout) -> int:
+def parameters(work: Workload, mesh: Mesh) -> int:
     """Floats of the parameters that a rank keeps and updates: the largest share."""
-    return sum(_floats(layer, layout) for layer in work.model.layers)
+    return sum(_floats(layer) for layer in work.model(mesh).layers)
 
 
-def _floats(layer: Layer, layout: Layout) -> int:
-    return sum(held(parameter, layout) for parameter in layer.parameters())
+def _floats(layer: Layer) -> int:
+    return sum(parameter.size for parameter in held(layer))
 
 
 @dataclass(frozen=True)
@@ -168,33 +166,33 @@ class _Step:
     """The operations of a step, for one rank's share of the frames and units."""
 
     def __init__(
-        self, work: Workload, layout: Layout, first: int, leaves: Sequence[Leaf], clock: Clock
+        self, work: Workload, mesh: Mesh, first: int, leaves: Sequence[Leaf], clock: Clock
     ):
-        self.layout, self.work, self.clock = layout, work, clock
+        self.way, self.model, self.clock = mesh.way, work.model(mesh), clock
         self.utterances = [u for leaf in leaves for u in leaf]
         self.merges = sum(tree.merges(work.leaves, first, first + len(leaves)))
-        strides = {layer.outputs.stride for layer in work.model.layers}
-        self.rows = {s: _Rows.of(leaves, s, layout.slices) for s in strides}
+        strides = {layer.outputs.stride for layer in self.model.layers}
+        self.rows = {s: _Rows.of(leaves, s, mesh.slices) for s in strides}
 
     def compute(self) -> Compute:
         clock, forward, backward = self.clock, 0.0, []
-        layers = works(self.work.model, self.layout)
+        layers = works(self.model, self.way)
         for layer, work in layers:
             rows = self.rows[layer.outputs.stride]
             forward += self._pass(work.forward, rows) + self._recurrence(work, rows)
             forward += sum(self._product(rows.all, p.columns, p.terms, p) for p in work.products)
-        stride = self.work.model.stride
+        stride = self.model.stride
         forward += sum(clock.ctc(u.after(stride), u.labels) for u in self.utterances)
         # The last gradients of a layer are whole before the gradient by its input.
         rest = 0.0
-        for place in reversed(range(learning(self.work.model), len(layers))):
+        for place in reversed(range(self.model.first_learning, len(layers))):
             layer, work = layers[place]
             rows = self.rows[layer.outputs.stride]
             until = self._pass(work.backward, rows) + self._recurrence(work, rows)
             until += sum(self._pushed(rows, p) for p in (*work.products, *work.weights))
-            backward.append((rest + until, _floats(layer, self.layout)))
+            backward.append((rest + until, _floats(layer)))
             rest = sum(self._product(rows.all, p.terms, p.columns, p) for p in work.products)
-        update = 3 * clock.call + clock.update(parameters(self.work, self.layout))
+        update = 3 * clock.call + clock.update(sum(map(_floats, self.model.layers)))
         return Compute(forward, tuple(backward), update)
 
     def _pass(self, work: Pass, rows: _Rows) -> float:

@@ -123,8 +123,11 @@ def load(path: str) -> Cluster:
         ("fabric", links.fabric, cluster.hosts > 1, f"{cluster.hosts} hosts"),
     ]
     for name, link, used, reason in needed:
-        if used and not link.beta_gb_s:
-            raise RecipeError(f"{path}: links.{name}.beta_gb_s is missing or 0; {reason} need it")
+        if used and link.beta_gb_s < _LEAST:
+            raise RecipeError(
+                f"{path}: links.{name}.beta_gb_s is {link.beta_gb_s:g} (0: not known); {reason} "
+                f"need at least {_LEAST:g}"
+            )
     return cluster
 
 

@@ -1,8 +1,8 @@
 """The work of each kind of layer, as its class in majelpy/nn does it.
 
 Policy. A kind is one function and a line in `KINDS`. A layer of one's own is not known here: it
-counts by its parameters and columns alone. Where a layout divides a layer, a rank counts with the
-largest share.
+counts by its parameters and columns alone. What a rank has of a layer the layer's share says, which
+is that of the rank that has most; a function here adds what ranks exchange by the way that they go.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from majelpy.nn.dense import Dense, Logits
 from majelpy.nn.dropout import Dropout
 from majelpy.nn.layer import Layer
 from majelpy.nn.norm import BatchNorm, LayerNorm
-from majelpy.nn.parameters import Parameter
+from majelpy.nn.parameters import Layout, Parameter
 from majelpy.nn.recurrent import BiGru, BiLstm, BiRnn, Gru, Lstm, Rnn
+from majelpy.nn.share import Share
 from majelpy.nn.signal import Columns
-from majelpy.plan.layout import Layout
 from majelpy.plan.work import Arrays, Message, Pass, Product, Recurrence, Work
 
 
-def held(parameter: Parameter, layout: Layout) -> int:
-    """Return how many floats of a parameter a rank has."""
-    if not parameter.units:
-        return parameter.size
-    row = parameter.size // (parameter.directions * parameter.units)
-    return row * layout.directions(parameter.directions) * layout.units(parameter.units)
+def held(layer: Layer) -> list[Parameter]:
+    """Return the parameters of a layer as its share holds them."""
+    return Layout(layer.parameters(), layer.share).parameters
 
 
-def units_of(columns: Columns, layout: Layout) -> int:
-    """Return how many of the columns between two layers a rank has."""
-    return layout.units(columns.units) if columns.cut else columns.units
+def units_of(columns: Columns, share: Share) -> int:
+    """Return how many of the columns between two layers a share has."""
+    if not columns.cut:
+        return columns.units
+    first, last = share.units(columns.units)
+    return last - first
 
 
-def _context(layer: Context, layout: Layout, needed: bool) -> Work:
+def _context(layer: Context, way: str, needed: bool) -> Work:
     inputs = layer.inputs.units
     beside = Message(layer.settings.frames * inputs, "utterance")
     return Work(
         forward=Pass(1, inputs + layer.outputs.units),
-        messages=(beside,) if layout.way == "time" else (),
+        messages=(beside,) if way == "time" else (),
         arrays=Arrays(keeps_input=False),
     )
 
@@ -62,30 +62,30 @@ def _bias(columns: int) -> _Shift:
     return _Shift(Pass(1, 2 * columns), Pass(1, columns))
 
 
-def _batch_norm(columns: int, layout: Layout) -> _Shift:
+def _batch_norm(columns: int, way: str) -> _Shift:
     """Sums of leaves: two and their use forward; two at once, pushes and their use backward.
 
     What it normalises it keeps, and of each leaf three statistics and four sums.
     """
     sums = (Message(columns, "leaf"), Message(columns, "leaf"), Message(2 * columns, "leaf"))
-    by_time = sums if layout.way == "time" else ()
+    by_time = sums if way == "time" else ()
     passes = Pass(8, 4 * columns), Pass(8, 5 * columns)
     return _Shift(*passes, by_time, kept=(columns,), by_leaf=7 * columns)
 
 
-def _shift(layer: Dense | Rnn | Conv, columns: int, layout: Layout) -> _Shift:
-    return _batch_norm(columns, layout) if layer.settings.batch_norm else _bias(columns)
+def _shift(layer: Dense | Rnn | Conv, columns: int, way: str) -> _Shift:
+    return _batch_norm(columns, way) if layer.settings.batch_norm else _bias(columns)
 
 
-def _dense(layer: Dense, layout: Layout, needed: bool) -> Work:
+def _dense(layer: Dense, way: str, needed: bool) -> Work:
     """Product and bias, the rectifier with it; backward the rectifier first."""
-    units, inputs = units_of(layer.outputs, layout), layer.inputs.units
-    shift = _shift(layer, units, layout)
+    units, inputs = units_of(layer.outputs, layer.share), layer.inputs.units
+    shift = _shift(layer, units, way)
     return Work(
         products=(Product(units, inputs),),
         forward=shift.forward,
         backward=Pass(1, 3 * units) + shift.backward,
-        messages=(*_summed(layer, layout, needed), *shift.messages),
+        messages=(*_summed(layer, way, needed), *shift.messages),
         arrays=Arrays(
             keeps_output=True,
             kept=shift.kept,
@@ -99,11 +99,11 @@ def _dense(layer: Dense, layout: Layout, needed: bool) -> Work:
     )
 
 
-def _logits(layer: Logits, layout: Layout, needed: bool) -> Work:
+def _logits(layer: Logits, way: str, needed: bool) -> Work:
     """Product and bias, then softmax and CTC, whose time depends on labels."""
     units, inputs = layer.outputs.units, layer.inputs.units
     bias = _bias(units)
-    whole = (Message(units / 2),) if layout.way == "time" else ()  # for CTC
+    whole = (Message(units / 2),) if way == "time" else ()  # for CTC
     return Work(
         products=(Product(units, inputs),),
         forward=bias.forward + Pass(2, softmax=units),
@@ -113,32 +113,34 @@ def _logits(layer: Logits, layout: Layout, needed: bool) -> Work:
     )
 
 
-def _dropout(layer: Dropout, layout: Layout, needed: bool) -> Work:
-    one = Pass(1, dropped=units_of(layer.outputs, layout))
+def _dropout(layer: Dropout, way: str, needed: bool) -> Work:
+    one = Pass(1, dropped=units_of(layer.outputs, layer.share))
     return Work(forward=one, backward=one, arrays=Arrays(whole=False, keeps_input=False))
 
 
-def _recurrent(layer: Rnn, layout: Layout, needed: bool) -> Work:
+def _recurrent(layer: Rnn, way: str, needed: bool) -> Work:
     """Input product and bias, steps, sum of directions; backward also the states before."""
     hidden, inputs = layer.outputs.units, layer.inputs.units
-    units, directions = layout.units(hidden), layout.directions(layer.directions)
+    units = units_of(layer.outputs, layer.share)
+    first, last = layer.share.directions(layer.directions)
+    directions = last - first
     cell, both, own = layer.cell, layer.directions > 1, directions * units
     rows = cell.gates * own
-    shift = _shift(layer, rows, layout)
+    shift = _shift(layer, rows, way)
     messages: tuple[Message, ...] = ()
-    if layout.way == "directions" and both:
+    if way == "directions" and both:
         messages = (Message(hidden), *((Message(inputs),) if needed else ()))
-    elif layout.way == "time":
+    elif way == "time":
         carried = (cell.forward_columns, cell.backward_columns)
         messages = tuple(Message(columns * hidden, "utterance") for columns in carried)
-    elif layout.way == "hidden":
+    elif way == "hidden":
         step, gates = Message(directions * hidden, "time step"), directions * cell.gates
         messages = (
             step,
             *directions * (Message(hidden),),
             *gates * (Message(hidden, "time step"),),
         )
-        messages += gates * _summed(layer, layout, needed)
+        messages += gates * _summed(layer, way, needed)
     states = (own,) if both else ()  # else they are the output
     # What a cell that has gates keeps, and where it has the gradient by its sums.
     kept, sums = (cell.kept * own,) if cell.kept else (), (rows,) if cell.apart else ()
@@ -163,18 +165,18 @@ def _recurrent(layer: Rnn, layout: Layout, needed: bool) -> Work:
     )
 
 
-def _conv(layer: Conv, layout: Layout, needed: bool) -> Work:
+def _conv(layer: Conv, way: str, needed: bool) -> Work:
     """A product at each place of frequency, of all channels on every rank."""
     settings, outputs, inputs = layer.settings, layer.outputs, layer.inputs
-    units, (taps, width) = units_of(outputs, layout), settings.kernel
+    units, (taps, width) = units_of(outputs, layer.share), settings.kernel
     terms = taps * width * inputs.units // inputs.features
     before = (taps - 1) // 2
     beside = max(before, taps - before - settings.stride[0])  # frames of the other half
-    shift = _shift(layer, units, layout)
+    shift = _shift(layer, units, way)
     messages: tuple[Message, ...] = ()
-    if layout.way == "hidden":
+    if way == "hidden":
         messages = (Message(outputs.units),)
-    elif layout.way == "time":
+    elif way == "time":
         back = -(-beside // settings.stride[0]) * outputs.units if needed else 0
         messages = (Message(beside * inputs.units, "utterance"),)
         messages += (Message(back, "utterance"),) if needed else ()
@@ -195,12 +197,12 @@ def _conv(layer: Conv, layout: Layout, needed: bool) -> Work:
     )
 
 
-def _row_conv(layer: RowConv, layout: Layout, needed: bool) -> Work:
+def _row_conv(layer: RowConv, way: str, needed: bool) -> Work:
     """A sum of as many products as frames are seen, for each unit; so backward, twice."""
-    units, future = units_of(layer.outputs, layout), layer.settings.future
+    units, future = units_of(layer.outputs, layer.share), layer.settings.future
     one = Pass(1, (future + 2) * units)
     messages: tuple[Message, ...] = ()
-    if layout.way == "time":
+    if way == "time":
         messages = (1 + needed) * (Message(future * units, "utterance"),)
     return Work(
         forward=one,
@@ -210,8 +212,8 @@ def _row_conv(layer: RowConv, layout: Layout, needed: bool) -> Work:
     )
 
 
-def _batch_norm_layer(layer: BatchNorm, layout: Layout, needed: bool) -> Work:
-    shift = _batch_norm(units_of(layer.outputs, layout), layout)
+def _batch_norm_layer(layer: BatchNorm, way: str, needed: bool) -> Work:
+    shift = _batch_norm(units_of(layer.outputs, layer.share), way)
     return Work(
         forward=shift.forward,
         backward=shift.backward,
@@ -220,43 +222,41 @@ def _batch_norm_layer(layer: BatchNorm, layout: Layout, needed: bool) -> Work:
     )
 
 
-def _layer_norm(layer: LayerNorm, layout: Layout, needed: bool) -> Work:
+def _layer_norm(layer: LayerNorm, way: str, needed: bool) -> Work:
     """Every rank has all units of a frame, and adds along them as softmax does."""
     units = layer.outputs.units
     return Work(
         forward=Pass(1, softmax=units),
         backward=Pass(3, 2 * units, softmax=units),
-        messages=(Message(units),) if layout.way == "hidden" else (),
+        messages=(Message(units),) if way == "hidden" else (),
         arrays=Arrays(gives_whole=True, kept=(1, 1), backward=(units,)),
     )
 
 
-def unknown_kind(layer: Layer, layout: Layout, needed: bool) -> Work:
+def unknown_kind(layer: Layer, way: str, needed: bool) -> Work:
     """A product a matrix, and each float of input and output once a pass."""
-    units, inputs = units_of(layer.outputs, layout), units_of(layer.inputs, layout)
+    units, inputs = units_of(layer.outputs, layer.share), units_of(layer.inputs, layer.share)
     products = tuple(
-        Product(held(p, layout) // p.shape[-1], p.shape[-1])
-        for p in layer.parameters()
-        if len(p.shape) > 1
+        Product(p.size // p.shape[-1], p.shape[-1]) for p in held(layer) if len(p.shape) > 1
     )
     one = Pass(1, inputs + units)
     return Work(
         products=products,
         forward=one,
         backward=one,
-        messages=_summed(layer, layout, needed) if products else (),
+        messages=_summed(layer, way, needed) if products else (),
         arrays=Arrays(
             whole=bool(products), ordered=tuple(p.columns for p in products), beside=inputs
         ),
     )
 
 
-def _summed(layer: Layer, layout: Layout, needed: bool) -> tuple[Message, ...]:
+def _summed(layer: Layer, way: str, needed: bool) -> tuple[Message, ...]:
     """By hidden parts, backward: what all ranks have for the units of the input."""
-    return (Message(layer.inputs.units),) if layout.way == "hidden" and needed else ()
+    return (Message(layer.inputs.units),) if way == "hidden" and needed else ()
 
 
-KINDS: Mapping[type[Layer], Callable[[Any, Layout, bool], Work]] = {
+KINDS: Mapping[type[Layer], Callable[[Any, str, bool], Work]] = {
     Context: _context,
     Dense: _dense,
     Logits: _logits,
@@ -272,4 +272,4 @@ KINDS: Mapping[type[Layer], Callable[[Any, Layout, bool], Work]] = {
     BatchNorm: _batch_norm_layer,
     LayerNorm: _layer_norm,
 }
-"""Work of a layer on a layout, with or without the gradient by its input."""
+"""Work of a layer of a share, by the way of its mesh, with or without the gradient by its input."""

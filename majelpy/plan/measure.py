@@ -21,6 +21,7 @@ import numpy as np
 
 from majelpy import native, ops
 from majelpy.array import Array, asarray
+from majelpy.comm.tags import Tag
 from majelpy.comm.world import World
 from majelpy.plan.constants import (
     Cluster,
@@ -32,7 +33,6 @@ from majelpy.plan.constants import (
     RecurrentRates,
 )
 
-_TAG = 7
 _SMALL, _LARGE = 64, 8 << 20
 """Bytes of the messages that alpha and beta are taken from."""
 
@@ -286,10 +286,10 @@ def _exchange(world: World, peer: int, nbytes: int, count: int) -> float:
         start = time.perf_counter()
         for _ in range(count):
             if world.rank == 0:
-                world.send(data, peer, _TAG).Wait()
-                world.receive(data, peer, _TAG).Wait()
+                world.send(data, peer, Tag.MEASURED).Wait()
+                world.receive(data, peer, Tag.MEASURED).Wait()
             elif world.rank == peer:
-                world.receive(data, 0, _TAG).Wait()
-                world.send(data, 0, _TAG).Wait()
+                world.receive(data, 0, Tag.MEASURED).Wait()
+                world.send(data, 0, Tag.MEASURED).Wait()
         times.append((time.perf_counter() - start) / (2 * count))
     return statistics.median(times[1:])  # the first one opens the connection

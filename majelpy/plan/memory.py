@@ -14,11 +14,10 @@ from functools import lru_cache, partial
 from majelpy import tree
 from majelpy.comm.bucket import FLOAT_BYTES
 from majelpy.memory.pool import SMALLEST
+from majelpy.mesh import Mesh
 from majelpy.nn.signal import Columns
-from majelpy.plan.compute import parameters
 from majelpy.plan.kinds import units_of
-from majelpy.plan.layers import learning, works
-from majelpy.plan.layout import Layout
+from majelpy.plan.layers import works
 from majelpy.plan.work import Recurrence
 from majelpy.plan.workload import Leaf, Workload
 from majelpy.recipes.launch import Launch
@@ -56,35 +55,31 @@ def block(floats: int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def most_slots(leaves: int, parts: int, data: int, way: str) -> int:
+def most_slots(mesh: Mesh, leaves: int, parts: int) -> int:
     """Slots of the rank that needs most; by time a rank cannot add the halves of leaves it has."""
-    most = 0
-    for rank in range(data):
-        first, last = tree.leaf_range(leaves, data, rank)
-        ranges = [(first * parts, last * parts)]
-        if way == "time":
-            ranges = [(n * parts, n * parts + parts // 2) for n in range(first, last)]
-        most = max(most, tree.stack(leaves * parts, ranges).depth)
-    return most
+    everyone = range(0, mesh.ranks, 1 if mesh.slices > 1 else mesh.model)
+    items = (mesh.items(leaves, parts, position) for position in everyone)
+    return max(tree.stack(leaves * parts, ranges).depth for ranges in items)
 
 
-def memory(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> Memory:
+def memory(work: Workload, mesh: Mesh, leaves: Sequence[Leaf]) -> Memory:
     """Return the memory of a rank that computes these leaves, and sums for its host."""
-    vector = parameters(work, layout)
-    rows = most_slots(work.leaves, work.parts, layout.data, layout.way) + (layout.ranks > 1)
-    pool = (1 + work.states) * block(vector) + _activations(work, layout, leaves)
-    return Memory(pool, FLOAT_BYTES * rows * vector, _workspace(work, layout, leaves))
+    layout = work.model(mesh).layout
+    rows = most_slots(mesh, work.leaves, work.parts) + (mesh.ranks > 1)
+    pool = (1 + work.states) * block(layout.size) + _activations(work, mesh, leaves)
+    slots = FLOAT_BYTES * rows * layout.gradient_size
+    return Memory(pool, slots, _workspace(work, mesh, leaves))
 
 
-def _activations(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:
+def _activations(work: Workload, mesh: Mesh, leaves: Sequence[Leaf]) -> int:
     """Bytes at the peak: what layers below keep for the backward pass, and the layer at work."""
-    utterances = [u for leaf in leaves for u in leaf]
+    utterances, model = [u for leaf in leaves for u in leaf], work.model(mesh)
 
     def rows(columns: Columns, *widths: int) -> int:
-        frames = sum(-(-u.after(columns.stride) // layout.slices) for u in utterances)
+        frames = sum(-(-u.after(columns.stride) // mesh.slices) for u in utterances)
         return sum(block(frames * width) for width in widths)
 
-    layers = works(work.model, layout)
+    layers = works(model, mesh.way)
     features = layers[0][0].inputs
     # This minibatch and those that are read meanwhile, an utterance at a time.
     kept = (1 + Launch().prefetch) * rows(features, features.units)
@@ -93,9 +88,9 @@ def _activations(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:
     after = []
     for layer, found in layers:
         inputs, outputs, arrays = layer.inputs, layer.outputs, found.arrays
-        if arrays.whole and units_of(inputs, layout) < inputs.units:
+        if arrays.whole and units_of(inputs, model.share) < inputs.units:
             signal += rows(inputs, inputs.units)
-        made = rows(outputs, units_of(outputs, layout))
+        made = rows(outputs, units_of(outputs, model.share))
         own = rows(outputs, *arrays.kept)
         peak = max(peak, kept + signal + own + made + rows(outputs, *arrays.forward))
         kept += own + (signal if arrays.keeps_input else 0) + (made if arrays.keeps_output else 0)
@@ -104,12 +99,12 @@ def _activations(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:
     logits = layers[-1][0].outputs
     gradient = rows(logits, logits.units)
     peak = max(peak, kept + signal + gradient)
-    first = learning(work.model)
+    first = model.first_learning
     for place in reversed(range(first, len(layers))):
         layer, found = layers[place]
         inputs = layer.inputs
         own = rows(layer.outputs, *found.arrays.backward)
-        own += block(len(leaves) * work.parts // layout.slices * found.arrays.by_leaf)
+        own += block(len(leaves) * work.parts // mesh.slices * found.arrays.by_leaf)
         last = rows(inputs, inputs.units) if place > first else 0  # the gradient by the input
         if work.parts > 1:
             own += rows(layer.outputs, *found.arrays.ordered)
@@ -118,7 +113,7 @@ def _activations(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:
             last = max(last, rows(layer.outputs, found.arrays.beside))
         last = max(last, rows(layer.outputs, found.arrays.freed))
         peak = max(peak, after[place] + gradient + own + last)
-        gradient = rows(inputs, units_of(inputs, layout))
+        gradient = rows(inputs, units_of(inputs, model.share))
     return peak
 
 
@@ -132,16 +127,16 @@ def _by_gates(steps: Recurrence, gradient: int, rows: Callable[[int], int]) -> i
     return total
 
 
-def _workspace(work: Workload, layout: Layout, leaves: Sequence[Leaf]) -> int:
+def _workspace(work: Workload, mesh: Mesh, leaves: Sequence[Leaf]) -> int:
     """Bytes that one thread keeps: packed weights of a recurrent layer, the lattice of CTC."""
-    stride = work.model.stride
+    model = work.model(mesh)
     packed = _PACKED
-    for _, found in works(work.model, layout):
+    for _, found in works(model, mesh.way):
         if found.recurrence:
             panels = -(-found.recurrence.units // _PANEL) * _PANEL
             packed = max(packed, found.recurrence.directions * found.recurrence.hidden * panels)
     lattice = max(
-        ((5 * u.after(stride) + 7) * (2 * u.labels + 1) for leaf in leaves for u in leaf),
+        ((5 * u.after(model.stride) + 7) * (2 * u.labels + 1) for leaf in leaves for u in leaf),
         default=0,
     )
     return FLOAT_BYTES * (packed + lattice)

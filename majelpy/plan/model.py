@@ -1,4 +1,4 @@
-"""Predictions: time of a step, its share of communication, efficiency and memory of each layout.
+"""Predictions: time of a step, its share of communication, efficiency and memory of each mesh.
 
 Policy. A step ends when its slowest rank does. Of each minibatch two ranks are looked at, the one
 with most frames and the one with the longest utterance, and the slower of them counts.
@@ -7,26 +7,26 @@ with most frames and the one with the longest utterance, and the slower of them 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
-from majelpy import tree
 from majelpy.errors import WorldError
+from majelpy.mesh import ALONE, Mesh, choose_mesh, possible_meshes
 from majelpy.plan.communication import exchanges, exposed, gradient_sum
 from majelpy.plan.compute import Clock, Compute, parameters, step
 from majelpy.plan.constants import Cluster
-from majelpy.plan.layout import Layout, Placement, layouts
 from majelpy.plan.memory import Memory, memory
+from majelpy.plan.spread import Spread
 from majelpy.plan.workload import Leaf, Workload
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A layout's step, averaged over the minibatches; seconds.
+    """A mesh's step, averaged over the minibatches; seconds.
 
     Attributes
     ----------
-    layout : Layout
+    mesh : Mesh
     compute : float
         Of the slowest rank.
     exposed, hidden : float
@@ -40,10 +40,12 @@ class Prediction:
     efficiency : float
         Step of one rank, divided by this step times ranks.
     best : bool
-        No other layout of as many ranks is faster.
+        No other mesh of as many ranks is faster.
+    chosen : bool
+        `majel train` takes it, unless told otherwise.
     """
 
-    layout: Layout
+    mesh: Mesh
     compute: float
     exposed: float
     hidden: float
@@ -52,6 +54,7 @@ class Prediction:
     memory: Memory
     efficiency: float = 1.0
     best: bool = False
+    chosen: bool = False
 
     @property
     def step(self) -> float:
@@ -64,7 +67,7 @@ class Prediction:
 
 
 class Planner:
-    """Predicts layouts of one workload on one cluster.
+    """Predicts meshes of one workload on one cluster.
 
     Parameters
     ----------
@@ -84,29 +87,34 @@ class Planner:
         self._clock = Clock(cluster.rates)
 
     def predict(self, ranks: Iterable[int]) -> list[Prediction]:
-        """Return all layouts of so many ranks each, in ascending order, the fastest marked.
+        """Return all meshes of so many ranks each, in ascending order, and mark of each number the
+        fastest and the one that a training takes.
 
         Raises
         ------
         WorldError
-            If there are more ranks than leaves times parts, or than the cluster holds.
+            If no mesh has so many ranks, or the cluster fewer.
         """
-        wanted = {count: self._layouts(count) for count in sorted(set(ranks))}
-        alone = self.layout(Layout("data", 1)).step
+        wanted = {count: self._meshes(count) for count in sorted(set(ranks))}
+        alone = self.of(ALONE).step
         found = []
-        for count, names in wanted.items():
-            rows = [self.layout(layout) for layout in names]
+        for count, meshes in wanted.items():
+            rows = [self.of(mesh) for mesh in meshes]
             fastest = min(row.step for row in rows)
+            chosen, _ = choose_mesh(count, self.work.leaves, self.work.parts)
             found += [
-                Prediction(**vars(row) | {
-                    "efficiency": alone / (row.step * count), "best": row.step == fastest
-                })
+                replace(
+                    row,
+                    efficiency=alone / (row.step * count),
+                    best=row.step == fastest,
+                    chosen=row.mesh == chosen,
+                )
                 for row in rows
-            ]  # fmt: skip
+            ]
         return found
 
-    def _layouts(self, ranks: int) -> list[Layout]:
-        found, cluster = layouts(ranks, self.work.leaves, self.work.parts), self.cluster
+    def _meshes(self, ranks: int) -> list[Mesh]:
+        found, cluster = possible_meshes(ranks, self.work.leaves, self.work.parts), self.cluster
         if ranks > cluster.ranks:
             raise WorldError(
                 f"plan: {ranks} ranks for hosts x ranks_per_host = {cluster.hosts} x "
@@ -115,56 +123,54 @@ class Planner:
             )
         return found
 
-    def layout(self, layout: Layout) -> Prediction:
-        """Return the prediction of one layout; its efficiency is left at 1."""
-        work, placement = self.work, Placement(self.cluster, layout)
+    def of(self, mesh: Mesh) -> Prediction:
+        """Return the prediction of one mesh, not yet compared with others."""
+        work, spread = self.work, Spread(self.cluster, mesh)
         total = gradient_sum(
-            placement,
+            spread,
             work.leaves,
-            parameters(work, layout),
+            parameters(work, mesh),
             self._clock,
             self._bucket_bytes,
             work.transport_bytes,
         )
-        steps = [self._step(placement, minibatch) for minibatch in work.minibatches]
+        steps = [self._step(spread, minibatch) for minibatch in work.minibatches]
         waits = [
             exposed(compute.backward, total.messages) if self.overlap else total.messages
             for compute, _, _ in steps
         ]
-        shares = [self._candidates(layout, minibatch)[0][1] for minibatch in work.minibatches]
+        shares = [self._candidates(mesh, minibatch)[0][1] for minibatch in work.minibatches]
         return Prediction(
-            layout=layout,
+            mesh=mesh,
             compute=fmean(compute.total for compute, _, _ in steps),
             exposed=total.adds + fmean(waits) + fmean(model for _, model, _ in steps),
             hidden=total.messages - fmean(waits),
             imbalance=fmean(imbalance for _, _, imbalance in steps),
             sent_bytes=total.sent_bytes,
-            memory=memory(work, layout, max(shares, key=_frames)),
+            memory=memory(work, mesh, max(shares, key=_frames)),
         )
 
-    def _step(
-        self, placement: Placement, minibatch: tuple[Leaf, ...]
-    ) -> tuple[Compute, float, float]:
+    def _step(self, spread: Spread, minibatch: tuple[Leaf, ...]) -> tuple[Compute, float, float]:
         """The slowest rank's computing, its exchanges along the model axis, and the imbalance."""
-        layout = placement.layout
-        shares = self._candidates(layout, minibatch)
+        mesh = spread.mesh
+        shares = self._candidates(mesh, minibatch)
         found = []
         for first, share in shares:
             wait = 0.0
-            if layout.model > 1:
-                wait = exchanges(self.work, layout, share, placement.model_link())
-            found.append((step(self.work, layout, first, share, self._clock), wait))
+            if mesh.model > 1:
+                wait = exchanges(self.work, mesh, share, spread.model_link())
+            found.append((step(self.work, mesh, first, share, self._clock), wait))
         compute, wait = max(found, key=lambda pair: pair[0].total + pair[1])
-        mean = _frames(minibatch) / layout.data
+        mean = _frames(minibatch) / mesh.data
         return compute, wait, max(_frames(share) for _, share in shares) / mean
 
     def _candidates(
-        self, layout: Layout, minibatch: tuple[Leaf, ...]
+        self, mesh: Mesh, minibatch: tuple[Leaf, ...]
     ) -> list[tuple[int, tuple[Leaf, ...]]]:
         """First leaf and leaves of the ranks that may be slowest."""
         shares = []
-        for position in range(layout.data):
-            first, last = tree.leaf_range(self.work.leaves, layout.data, position)
+        for position in range(0, mesh.ranks, mesh.model):
+            first, last = mesh.leaves(self.work.leaves, position)
             shares.append((first, minibatch[first:last]))
         most = max(shares, key=lambda pair: _frames(pair[1]))
         longest = max(shares, key=lambda pair: _longest(pair[1]))

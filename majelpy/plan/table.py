@@ -1,6 +1,7 @@
 """Predictions for people and for programs: table, object for JSON, plot.
 
-Policy. One row a layout, ascending by ranks; `*` marks the fastest of as many ranks.
+Policy. One row a mesh, ascending by ranks; `*` marks the fastest of as many ranks, and `train` the
+one that `majel train` takes, unless told otherwise.
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from majelpy.errors import OutputError
-from majelpy.plan.layout import WAYS
 from majelpy.plan.model import Prediction
 
 _HEADINGS = (
-    "ranks", "layout", "step ms", "compute ms", "communication ms", "exposed %", "efficiency %",
-    "memory MiB", "",
+    "ranks", "mesh", "step ms", "compute ms", "communication ms", "exposed %", "efficiency %",
+    "memory MiB", "", "",
 )  # fmt: skip
 
 
@@ -33,8 +33,8 @@ def lines(predictions: Sequence[Prediction]) -> list[str]:
 
 def _row(found: Prediction) -> tuple[str, ...]:
     return (
-        str(found.layout.ranks),
-        str(found.layout),
+        str(found.mesh.ranks),
+        str(found.mesh),
         f"{found.step * 1e3:.2f}",
         f"{found.compute * 1e3:.2f}",
         f"{(found.exposed + found.hidden) * 1e3:.2f}",
@@ -42,6 +42,7 @@ def _row(found: Prediction) -> tuple[str, ...]:
         f"{found.efficiency * 100:.1f}",
         f"{found.memory.total / 2**20:.1f}",
         "*" if found.best else "",
+        "train" if found.chosen else "",
     )
 
 
@@ -49,11 +50,8 @@ def objects(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     """Return a dictionary a prediction, of JSON values; times in milliseconds."""
     return [
         {
-            "ranks": found.layout.ranks,
-            "layout": str(found.layout),
-            "way": found.layout.way,
-            "data": found.layout.data,
-            "model": found.layout.model,
+            "ranks": found.mesh.ranks,
+            **vars(found.mesh),
             "step_ms": found.step * 1e3,
             "compute_ms": found.compute * 1e3,
             "communication_ms": (found.exposed + found.hidden) * 1e3,
@@ -65,6 +63,7 @@ def objects(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
             "sent_bytes_per_host": round(found.sent_bytes),
             "memory_bytes": {**vars(found.memory), "total": found.memory.total},
             "best": found.best,
+            "chosen": found.chosen,
         }
         for found in predictions
     ]
@@ -85,18 +84,17 @@ def plot(predictions: Sequence[Prediction], path: str, title: str) -> None:
         raise OutputError("plan: --plot needs matplotlib; pip install 'majelpy[plot]'") from None
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     time, efficiency = figure.subplots(1, 2)
-    for way in WAYS:
-        for model in sorted({p.layout.model for p in predictions if p.layout.way == way}):
-            line = [p for p in predictions if (p.layout.way, p.layout.model) == (way, model)]
-            ranks = [p.layout.ranks for p in line]
-            name = way if way == "data" else f"{way} {model}"
-            (drawn,) = time.plot(ranks, [p.step * 1e3 for p in line], marker="o", label=name)
-            exposed = [p.exposed * 1e3 for p in line]
-            time.plot(ranks, exposed, linestyle=":", color=drawn.get_color())
-            efficiency.plot(ranks, [p.efficiency * 100 for p in line], marker="o", label=name)
+    for model, way in sorted({(p.mesh.model, p.mesh.way) for p in predictions}):
+        line = [p for p in predictions if (p.mesh.model, p.mesh.way) == (model, way)]
+        ranks = [p.mesh.ranks for p in line]
+        name = f"model={model} by {way}" if way else "a model a rank"
+        (drawn,) = time.plot(ranks, [p.step * 1e3 for p in line], marker="o", label=name)
+        exposed = [p.exposed * 1e3 for p in line]
+        time.plot(ranks, exposed, linestyle=":", color=drawn.get_color())
+        efficiency.plot(ranks, [p.efficiency * 100 for p in line], marker="o", label=name)
     time.set(xscale="log", xlabel="ranks", yscale="log", ylabel="ms a step (dotted: exposed)")
     efficiency.set(xscale="log", xlabel="ranks", ylabel="efficiency %")
-    ticks = sorted({p.layout.ranks for p in predictions})
+    ticks = sorted({p.mesh.ranks for p in predictions})
     for axes in (time, efficiency):
         axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
         axes.set_xticks([], minor=True)

@@ -13,11 +13,13 @@ from functools import cached_property
 import numpy as np
 
 from majelpy.data import minibatches as leaves
+from majelpy.mesh import ALONE, Mesh
 from majelpy.nn.model import Architecture, Model
+from majelpy.nn.ways.shares import Shapes, share_of
+from majelpy.optimizers import OPTIMIZERS
 from majelpy.recipes.launch import Launch
-from majelpy.recipes.recipe import Augment, Recipe
+from majelpy.recipes.recipe import Augment, Recipe, Schedule
 from majelpy.speech.joined import exist
-from majelpy.train.optimizer import STATES
 from majelpy.train.setup import prepare_run
 
 SAMPLE = 32
@@ -77,10 +79,23 @@ class Workload:
     source: str
     states: int = 1
 
+    def model(self, mesh: Mesh) -> Model:
+        """The model as the rank holds it that has most of its parameters."""
+        divided = (mesh.model, mesh.way)
+        if divided not in self._models:
+            shares = (
+                share_of(mesh.way, self.parts, Shapes(index, mesh.model))
+                for index in range(mesh.model)
+            )
+            self._models[divided] = max(
+                (Model(self.architecture, share) for share in shares),
+                key=lambda model: model.layout.size,
+            )
+        return self._models[divided]
+
     @cached_property
-    def model(self) -> Model:
-        """The model, for its layers, their columns and parameters."""
-        return Model(self.architecture)
+    def _models(self) -> dict[tuple[int, str], Model]:
+        return {}
 
 
 def workload(recipe: Recipe, frames: int | None = None, features: int | None = None) -> Workload:
@@ -119,7 +134,8 @@ def workload(recipe: Recipe, frames: int | None = None, features: int | None = N
 
 
 def _of_corpus(recipe: Recipe) -> Workload:
-    recipe = replace(recipe, augment=Augment())  # minibatches are cut by unchanged lengths
+    # Minibatches are cut by unchanged lengths, and a step does not depend on when training ends.
+    recipe = replace(recipe, augment=Augment(), schedule=Schedule())
     if recipe.data.dev:  # it may be elsewhere, and does not change what is trained on
         recipe = replace(recipe, data=replace(recipe.data, dev="", holdout=0))
     settings = recipe.data
@@ -152,8 +168,10 @@ def _workload(
     parts = recipe.model.parts
     transport = 2 if recipe.data.transport == "bfloat16" else 4
     optimizer = recipe.optimizer
-    states = len(STATES[optimizer.kind]) + (optimizer.weight_noise > 0)
+    states = len(OPTIMIZERS[optimizer.kind].STATES) + (optimizer.weight_noise > 0)
     states += recipe.model.precision == "bfloat16"
-    return Workload(
+    found = Workload(
         *(architecture, recipe.data.leaves, parts, transport, minibatches, source), states
     )
+    found.model(ALONE)  # which a training builds too: a recipe that it refuses is refused
+    return found

@@ -39,7 +39,7 @@ class Launch:
         Gradient bytes summed in one round of messages.
     mesh : str
         Ranks that have different leaves times ranks that share a model, such as
-        ``data=2,model=2``; "": chosen by majelpy.train.team.
+        ``data=2,model=2``; "": chosen by majelpy.mesh.
     model_parallel : str
         How ranks share a model: ``time``, ``directions``, ``hidden`` or ``auto``.
     overlap : bool

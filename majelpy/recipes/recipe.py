@@ -2,16 +2,19 @@
 
 Policy. A recipe is a TOML file that becomes typed dataclasses. Its digest covers every setting but
 the paths of the corpora; those enter by the digests of their content. What may not change bits is
-a `Launch` setting (majelpy/recipes/launch.py).
+a `Launch` setting (majelpy/recipes/launch.py). A path in the file counts from the file's folder, as
+in a manifest; a path that is typed, as in ``--set``, or of a shipped recipe from the current one.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import resources
 from pathlib import Path
@@ -20,10 +23,12 @@ from typing import Any
 from majelpy.errors import RecipeError
 from majelpy.nn import layers
 from majelpy.nn.networks import deep_speech_1
-from majelpy.settings import assign, parse, read_toml, setting
+from majelpy.optimizers import OPTIMIZERS
+from majelpy.settings import as_table, assign, parse, read_toml, setting
 from majelpy.version import ARITHMETIC
 
 MOST_MASKS = 16
+MOST_PARTS = 64
 
 
 def _names(value: Any, where: str, source: str) -> str | tuple[str, ...]:
@@ -45,6 +50,12 @@ def _speeds(value: Any, where: str, source: str) -> tuple[float, ...]:
     raise RecipeError(
         f"{where} is {value!r}; needs a list of numbers from 0.5 to 2, to three decimals"
     )
+
+
+def _parts(value: Any, where: str, source: str) -> int:
+    if type(value) is int and 1 <= value <= MOST_PARTS and value & (value - 1) == 0:
+        return value
+    raise RecipeError(f"{where} is {value!r}; needs a power of two from 1 to {MOST_PARTS}")
 
 
 def _numbers(value: Any) -> bool:
@@ -104,8 +115,7 @@ class ModelSettings:
     )
     parts: int = setting(
         1,
-        least=1,
-        most=64,
+        read=_parts,
         help="parts that sums over units and frames are cut in, a power of two; at most so many "
         "ranks can share a model",
     )
@@ -118,31 +128,16 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class Optimizer:
-    """How a gradient changes the parameters (majelpy/train/optimizer.py, docs/training.md)."""
+class OptimizerSettings:
+    """How a gradient changes the parameters (majelpy/optimizers, docs/training.md)."""
 
     kind: str = setting(
         "nesterov",
-        choices=("nesterov", "adam", "adagrad"),
+        choices=tuple(OPTIMIZERS),
         help="SGD with Nesterov momentum, Adam with decoupled decay (AdamW), or Adagrad",
     )
     rate: float = setting(
         0.01, least=0, help="learning rate after warm-up; for adam, 0.001 is usual"
-    )
-    momentum: float = setting(
-        0.9, least=0, most=1, only=("nesterov",), help="share of the velocity that stays"
-    )
-    beta1: float = setting(
-        0.9, least=0, most=0.999999, only=("adam",), help="share of the first moment that stays"
-    )
-    beta2: float = setting(
-        0.999, least=0, most=0.999999, only=("adam",), help="share of the second moment that stays"
-    )
-    epsilon: float = setting(
-        1e-8,
-        least=1e-20,
-        only=("adam", "adagrad"),
-        help="added to the root that the step is divided by",
     )
     decay: float = setting(
         0.0,
@@ -166,6 +161,34 @@ class Optimizer:
         help="what to do with a step whose loss or gradient is not finite; skip: change nothing",
     )
     skip_limit: int = setting(10, least=0, help="steps skipped in a row before training ends")
+    own: Any = setting(
+        None,
+        kinds={name: optimizer.Settings for name, optimizer in OPTIMIZERS.items()},
+        help="what the kind has of its own",
+    )
+
+    def __post_init__(self) -> None:
+        if self.own is None:
+            object.__setattr__(self, "own", OPTIMIZERS[self.kind].Settings())
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Of the schedule that anneals every epoch."""
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """Of the schedule that anneals at plateaus."""
+
+    patience: int = setting(
+        1,
+        least=1,
+        help="epochs without fewer wrong dev characters after which the rate falls",
+    )
+
+
+SCHEDULES: dict[str, type[Any]] = {"hold": Hold, "plateau": Plateau}
 
 
 @dataclass(frozen=True)
@@ -174,7 +197,7 @@ class Schedule:
 
     kind: str = setting(
         "hold",
-        choices=("hold", "plateau"),
+        choices=tuple(SCHEDULES),
         help="anneal every epoch after hold of them, or when dev has not improved",
     )
     epochs: int = setting(20, least=1, help="passes over the training utterances, at most")
@@ -190,12 +213,6 @@ class Schedule:
     anneal: float = setting(
         0.9, least=0, most=1, help="factor of the rate: an epoch after hold, or at a plateau"
     )
-    patience: int = setting(
-        1,
-        least=1,
-        only=("plateau",),
-        help="epochs without fewer wrong dev characters after which the rate falls",
-    )
     early_stop: int = setting(
         0, least=0, help="epochs without fewer wrong dev characters that end the run; 0: never"
     )
@@ -208,6 +225,11 @@ class Schedule:
         help="checkpoint that eval, transcribe and tune take unless told: the newest, that of the "
         "fewest wrong dev characters, or the average",
     )
+    own: Any = setting(None, kinds=SCHEDULES, help="what the kind has of its own")
+
+    def __post_init__(self) -> None:
+        if self.own is None:
+            object.__setattr__(self, "own", SCHEDULES[self.kind]())
 
 
 @dataclass(frozen=True)
@@ -246,7 +268,7 @@ class Recipe:
 
     data: Data
     model: ModelSettings
-    optimizer: Optimizer
+    optimizer: OptimizerSettings
     schedule: Schedule
     augment: Augment
     seed: int = setting(1, least=0, most=(1 << 63) - 1, help="of weights and data order")
@@ -257,7 +279,7 @@ class Recipe:
         Without augmentation there is no such table, and in float32 no precision, as in runs older
         than these.
         """
-        content = asdict(self)
+        content = as_table(self)
         content["data"]["train"], content["data"]["dev"] = train_digest, dev_digest
         content["augment"]["noise"] = noise_digest
         if self.augment == Augment():
@@ -266,6 +288,16 @@ class Recipe:
             del content["model"]["precision"]
         content["arithmetic"] = ARITHMETIC
         return content
+
+    def with_whole_paths(self) -> Recipe:
+        """Return the recipe with paths that mean the same from any folder."""
+        here = os.getcwd()
+        data, augment = self.data, self.augment
+        return replace(
+            self,
+            data=replace(data, train=_from(here, data.train), dev=_from(here, data.dev)),
+            augment=replace(augment, noise=_from(here, augment.noise)),
+        )
 
 
 def digest(content: dict[str, Any]) -> str:
@@ -295,6 +327,8 @@ def load(name: str, assignments: Sequence[str] = ()) -> Recipe:
         If there is no such recipe, it is not TOML, or a setting is wrong.
     """
     table = read_table(name)
+    if name.endswith(".toml"):
+        _move(table, os.path.dirname(name))
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
@@ -310,6 +344,23 @@ def load(name: str, assignments: Sequence[str] = ()) -> Recipe:
             f"{name}: schedule.result is 'average' and schedule.average is 0; needs at least 1"
         )
     return recipe
+
+
+def _move(table: dict[str, Any], folder: str) -> None:
+    """Let the paths in the tables of a file count from its folder."""
+    for name, key in (("data", "train"), ("data", "dev"), ("augment", "noise")):
+        inner = table.get(name)
+        if isinstance(inner, dict) and key in inner:
+            inner[key] = _from(folder, inner[key])
+
+
+def _from(folder: str, value: Any) -> Any:
+    """Return a path or a pattern, or several, as seen from a folder; anything else as it is."""
+    if isinstance(value, list | tuple):
+        return type(value)(_from(folder, one) for one in value)
+    if not isinstance(value, str) or not value:
+        return value
+    return os.path.join(glob.escape(folder) if glob.has_magic(value) else folder, value)
 
 
 def read_table(name: str) -> dict[str, Any]:

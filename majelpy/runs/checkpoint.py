@@ -43,7 +43,7 @@ class Checkpoint:
         just skipped in a row.
     tensors : dict of str to float32 array
         Parameters as ``parameters/NAME``, the optimizer's states likewise (``velocities/NAME``; see
-        majelpy/train/optimizer.py), ``mean``, ``scale``.
+        majelpy/majelpy/optimizers), ``mean``, ``scale``.
     """
 
     step: int

@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,6 +20,7 @@ import tomli_w
 from majelpy.errors import CheckpointError, OutputError
 from majelpy.nn import layers
 from majelpy.recipes.recipe import Recipe, differences
+from majelpy.settings import as_table
 
 
 class RunFolder:
@@ -160,4 +160,4 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _toml(recipe: Recipe) -> str:
-    return tomli_w.dumps(json.loads(json.dumps(asdict(recipe))))
+    return tomli_w.dumps(json.loads(json.dumps(as_table(recipe.with_whole_paths()))))

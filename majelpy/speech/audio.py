@@ -1,56 +1,117 @@
 """Recordings and feature files: from a file to checked float32 numbers.
 
-Policy: soundfile decodes and soxr resamples; nothing here calculates. A recording with
-several channels gives its first channel: averaging them would be arithmetic outside the
-bodies. A file that cannot be used wholly is refused, never shortened or patched.
+Policy: soundfile decodes and soxr resamples; nothing here calculates. A recording is read block by
+block, so what it costs is bounded by what is kept of it, whatever its header says. A file that
+cannot be used wholly is refused, never shortened or patched, and every complaint names it.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
 from majelpy import ops
 from majelpy.errors import AudioError
+from majelpy.speech.channel import Channel, one_of
+from majelpy.speech.level import Level
+from majelpy.speech.sound_file import blocks, naming, opened, reason
 
-# libsndfile reads a WAV that was cut off without complaint, but notes the difference in
-# its log. Programs that write a WAV into a pipe cannot know its length and put one of
-# these sizes in the header instead.
-_CUT_OFF = re.compile(r"^\s*data\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
-_UNKNOWN_LENGTH = (0, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF, 0xFFFFF000)
+LONGEST = 3600.0
+"""Seconds that are read at a time, unless the caller says otherwise: 360,000 frames of features."""
+
+ROUNDED = Decimal("0.005")
+"""Seconds that an end may lie behind the recording's, as ends are rounded to 1/100 s and finer."""
+
+_NOBODY_KNOWS = 1 << 62  # frames: a FLAC whose header has no length; libsndfile gives 2^63 - 1
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What was read of a recording.
+
+    Attributes
+    ----------
+    samples : ndarray, float32, (S,)
+        One channel at the wanted rate; full scale is 1.
+    frames, rate : int
+        Samples as they were before resampling, and their rate in Hz.
+    silent, clipped : bool
+        Whether all samples are 0, or some in a row lie at full scale (majelpy.speech.level).
+    """
+
+    samples: NDArray[np.float32]
+    frames: int
+    rate: int
+    silent: bool
+    clipped: bool
 
 
 def audio_rate(path: str | os.PathLike[str]) -> int:
-    """Return the sample rate of a recording in Hz, from its header only.
-
-    Raises
-    ------
-    AudioError
-        If the file is missing or is not audio.
-    """
-    return audio_length(path)[1]
+    """Return the sample rate of a recording in Hz, from its header only; raises as `read_audio`."""
+    with opened(path) as sound:
+        return int(sound.samplerate)
 
 
 def audio_length(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Return the number of samples of a recording, per channel, and its rate in Hz.
 
-    Both come from its header; for an MP3 libsndfile looks through the whole file.
+    Both come from its header; for an MP3 libsndfile looks through the whole file, and a FLAC from a
+    pipe, whose header has no length, is decoded.
 
     Raises
     ------
     AudioError
-        If the file is missing or is not audio.
+        If the file is missing, is not audio or is cut off.
     """
-    with _open(path) as sound:
-        return int(sound.frames), int(sound.samplerate)
+    with opened(path) as sound:
+        frames = int(sound.frames)
+        if frames >= _NOBODY_KNOWS:
+            frames = sum(map(len, blocks(path, sound, frames)))
+        return frames, int(sound.samplerate)
+
+
+def span(
+    path: str | os.PathLike[str],
+    frames: int,
+    rate: int,
+    start: Decimal | None,
+    end: Decimal | None,
+) -> tuple[int, int]:
+    """Return the first sample of a piece of a recording and the one behind its last.
+
+    Parameters
+    ----------
+    frames, rate : int
+        Of the recording.
+    start, end : Decimal, optional
+        Seconds, each rounded down to a sample; an end behind the recording's by no more than
+        `ROUNDED` is the recording's.
+
+    Raises
+    ------
+    AudioError
+        If the piece goes beyond the recording.
+    """
+    first = 0 if start is None else int(start * rate)
+    last = frames if end is None else int(end * rate)
+    if end is not None and last > frames >= int((end - ROUNDED) * rate):
+        last = frames
+    if last > frames:
+        raise AudioError(
+            f"{path}: the utterance ends at {end} s, sample {last}; the recording has {frames}"
+        )
+    if first > frames:
+        raise AudioError(
+            f"{path}: the utterance begins at {start} s, sample {first}; the recording has {frames}"
+        )
+    return first, last
 
 
 def read_audio(
@@ -58,7 +119,10 @@ def read_audio(
     rate: int,
     start: Decimal | None = None,
     end: Decimal | None = None,
-) -> NDArray[np.float32]:
+    *,
+    channel: Channel = None,
+    longest: float = LONGEST,
+) -> Recording:
     """Return the samples of a recording.
 
     Parameters
@@ -68,64 +132,59 @@ def read_audio(
     rate : int
         Wanted sample rate in Hz. soxr (quality HQ) resamples a recording of another rate.
     start, end : Decimal, optional
-        Seconds: read the samples from `start` up to but without `end` only, each limit rounded
-        down to a sample of the recording.
-
-    Returns
-    -------
-    ndarray, float32, (S,)
-        The first channel; full scale is 1.
+        Seconds: read the samples from `start` up to but without `end` only; see `span`.
+    channel : int or 'mix', optional
+        Which channel, from 0, or the mean of all; by default there must be one, or equal ones.
+    longest : float
+        Seconds; more are refused.
 
     Raises
     ------
     AudioError
         If the file is missing, is not audio, is cut off or damaged, has no samples, ends
-        before `end`, or holds values that are not finite.
+        before `end`, is too long, has a rate outside `RATES`, lacks the channel or leaves open
+        which, or holds values that are not finite.
     """
-    with _open(path) as sound:
-        cut_off = _CUT_OFF.search(sound.extra_info)
-        if cut_off is not None:
-            declared, found = int(cut_off[1]), int(cut_off[2])
-            if declared > found and declared not in _UNKNOWN_LENGTH:
-                raise AudioError(
-                    f"{path}: cut off: its header declares {declared} bytes of samples, "
-                    f"{found} are there"
-                )
-        declared, native = int(sound.frames), int(sound.samplerate)
-        if start is not None and end is not None:
-            first, last = int(start * native), int(end * native)
-            if last > declared:
-                raise AudioError(
-                    f"{path}: the utterance ends at {end} s, sample {last}; "
-                    f"the recording has {declared}"
-                )
+    with opened(path) as sound, naming(path):
+        native, frames = int(sound.samplerate), int(sound.frames)
+        if frames >= _NOBODY_KNOWS and (start is not None or end is not None):
+            frames = audio_length(path)[0]
+        first, last = span(path, frames, native, start, end)
+        if frames < _NOBODY_KNOWS:
+            _require_short(path, last - first, native, longest)
+        if first:
             sound.seek(first)
-            declared = last - first
-        try:
-            samples = sound.read(declared, dtype="float32", always_2d=True)[:, 0]
-        except (soundfile.SoundFileError, MemoryError) as error:
-            raise AudioError(f"{path}: damaged or cut off: {_reason(error)}") from None
-    if _ogg_cut_off(path):
-        raise AudioError(f"{path}: cut off: its last Ogg page is missing or not whole")
-    if len(samples) < declared:
-        raise AudioError(
-            f"{path}: cut off: its header declares {declared} frames, {len(samples)} are there"
-        )
-    if not len(samples):
-        raise AudioError(f"{path}: the recording has no samples")
-    _require_finite(path, samples)
-    if native != rate:
-        samples = soxr.resample(samples, native, rate, quality="HQ")
-    return np.ascontiguousarray(samples, dtype=np.float32)
+        level, resample = Level(sound.subtype), _Resampler(native, rate)
+        read, pieces = 0, []
+        for block in blocks(path, sound, last - first):
+            samples = one_of(block, channel, first + read)
+            _require_finite(path, samples, first + read)
+            level.hear(samples)
+            pieces.append(resample(samples))
+            read += len(block)
+            _require_short(path, read, native, longest)
+        if frames < _NOBODY_KNOWS and read < last - first:
+            raise AudioError(
+                f"{path}: cut off: its header declares {frames} frames, {first + read} are there"
+            )
+        if not read:
+            raise AudioError(f"{path}: the recording has no samples")
+        pieces.append(resample.rest())
+        return Recording(np.concatenate(pieces), read, native, level.silent, level.clipped)
 
 
 def read_pieces(
-    path: str | os.PathLike[str], rate: int, size: int
+    path: str | os.PathLike[str],
+    rate: int,
+    size: int,
+    *,
+    channel: Channel = None,
+    longest: float = LONGEST,
 ) -> Iterator[tuple[NDArray[np.float32], bool]]:
     """Yield a recording in pieces of ``size`` samples, each with whether it is the last.
 
     The path ``-`` is standard input: 16-bit little-endian mono samples at ``rate``, told as they
-    come; its last piece is empty.
+    come, however long; its last piece is empty. Otherwise as `read_audio`.
 
     Raises
     ------
@@ -133,7 +192,7 @@ def read_pieces(
         As `read_audio`, or if standard input ends within a sample or begins with a header.
     """
     if os.fspath(path) != "-":
-        samples = read_audio(path, rate)
+        samples = read_audio(path, rate, channel=channel, longest=longest).samples
         for start in range(0, len(samples), size):
             yield samples[start : start + size], start + size >= len(samples)
         return
@@ -167,7 +226,7 @@ def read_features(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     except FileNotFoundError:
         raise AudioError(f"{path}: there is no such file") from None
     except Exception as error:  # NumPy parses the header as Python; any error may come of it
-        raise AudioError(f"{path}: not a usable .npy file: {_reason(error)}") from None
+        raise AudioError(f"{path}: not a usable .npy file: {reason(error)}") from None
     if values.dtype.newbyteorder("=") != np.float32 or values.ndim != 2 or 0 in values.shape:
         raise AudioError(
             f"{path}: features must be float32 of shape (frames, features), "
@@ -178,49 +237,39 @@ def read_features(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     return np.ascontiguousarray(values, dtype="<f4")
 
 
-def _ogg_cut_off(path: str | os.PathLike[str]) -> bool:
-    """Whether an Ogg file lacks a whole last page that says it is the last (RFC 3533, 6)."""
-    with open(path, "rb") as file:
-        if file.read(4) != b"OggS":
-            return False
-        file.seek(max(0, os.path.getsize(path) - 2 * 65307))  # a page has at most 65307 bytes
-        tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
-    if len(page) < 27 or not page[5] & 4:
-        return True
-    lengths = page[27 : 27 + page[26]]
-    return len(lengths) < page[26] or len(page) < 27 + len(lengths) + sum(lengths)
+class _Resampler:
+    """Block by block what soxr makes of the whole; nothing where the rates are equal."""
+
+    def __init__(self, native: int, rate: int) -> None:
+        self._stream = None
+        if native != rate:
+            self._stream = soxr.ResampleStream(native, rate, 1, dtype="float32", quality="HQ")
+
+    def __call__(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return samples if self._stream is None else self._stream.resample_chunk(samples)
+
+    def rest(self) -> NDArray[np.float32]:
+        """Return what comes of the end."""
+        nothing = np.zeros(0, np.float32)
+        return nothing if self._stream is None else self._stream.resample_chunk(nothing, last=True)
 
 
-def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
-    # libsndfile calls a missing file a 'System error'.
-    if not os.path.exists(path):
-        raise AudioError(f"{path}: there is no such file")
-    if os.path.isdir(path):
-        raise AudioError(f"{path}: a folder, not a recording")
-    try:
-        return soundfile.SoundFile(os.fspath(path))
-    except (soundfile.SoundFileError, TypeError, ValueError, OSError) as error:
-        reason = _reason(error)
-        if "MP3" not in soundfile.available_formats() and str(path).lower().endswith(".mp3"):
-            reason = (
-                f"libsndfile {soundfile.__libsndfile_version__} reads no MP3, "
-                f"1.1.0 and later do; soundfile 0.12 and later brings one"
-            )
-        raise AudioError(f"{path}: not a readable recording: {reason}") from None
-
-
-def _require_finite(path: str | os.PathLike[str], values: NDArray[np.float32]) -> None:
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        where = tuple(int(i) for i in bad[0])
+def _require_short(path: str | os.PathLike[str], frames: int, rate: int, longest: float) -> None:
+    if frames > longest * rate:
         raise AudioError(
-            f"{path}: {len(bad)} values are not finite; the first is {values[where]} "
-            f"at {where if len(where) > 1 else where[0]}"
+            f"{path}: {frames / rate:.3f} s long; at most {longest:g} s are read at a time "
+            "(--longest)"
         )
 
 
-def _reason(error: BaseException) -> str:
-    """Return the library's reason on one line."""
-    text = getattr(error, "error_string", "") or str(error) or type(error).__name__
-    return " ".join(text.split()).rstrip(".")
+def _require_finite(
+    path: str | os.PathLike[str], values: NDArray[np.float32], start: int = 0
+) -> None:
+    """Raise unless all values are finite; the first of them is that of number ``start``."""
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        where = (start + int(bad[0][0]), *map(int, bad[0][1:]))
+        raise AudioError(
+            f"{path}: {len(bad)} values are not finite; the first is {values[tuple(bad[0])]} "
+            f"at {where if len(where) > 1 else where[0]}"
+        )

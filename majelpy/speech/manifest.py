@@ -14,12 +14,11 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
 from majelpy.errors import ManifestError
-
-_LONGEST = 10**7  # seconds; a number of a million digits would stop the program
+from majelpy.speech.piece import READ, Piece, piece_of, require_known
 
 
 @dataclass(frozen=True)
@@ -37,28 +36,26 @@ class Entry:
     name : str
         Name of the utterance: its path relative to the manifest's folder where that is
         possible, with forward slashes; it does not depend on where the data lie. For a piece
-        of a recording `#START-END` follows.
-    start, end : Decimal or None
-        Where the utterance begins and ends in the recording, in seconds; None for the whole.
+        of a recording `#START-END` follows, and for a channel that the line names `@CHANNEL`.
+    piece : Piece
+        Which part of the recording is meant.
     """
 
     path: Path
     transcript: str
     where: str
     name: str
-    start: Decimal | None = None
-    end: Decimal | None = None
+    piece: Piece
 
 
 @dataclass(frozen=True)
 class _Row:
-    """What a line says, as it stands."""
+    """What a line says, as it stands: of the piece, by the names of `majelpy.speech.piece.READ`."""
 
     line: int
     where: str
     transcript: str
-    start: str
-    end: str
+    piece: dict[str, str]
 
 
 def read_manifest(path: str | os.PathLike[str], *, transcripts: bool = True) -> list[Entry]:
@@ -69,10 +66,9 @@ def read_manifest(path: str | os.PathLike[str], *, transcripts: bool = True) -> 
     path : str or path
         A `.tsv` file with a header that has the columns `path` and `transcript`, or a
         `.jsonl` file whose lines are objects with `audio_filepath` and `text`. Relative
-        paths inside are relative to the manifest's folder. `start` and `end`, where given,
-        are the seconds of a long recording between which the utterance lies; both empty or
-        absent mean all of it. Other columns and keys are allowed and ignored; fields of a
-        `.tsv` are never quoted.
+        paths inside are relative to the manifest's folder. Columns and keys that say which
+        part of a recording is meant: `majelpy.speech.piece`; empty or null is as if they were
+        absent. Others are allowed and ignored; fields of a `.tsv` are never quoted.
     transcripts : bool
         Whether it has transcripts; without them they are not looked for, and empty.
 
@@ -84,8 +80,8 @@ def read_manifest(path: str | os.PathLike[str], *, transcripts: bool = True) -> 
     Raises
     ------
     ManifestError
-        If the file is missing, has another ending, is not UTF-8, is empty or has a line
-        without what is needed.
+        If the file is missing, has another ending, is not UTF-8, is empty, has a line
+        without what is needed, or a column or key that would change what is read.
     """
     manifest = Path(os.path.abspath(path))
     readers = {".tsv": _tsv_rows, ".jsonl": _jsonl_rows}
@@ -133,9 +129,10 @@ def _tsv_rows(path: str, text: str, transcripts: bool) -> Iterator[_Row]:
         twice = sorted({column for column in header if header.count(column) > 1})
         if twice:
             raise ManifestError(f"{path}:1: the column {twice[0]!r} stands twice in the header")
+        require_known(header, f"{path}:1")
         where = header.index("path")
         transcript = header.index("transcript") if transcripts else None
-        limits = [header.index(name) if name in header else None for name in ("start", "end")]
+        named = {name: header.index(name) for name in READ if name in header}
         for row in reader:
             if not row:
                 continue
@@ -146,9 +143,9 @@ def _tsv_rows(path: str, text: str, transcripts: bool) -> Iterator[_Row]:
                 )
             if not row[where]:
                 raise ManifestError(f"{path}:{reader.line_num}: the field 'path' is empty")
-            start, end = ("" if column is None else row[column] for column in limits)
             said = "" if transcript is None else row[transcript]
-            yield _Row(reader.line_num, row[where], said, start, end)
+            piece = {name: row[column] for name, column in named.items()}
+            yield _Row(reader.line_num, row[where], said, piece)
     except csv.Error as error:
         raise ManifestError(f"{path}:{reader.line_num}: not a .tsv row: {error}") from None
 
@@ -178,9 +175,9 @@ def _jsonl_rows(path: str, text: str, transcripts: bool) -> Iterator[_Row]:
                 )
         if not row["audio_filepath"]:
             raise ManifestError(f"{path}:{number}: 'audio_filepath' is empty")
-        start, end = ("" if row.get(key) is None else str(row[key]) for key in ("start", "end"))
-        said = row["text"] if transcripts else ""
-        yield _Row(number, row["audio_filepath"], said, start, end)
+        require_known((key for key in row if row[key]), f"{path}:{number}")
+        piece = {name: str(row[name]) for name in READ if row.get(name) is not None}
+        yield _Row(number, row["audio_filepath"], row["text"] if transcripts else "", piece)
 
 
 def _entry(manifest: Path, line: str, row: _Row) -> Entry:
@@ -198,23 +195,9 @@ def _entry(manifest: Path, line: str, row: _Row) -> Entry:
         name = path.relative_to(manifest.parent).as_posix()
     else:
         name = path.as_posix()
-    start, end = _limits(line, row)
-    if start is not None:
-        name = f"{name}#{start}-{end}"
-    return Entry(path, row.transcript, line, name, start, end)
-
-
-def _limits(line: str, row: _Row) -> tuple[Decimal, Decimal] | tuple[None, None]:
-    """Return where the utterance begins and ends in its recording, if the line says so."""
-    if not row.start and not row.end:
-        return None, None
-    try:
-        start, end = Decimal(row.start), Decimal(row.end)
-    except InvalidOperation:
-        start = end = Decimal("NaN")
-    if not (start.is_finite() and end.is_finite() and 0 <= start < end <= _LONGEST):
-        raise ManifestError(
-            f"{line}: start {row.start!r} and end {row.end!r}; needs two numbers "
-            f"of seconds, 0 <= start < end <= {_LONGEST}"
-        )
-    return start, end
+    piece = piece_of(line, row.piece)
+    if piece.start is not None:
+        name = f"{name}#{piece.start}-{'' if piece.end is None else piece.end}"
+    if piece.channel is not None:
+        name = f"{name}@{piece.channel}"
+    return Entry(path, row.transcript, line, name, piece)

@@ -22,9 +22,12 @@ from tqdm import tqdm
 from majelpy import ops
 from majelpy.errors import AudioError, ManifestError, RecipeError
 from majelpy.speech import features
-from majelpy.speech.audio import audio_rate, read_audio, read_features
+from majelpy.speech.audio import LONGEST, Recording, audio_rate, read_audio, read_features
+from majelpy.speech.channel import Channel
 from majelpy.speech.manifest import Entry, read_manifest
+from majelpy.speech.remarks import Remarks
 from majelpy.speech.shards import MOST_SHARDS, Shards
+from majelpy.speech.sound_file import naming
 from majelpy.speech.text import normalise
 
 HIGHEST_DEFAULT_RATE = 16000
@@ -45,6 +48,8 @@ class Report:
         Sample rate in Hz and step between frames in samples; 0 for `.npy` features.
     skipped : int
         Recordings that were left out.
+    remarks : tuple of str
+        Lines on what is strange about others (majelpy.speech.remarks).
     """
 
     digest: str
@@ -54,6 +59,7 @@ class Report:
     rate: int
     hop: int
     skipped: int
+    remarks: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -69,6 +75,8 @@ def prepare(
     skip_bad: bool = False,
     kind: str = "features",
     shards: int = 1,
+    channel: Channel = None,
+    longest: float = LONGEST,
 ) -> Report:
     """Make a corpus from the recordings of manifests and return what it holds.
 
@@ -91,6 +99,11 @@ def prepare(
         when they are needed; or such samples of noise, whose manifests need no transcripts.
     shards : int
         Files to write, each with equally many lines of the manifests, to within one.
+    channel : int or 'mix', optional
+        What to take of recordings with several channels, unless their lines say so themselves;
+        see `majelpy.speech.audio.read_audio`.
+    longest : float
+        Seconds; longer utterances cannot be used.
 
     Raises
     ------
@@ -98,8 +111,8 @@ def prepare(
         If a manifest cannot be read, mixes recordings and features, has an empty
         transcript, or has no usable recording.
     AudioError
-        If a recording cannot be read, is shorter than a window or has too few frames for
-        its transcript.
+        If a recording cannot be read, is too long, is shorter than a window or has too few
+        frames for its transcript.
     RecipeError
         If the rate or the number of shards is out of range, or `out` has the name of a manifest.
     OutputError
@@ -131,8 +144,9 @@ def prepare(
             f"prepare: {shards} shards; needs 1 to {min(MOST_SHARDS, len(entries))}, of which each "
             f"has at least one of the {len(entries)} utterances"
         )
-    statistics = features.Statistics()
+    statistics, remarks = features.Statistics(), Remarks()
     frames_in_all = 0
+    reader = _Reader(rate, kind, channel, longest)
     described = {"rate": rate, "window": window, "hop": hop, "kind": kind}
     with ExitStack() as stack:
         files = Shards(out, shards, described, stack)
@@ -142,19 +156,22 @@ def prepare(
         for number, entry in enumerate(bar):
             try:
                 transcript = _transcript(entry) if spoken else ""
-                content, frames = _content(entry, rate, kind)
+                content, frames, found = reader.read(entry)
                 _require_enough_frames(entry, frames, transcript)
                 if files.width not in (0, frames.shape[1]):
                     raise AudioError(
                         f"{entry.path}: {frames.shape[1]} features, "
                         f"the files before have {files.width}"
                     )
+                with naming(entry.path):
+                    statistics.add(frames)
             except (AudioError, ManifestError) as error:
                 bad(entry, error)
                 continue
+            if found is not None:
+                remarks.hear(entry.name, entry.piece, found)
             writer = files.at(number * shards // len(entries), frames.shape[1])
             writer.append(content, transcript, entry.name)
-            statistics.add(frames)
             frames_in_all += len(frames)
         if not files.writers:
             raise _nothing_left(bad)
@@ -167,6 +184,7 @@ def prepare(
             rate=rate,
             hop=hop,
             skipped=bad.count,
+            remarks=remarks.lines(),
         )
 
 
@@ -209,13 +227,7 @@ def _common_rate(entries: list[Entry], bad: _Bad) -> tuple[list[Entry], int]:
             bad(entry, error)
     if not rates:
         raise _nothing_left(bad)
-    lowest = min(rates)
-    rate = min(lowest, HIGHEST_DEFAULT_RATE)
-    if rate < _RATES[0]:
-        slowest = readable[rates.index(lowest)]
-        raise AudioError(
-            f"{slowest.where}: {slowest.path}: {lowest} Hz; needs at least {_RATES[0]} Hz"
-        )
+    rate = min(*rates, HIGHEST_DEFAULT_RATE)
     others = sum(found != rate for found in rates)
     tqdm.write(
         f"rate: {rate} Hz ({others} of {len(rates)} recordings will be resampled)",
@@ -231,28 +243,44 @@ def _transcript(entry: Entry) -> str:
     return transcript
 
 
-def _content(
-    entry: Entry, rate: int, kind: str
-) -> tuple[NDArray[np.float32] | NDArray[np.int16], NDArray[np.float32]]:
-    """Return what is stored of an utterance, and its features (T, F).
+@dataclass(frozen=True)
+class _Reader:
+    """How recordings are read; rate 0 means that features are what is read."""
 
-    Rate 0 means that features are what is read.
-    """
-    if not rate:
-        if entry.start is not None:
-            raise ManifestError(f"{entry.path}: start and end have no use for features")
+    rate: int
+    kind: str
+    channel: Channel
+    longest: float
+
+    def read(
+        self, entry: Entry
+    ) -> tuple[NDArray[np.float32] | NDArray[np.int16], NDArray[np.float32], Recording | None]:
+        """Return what is stored of an utterance, its features (T, F), and what it comes from."""
+        with naming(entry.path):
+            return self._features(entry) if not self.rate else self._sound(entry)
+
+    def _features(self, entry: Entry) -> tuple[NDArray[np.float32], NDArray[np.float32], None]:
+        if entry.piece.start is not None or entry.piece.channel is not None:
+            raise ManifestError(
+                f"{entry.path}: start and end, offset and channel have no use for features"
+            )
         frames = read_features(entry.path)
-        return frames, frames
-    samples = read_audio(entry.path, rate, entry.start, entry.end)
-    try:
-        if kind == "features":
-            frames = features.spectrogram(samples, rate)
-            return frames, frames
-        pcm = ops.pcm(samples)
-        return pcm, features.spectrogram(ops.samples(pcm).numpy(), rate)
-    except AudioError as error:
-        # The spectrogram does not know which file the samples are from.
-        raise AudioError(f"{entry.path}: {error}") from None
+        return frames, frames, None
+
+    def _sound(
+        self, entry: Entry
+    ) -> tuple[NDArray[np.float32] | NDArray[np.int16], NDArray[np.float32], Recording]:
+        piece = entry.piece
+        found = read_audio(
+            *(entry.path, self.rate, piece.start, piece.end),
+            channel=self.channel if piece.channel is None else piece.channel,
+            longest=self.longest,
+        )
+        if self.kind == "features":
+            frames = features.spectrogram(found.samples, self.rate)
+            return frames, frames, found
+        pcm = ops.pcm(found.samples)
+        return pcm, features.spectrogram(ops.samples(pcm).numpy(), self.rate), found
 
 
 def _require_enough_frames(entry: Entry, frames: NDArray[np.float32], transcript: str) -> None:

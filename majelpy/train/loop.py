@@ -19,6 +19,7 @@ from typing import Any
 
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError
+from majelpy.mesh import choose_mesh
 from majelpy.native import set_threads
 from majelpy.recipes.launch import Launch, default_threads
 from majelpy.recipes.recipe import Recipe
@@ -32,8 +33,7 @@ from majelpy.train.evaluate import Evaluation
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.progress import Progress
 from majelpy.train.rehearsal import rehearse
-from majelpy.train.setup import Prepared, check_agreement, prepare_run
-from majelpy.train.team import choose_mesh
+from majelpy.train.setup import Prepared, check_agreement, prepare_run, require_room
 from majelpy.train.trainer import DIGEST_STEPS, StepResult, Trainer
 
 
@@ -58,11 +58,13 @@ class Run:
         self._folder = RunFolder(folder)
         self._signal: int | None = None
         self._mesh, self._why = choose_mesh(
-            launch, world.size, recipe.data.leaves, recipe.model.parts
+            *(world.size, recipe.data.leaves, recipe.model.parts),
+            *(launch.mesh, launch.model_parallel),
         )
         self._place = places.choose(launch.place, world.local_rank)
         set_threads(launch.threads or default_threads(world.local_size))
         self._prepared: Prepared = prepare_run(recipe, launch)
+        require_room(self._prepared.model)
         self._ledger: Ledger | None = None
 
     def open(self) -> None:
@@ -301,7 +303,7 @@ class Run:
         if self._writes:
             due = time.monotonic() - self._saved_at >= self._launch.checkpoint_seconds
             save = due or step == last or step in schedule.ends or received is not None
-        if not self._trainer.team.whole_everywhere:
+        if not self._mesh.whole_everywhere:
             save = self._world.broadcast(save)  # all bring their share
         elif not self._writes:
             return

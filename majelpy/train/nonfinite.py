@@ -15,7 +15,7 @@ from majelpy.errors import TrainingError
 from majelpy.runs.ledger import hexadecimal
 
 if TYPE_CHECKING:
-    from majelpy.recipes.recipe import Optimizer
+    from majelpy.recipes.recipe import OptimizerSettings
     from majelpy.train.trainer import StepResult
 
 _NAMED = 3
@@ -58,7 +58,7 @@ class NonFinite(TrainingError):
             ],
         }
 
-    def error(self, settings: Optimizer, skipped: int) -> TrainingError | None:
+    def error(self, settings: OptimizerSettings, skipped: int) -> TrainingError | None:
         """The error that ends training, if it has to end after so many skipped steps in a row."""
         if settings.non_finite == "stop":
             return TrainingError(

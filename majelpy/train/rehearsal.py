@@ -80,7 +80,7 @@ def rehearse(trainer: Trainer, pool: Pool, world: World, watch: Callable[[], Non
         with trainer.reading_ahead(step):
             trainer.rehearse(step)
             watch()
-            if not trainer.team.whole_everywhere:
+            if not trainer.team.mesh.whole_everywhere:
                 trainer.checkpoint()
     except PoolError as error:
         raise PoolError(f"{what}; {_REMEDY} ({error})") from None

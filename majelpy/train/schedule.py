@@ -89,7 +89,7 @@ class Schedule:
             return
         state.waited += 1
         state.level += 1
-        if settings.kind == "plateau" and state.level == settings.patience:
+        if settings.kind == "plateau" and state.level == settings.own.patience:
             state.annealed += 1
             state.level = 0
 

@@ -26,7 +26,6 @@ from majelpy.recipes.recipe import Recipe, digest
 from majelpy.speech.joined import Joined, open_corpora
 from majelpy.speech.text import Alphabet, normalise
 from majelpy.train.schedule import check_watched
-from majelpy.train.team import check_parts
 from majelpy.version import ARITHMETIC, __version__
 
 
@@ -99,12 +98,10 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
     train = select(corpus, everything, augmentation)
     network = recipe.model
     architecture = Architecture(corpus.features, alphabet.size, network.layers, network.precision)
-    check_parts(network.parts)
     model = Model(architecture, Share(network.parts))
     for utterances in (train, dev):
         if utterances is not None:
             utterances.require_alignments(model.frames(utterances.shortest))
-    _require_room(model)
     content = recipe.content(
         corpus.digest, dev_corpus.digest if dev_corpus else "", noise.digest if noise else ""
     )
@@ -122,8 +119,8 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
     return Prepared(model, alphabet, train, dev, content, description, statistics)
 
 
-def _require_room(model: Model) -> None:
-    """Raise RecipeError if not even parameters, their gradients and a state can be held."""
+def require_room(model: Model) -> None:
+    """Raise RecipeError if this host cannot hold even parameters, their gradients and a state."""
     size = model.layout.size
     needed, free = 3 * size * np.dtype(np.float32).itemsize, free_bytes()
     if needed > free:

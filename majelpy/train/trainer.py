@@ -19,8 +19,7 @@ import numpy as np
 from majelpy import ops
 from majelpy.array import Array, empty, zeros
 from majelpy.array.manipulation import concat
-from majelpy.comm.direct import place_of_sums, slots_for
-from majelpy.comm.reduce import TreeReducer
+from majelpy.comm.gradients import GradientSum
 from majelpy.comm.world import World
 from majelpy.data import minibatches as leaves
 from majelpy.data.loader import ReadAhead
@@ -28,19 +27,21 @@ from majelpy.data.upload import Upload
 from majelpy.data.utterances import Utterances
 from majelpy.errors import CheckpointError, WorldError
 from majelpy.memory import CPU, Place
+from majelpy.mesh import ALONE, Mesh
 from majelpy.nn.batch import Batch
 from majelpy.nn.layer import Training
 from majelpy.nn.model import Model
 from majelpy.nn.norm import RUNNING_RATE
 from majelpy.nn.parameters import digest
+from majelpy.optimizers import OPTIMIZERS
+from majelpy.optimizers.weight_noise import WeightNoise
 from majelpy.recipes.launch import Launch
 from majelpy.recipes.recipe import Recipe
 from majelpy.runs.checkpoint import Checkpoint
 from majelpy.runs.tensors import load_tensors
 from majelpy.train.nonfinite import NonFinite
-from majelpy.train.optimizer import Optimizer
 from majelpy.train.schedule import Schedule
-from majelpy.train.team import ALONE, Mesh, Team
+from majelpy.train.team import Team
 
 DIGEST_STEPS = 10
 """Steps between digests of the parameters, in the ledger and among ranks."""
@@ -101,20 +102,21 @@ class Trainer:
         layout = self.model.layout
         self._blocks = layout.blocks()
         self._rounded = recipe.data.transport == "bfloat16"
-        self._reducer = TreeReducer(
+        self._sum = GradientSum(
             self.team.reducers,
             recipe.data.leaves * recipe.model.parts,
             layout.gradient_size,
+            place=place,
             bucket_bytes=launch.bucket_bytes,
             shared_memory=launch.shared_memory,
             overlap=launch.overlap,
             ranges=self.team.ranges,
-            place=place_of_sums(self.team.reducers, place),
             rounded=layout.trained if self._rounded else 0,
         )
-        self._staging = slots_for(self._reducer, place)
         self.parameters = layout.initial(recipe.seed).to_device(place)
-        self.optimizer = Optimizer(recipe, layout, place)
+        settings = recipe.optimizer
+        self.optimizer = OPTIMIZERS[settings.kind](settings, layout.size, place)
+        self._noise = WeightNoise(settings.weight_noise, recipe.seed, layout, place)
         self.schedule = Schedule(recipe)
         self._zero = zeros(1, device=place)
         self._epoch_batches: dict[int, list[np.ndarray]] = {}
@@ -135,12 +137,12 @@ class Trainer:
     @property
     def reduce_seconds(self) -> tuple[float, float]:
         """Of the last step: what summing gradients took after the backward pass, and in all."""
-        return self._reducer.exposed_seconds, self._reducer.exchange_seconds
+        return self._sum.seconds
 
     @property
     def gradient_bytes(self) -> int:
         """Bytes of this rank's part of shared memory: its slots, and on one rank the result."""
-        return self._reducer.touched[0].nbytes
+        return self._sum.nbytes
 
     def members(self, step: int) -> np.ndarray:
         """Utterances of the minibatch of a step (from 0)."""
@@ -170,7 +172,7 @@ class Trainer:
         upload = Upload((frames, data.features), self.place)
 
         def read() -> Batch:
-            batch = data.batch(mine, self._reducer.merges, epoch, upload.host())
+            batch = data.batch(mine, self._sum.merges, epoch, upload.host())
             return batch.with_frames(upload.fill(batch.frames))
 
         return read
@@ -214,7 +216,7 @@ class Trainer:
         """Compute the gradient of a step (from 0) with every utterance at its lowest speed and of
         zeros, and throw it away. All ranks call it together, each with a step of its own.
         """
-        batch = self.data.longest_batch(self._mine(step), self._reducer.merges, self.place)
+        batch = self.data.longest_batch(self._mine(step), self._sum.merges, self.place)
         self._gradient(batch, step // self.steps_per_epoch, len(self.members(step)))
 
     @contextmanager
@@ -242,10 +244,10 @@ class Trainer:
         layout, training = self.model.layout, Training(self.recipe.seed, epoch)
         one = np.ones(1, dtype=np.float32)
         scale = float(ops.mean_of(zeros(1), one, utterances).numpy()[0])
-        slots, pushed = self._staging.slots, self._staging.pushed
-        weights = self.optimizer.weights(self.parameters, self.step + 1)
+        slots, pushed = self._sum.slots, self._sum.pushed
+        weights = self._noise.weights(self.parameters, self.step + 1)
         self.model.train(batch, weights, slots, scale, training, pushed, self._rounded)
-        total = self._staging.reduce()
+        total = self._sum.reduce()
         numbers = empty(3, device=self.place)
         squares = self._square_sum(total[: layout.trained])
         _, factor = ops.factor_of(squares, self.recipe.optimizer.norm_limit, out=numbers[:2])
@@ -256,7 +258,7 @@ class Trainer:
 
     def _losses(self, batch: Batch, epoch: int) -> list[tuple[str, np.float32]]:
         """Name and loss of each utterance of the minibatch, in the data's order; all together."""
-        weights = self.optimizer.weights(self.parameters, self.step + 1)
+        weights = self._noise.weights(self.parameters, self.step + 1)
         found = self.model.forward(batch, weights, Training(self.recipe.seed, epoch))
         losses = self.model.losses(found)[0].to_device(CPU).numpy()
         mine = zip(batch.ids.tolist(), zip(batch.names, losses, strict=True), strict=True)
@@ -347,5 +349,4 @@ class Trainer:
     def close(self) -> None:
         """End the reading thread and give the reduction's memory back; all ranks together."""
         self._ahead.close()
-        self._staging.close()
-        self._reducer.close()
+        self._sum.close()

@@ -20,24 +20,24 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from makers import digest, exact_data, same_bits, touchy_data, touchy_double
 
 import majelpy as mj
-from majelpy import dist
+from majelpy import distributed as dist
 from majelpy.comm.world import World
-from majelpy.distributed import DistArray, Mesh, Partial, Replicate, Shard, distribute
+from majelpy.distributed import DistArray, Partial, Replicate, Shard, WorldMesh, distribute
 from majelpy.distributed.placement import Placement
 from majelpy.errors import MajelError, PlacementError
 
 PARTS = 8
 
 
-def meshes(world: World) -> Iterator[Mesh]:
+def meshes(world: World) -> Iterator[WorldMesh]:
     """Yield the meshes of one axis and of two."""
-    yield Mesh(world, {"x": world.size})
+    yield WorldMesh(world, {"x": world.size})
     rows = 3 if world.size == 6 else 2
     if world.size % rows == 0 and world.size > rows:
-        yield Mesh(world, {"x": rows, "y": world.size // rows})
+        yield WorldMesh(world, {"x": rows, "y": world.size // rows})
 
 
-def combinations(mesh: Mesh, ndim: int, parts: int) -> list[tuple[Placement, ...]]:
+def combinations(mesh: WorldMesh, ndim: int, parts: int) -> list[tuple[Placement, ...]]:
     """Return all placements of an array that can be combined."""
     one: list[Placement] = [Replicate(), Partial(parts), *(Shard(i) for i in range(ndim))]
     found = list(itertools.product(one, repeat=mesh.ndim))
@@ -83,7 +83,7 @@ def pairs(world: World) -> int:
     return count
 
 
-def sharings(mesh: Mesh) -> Iterator[tuple[Any, Any]]:
+def sharings(mesh: WorldMesh) -> Iterator[tuple[Any, Any]]:
     """Yield placements of two matrices that can be multiplied."""
     inner = Shard(1, PARTS), Shard(0, PARTS)
     rest: list[Placement] = [Replicate()] * (mesh.ndim - 1)
@@ -197,7 +197,7 @@ def slices(world: World) -> None:
 def roots(world: World, folder: Path) -> None:
     """Distribute from one rank, gather on one rank, in every type."""
     last = world.size - 1
-    mesh = Mesh(world, {"x": world.size})
+    mesh = WorldMesh(world, {"x": world.size})
     for kind in ("bool", "int8", "uint64", "float16", "bfloat16", "float64"):
         data = mj.astype(
             mj.asarray(exact_data((7, 3), 12)), mj.bfloat16 if kind == "bfloat16" else kind
@@ -218,7 +218,7 @@ def roots(world: World, folder: Path) -> None:
 
 def from_locals(world: World) -> None:
     """Bring what each rank has, also the parts of a sum."""
-    mesh = Mesh(world, {"x": world.size})
+    mesh = WorldMesh(world, {"x": world.size})
     box = dist.layout("test", (9,), mesh, [Shard(0)]).box(world.rank)
     data = touchy_data(9, 13)
     x = dist.from_local(data[box[0][0] : box[0][1]].copy(), (9,), mesh, [Shard(0)])
@@ -234,7 +234,7 @@ def memory(world: World) -> None:
     from majelpy.memory.pool import pool
 
     before = pool(CPU).statistics.in_use
-    mesh = Mesh(world, {"x": world.size})
+    mesh = WorldMesh(world, {"x": world.size})
     x = dist.zeros((64, 64), mesh, [Shard(0)])
     y = dist.matmul(x.redistribute([Shard(1, PARTS)]), x.redistribute([Shard(0, PARTS)]), parts=8)
     held = pool(CPU).statistics.in_use
@@ -264,7 +264,7 @@ def gpu(world: World) -> None:
     a, b = touchy_data((5, 4), 14), exact_data((4, 6), 15)
     d, e = touchy_data((6, 96), 16), touchy_data((96, 5), 17)
     with emulated_gpu():
-        mesh = Mesh(world, {"x": world.size})
+        mesh = WorldMesh(world, {"x": world.size})
         x = distribute(a, mesh, [Shard(0)], device="gpu:0")
         y = x.redistribute([Shard(1)])
         assert str(y.place) == "gpu:0" and repr(y).endswith("on gpu:0)")
@@ -292,45 +292,45 @@ def gpu(world: World) -> None:
 
 def save(world: World, path: str) -> None:
     """Save touchy data."""
-    mesh = Mesh(world, {"x": world.size})
+    mesh = WorldMesh(world, {"x": world.size})
     dist.save(path, distribute(touchy_data((23, 11), 16), mesh, [Shard(1)]))
 
 
 def load(world: World, path: str) -> None:
     """Load them again."""
-    mesh = Mesh(world, {"x": world.size})
+    mesh = WorldMesh(world, {"x": world.size})
     x = dist.load(path, mesh, [Shard(0)])
     assert same_bits(whole(x), touchy_data((23, 11), 16))
 
 
 def mesh_misfit(world: World) -> None:
-    Mesh(world, {"data": 2, "model": 4})
+    WorldMesh(world, {"data": 2, "model": 4})
 
 
 def one_local_misfit(world: World) -> None:
-    mesh = Mesh(world, {"x": world.size})
+    mesh = WorldMesh(world, {"x": world.size})
     dist.from_local(
         mj.zeros((3 if world.rank == 1 else 2, 4)), (2 * world.size, 4), mesh, [Shard(0)]
     )
 
 
 def one_other_type(world: World) -> None:
-    mesh = Mesh(world, {"x": world.size})
+    mesh = WorldMesh(world, {"x": world.size})
     kind = "int32" if world.rank == 1 else "int64"
     dist.from_local(mj.zeros((2, 4), kind), (2 * world.size, 4), mesh, [Shard(0)])
 
 
 def one_other_target(world: World) -> None:
-    x = dist.zeros((6, 4), Mesh(world, {"x": world.size}), [Shard(0)])
+    x = dist.zeros((6, 4), WorldMesh(world, {"x": world.size}), [Shard(0)])
     x.redistribute([Replicate() if world.rank == 1 else Shard(1)])
 
 
 def no_file(world: World) -> None:
-    dist.load("no.h5", Mesh(world, {"x": world.size}), [Replicate()])
+    dist.load("no.h5", WorldMesh(world, {"x": world.size}), [Replicate()])
 
 
 def no_folder(world: World) -> None:
-    x = dist.zeros((6, 4), Mesh(world, {"x": world.size}), [Shard(0)])
+    x = dist.zeros((6, 4), WorldMesh(world, {"x": world.size}), [Shard(0)])
     dist.save("no/x.h5", x)
 
 
@@ -350,7 +350,7 @@ def fails(world: World) -> None:
 
 
 def _in_an_exchange(world: World, act) -> None:  # type: ignore[no-untyped-def]
-    x = dist.zeros((60, 40), Mesh(world, {"x": world.size}), [Shard(0)])
+    x = dist.zeros((60, 40), WorldMesh(world, {"x": world.size}), [Shard(0)])
     if world.rank == 1:
         world.send = lambda *_: act()  # type: ignore[method-assign]
     x.redistribute([Shard(1)])

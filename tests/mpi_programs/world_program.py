@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 
+from majelpy.comm.tags import Tag
 from majelpy.comm.world import RankFailed, World
 from majelpy.errors import ShapeError
 
@@ -35,7 +36,8 @@ def groups(world: World) -> None:
     mine = world.group([0, 2] if world.rank % 2 == 0 else [1, 3])
     box = np.full(1, world.rank)
     other = np.zeros(1, box.dtype)
-    messages = [mine.send(box, 1 - mine.rank, 0), mine.receive(other, 1 - mine.rank, 0)]
+    tag = Tag.NEIGHBOURS
+    messages = [mine.send(box, 1 - mine.rank, tag), mine.receive(other, 1 - mine.rank, tag)]
     while not mine.done(messages):
         mine.wait_some(messages)
     seen = (mine.rank, mine.size, mine.hosts, mine.all_gather(world.rank), int(other[0]))

@@ -12,8 +12,11 @@ from majelpy.array import Array
 class Neighbours(Protocol):
     """See majelpy.comm.neighbours.Neighbours."""
 
-    index: int
-    count: int
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def count(self) -> int: ...
 
     def exchange(
         self, sent: Sequence[tuple[int, Array]], shapes: Sequence[tuple[int, tuple[int, ...]]]

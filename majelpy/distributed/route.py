@@ -1,6 +1,6 @@
-r"""Who sends what to whom: pure integers, no messages. `print(plan)` shows it.
+r"""Who sends what to whom: pure integers, no messages. `print(route)` shows it.
 
-Policy. A plan starts from what each rank holds and what each needs. Only what a rank needs and
+Policy. A route starts from what each rank holds and what each needs. Only what a rank needs and
 does not hold comes to it, each element once, from a rank of its host if one has it, else from the
 one that sends least so far, the lowest of equals. Where a partial array is resolved, the ranks
 that need the same box share the work: each joins a piece of it and sends the result to the others::
@@ -44,7 +44,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Route:
     """What all ranks do to redistribute an array: first the sums, then the moves.
 
     Attributes
@@ -131,45 +131,45 @@ def need_of(source: Layout, target: Layout, rank: int) -> Box | None:
 
 
 @functools.lru_cache(maxsize=256)
-def redistribution(source: Layout, target: Layout, itemsize: int) -> Plan:
-    """Return the plan that brings an array from one layout to another of the same mesh."""
+def redistribution(source: Layout, target: Layout, itemsize: int) -> Route:
+    """Return the route that brings an array from one layout to another of the same mesh."""
     title = (
         f"redistribute {source.shape} of {itemsize} B elements on {source.mesh}: "
         f"{list(source.placements)} -> {list(target.placements)}"
     )
     needs = [need_of(source, target, rank) for rank in range(source.mesh.world.size)]
-    return _plan(title, source, needs, itemsize, carries(source, target))
+    return _route(title, source, needs, itemsize, carries(source, target))
 
 
-def collection(source: Layout, itemsize: int, box: Box, root: int) -> Plan:
-    """Return the plan that brings a box to one rank."""
+def collection(source: Layout, itemsize: int, box: Box, root: int) -> Route:
+    """Return the route that brings a box to one rank."""
     needs = tuple(box if rank == root else None for rank in range(source.mesh.world.size))
-    return _plan(f"gather {box} on rank {root}", source, needs, itemsize, False)
+    return _route(f"gather {box} on rank {root}", source, needs, itemsize, False)
 
 
-def scattering(target: Layout, itemsize: int, root: int) -> Plan:
-    """Return the plan that brings to each rank its box of an array that one rank holds whole."""
+def scattering(target: Layout, itemsize: int, root: int) -> Route:
+    """Return the route that brings to each rank its box of an array that one rank holds whole."""
     ranks = range(target.mesh.world.size)
     whole = tuple((0, size) for size in target.shape)
     helds = tuple(whole if rank == root else None for rank in ranks)
     needs = tuple(target.box(rank) for rank in ranks)
     hosts = target.mesh.world.hosts
     moves = _moves(helds, needs, tuple(() for _ in ranks), [itemsize for _ in ranks], hosts)
-    return Plan(f"scatter {target.shape} from rank {root}", hosts, (), moves)
+    return Route(f"scatter {target.shape} from rank {root}", hosts, (), moves)
 
 
-def _plan(
+def _route(
     title: str, source: Layout, needs: Sequence[Box | None], itemsize: int, carried: bool
-) -> Plan:
+) -> Route:
     ranks, hosts = range(source.mesh.world.size), source.mesh.world.hosts
     helds = tuple(source.box(rank) for rank in ranks)
     if source.partial is not None and not carried:
-        return Plan(title, hosts, *_resolved(source, helds, needs, itemsize))
+        return Route(title, hosts, *_resolved(source, helds, needs, itemsize))
     # A stack of nodes moves among the ranks that hold the same parts.
     groups = tuple((source.parts(rank),) for rank in ranks)
     stacks = [1 if source.partial is None else len(source.nodes(rank)) for rank in ranks]
     moves = _moves(helds, needs, groups, [itemsize * height for height in stacks], hosts)
-    return Plan(title, hosts, (), moves)
+    return Route(title, hosts, (), moves)
 
 
 def _moves(

@@ -40,13 +40,15 @@ import numpy as np
 from majelpy import ops, tree
 from majelpy.comm import bucket, packed
 from majelpy.comm.device_memory import row
+from majelpy.comm.tags import Tag
 from majelpy.comm.world import Hosts
 from majelpy.memory import CPU, Place
 
-LANES = 2
-"""Buckets that are on their way at a time, each with buffers of its own."""
+LANE_TAGS = ((Tag.FIRST_NODES, Tag.FIRST_RESULT), (Tag.SECOND_NODES, Tag.SECOND_RESULT))
+"""Of nodes and results, by lane: two lanes may overtake one another."""
 
-_NODE_TAG, _RESULT_TAG, _TAGS = 0, 1, 2
+LANES = len(LANE_TAGS)
+"""Buckets that are on their way at a time, each with buffers of its own."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Message:
 
     data: np.ndarray
     rank: int
-    tag: int
+    tag: Tag
 
 
 Work = list[Callable[[], None]]
@@ -90,8 +92,8 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Planner:
-    """Plans the steps of one rank.
+class Scheduler:
+    """Says the steps of one rank.
 
     Attributes
     ----------
@@ -143,8 +145,7 @@ class Planner:
         for number, (start, stop, _) in enumerate(buckets):
             step = Step()
             lane = number % LANES
-            # Two lanes may overtake one another, so their messages are told apart.
-            node_tag, result_tag = _TAGS * lane + _NODE_TAG, _TAGS * lane + _RESULT_TAG
+            node_tag, result_tag = LANE_TAGS[lane]
             free = _buffers(stages[lane], lambda: row(width, self.place))
             halves = _buffers(stages[LANES + lane], lambda: np.empty(width, np.uint16))
             for position, owner, low, high in self._pieces(start, stop, owners):
