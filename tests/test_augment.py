@@ -334,7 +334,9 @@ def test_another_setting_is_another_recipe(
     said = inside("train", place.all(), "--out", undisturbed.folder, "--set",
                   "augment.time_masks=1")  # fmt: skip
     assert said.code == 2
-    assert "belongs to another recipe: augment.time_masks is 2 and 1" in said.err
+    assert (
+        "belongs to another recipe: augment.time_masks is 2 (saved) and 1 (requested)" in said.err
+    )
 
 
 def test_made_up_speech_mixes_in_as_one_more_corpus(

@@ -65,7 +65,7 @@ def functions(program: str, wanted: int) -> dict[str, str]:
 FUSED = {
     *("mj_fma_array_kernel", "mj_math_array_kernel", "mj_nesterov_array_kernel"),
     *("mj_average_shares_kernel", "mj_adam_array_kernel", "mj_adagrad_array_kernel"),
-    *("mj_noise_array_kernel", "mj_uniform_array_kernel"),
+    *("mj_noise_array_kernel", "mj_uniform_array_kernel", "mj_random_normal_kernel"),
     *("mj_log_softmax_rows_kernel", "mj_square_chunks_kernel"),
     *("mj_ctc_lattice_kernel", "mj_ctc_gradient_kernel"),
     *("mj_spectrogram_kernel", "mj_spectrogram_tables_kernel"),

@@ -18,9 +18,9 @@ from makers import digest, level_data, same_bits, touchy_data
 from one_case import Case, Out, on_cpu, on_device
 
 from majelpy import native
-from majelpy.array.launch import BINARY, CLASSES, COMPARISONS, UNARY
 from majelpy.gpu import build, dense, frames, norm, recurrent, sequences, standard, sums
 from majelpy.gpu.device import PLANS
+from majelpy.memory.numbering import BINARY, CLASSES, COMPARISONS, UNARY
 
 MODULES = (dense, sums, recurrent, sequences, norm, frames, standard)
 CASES = all_cases()

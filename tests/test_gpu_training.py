@@ -262,7 +262,7 @@ def test_without_a_gpu_it_is_one_line(ground: Ground, tmp_path: Path, inside: In
                 assert said.code == 2
                 assert said.err.splitlines() == [
                     f"majel {command[0]}: gpu: cupy is not installed; "
-                    "needs pip install majelpy[gpu]"
+                    "needs pip install '.[gpu]' in the folder of majelpy's sources"
                 ]
 
 

@@ -240,7 +240,7 @@ def test_too_little_shared_memory_is_an_error_and_no_hang() -> None:
     done = launch("reduce_program.py", 2, json.dumps({"hosts": None, "cases": [task]}))
     assert done.returncode == 2
     assert "majel: rank 0" in done.stderr
-    assert "shared memory: 2 ranks need 280000004194304 bytes" in done.stderr
+    assert "shared memory: 2 ranks need 255 TiB" in done.stderr
     assert "launch without shared memory" in done.stderr
 
 
@@ -269,7 +269,7 @@ def test_leaves_follow_hosts() -> None:
 
 
 def test_errors_say_what_is_needed() -> None:
-    message = "train: 1 ranks for 0 leaves; start at most 0 ranks or raise leaves in the recipe"
+    message = "train: 1 rank for 0 leaves; start at most 0 or raise leaves in the recipe"
     with pytest.raises(WorldError, match=message):
         TreeReducer(World.start(), 0, 100, bucket_bytes=64)
     with pytest.raises(ShapeError, match="buckets: 0 floats"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -189,7 +190,7 @@ def inside(capfd: pytest.CaptureFixture[str]) -> Inside:
 
 @dataclass(frozen=True)
 class Done:
-    """A finished run: its folder, fingerprint and ledger."""
+    """A run that ended: its folder, its fingerprint (or the digest of a step) and its ledger."""
 
     folder: Path
     fingerprint: str
@@ -197,9 +198,9 @@ class Done:
 
 
 def done(folder: Path, output: str) -> Done:
-    """Return a finished run from what `majel train` printed."""
+    """Return a run from what `majel train` printed when it ended, or stopped by --steps."""
     label, _, fingerprint = output.strip().splitlines()[-1].partition(": ")
-    assert label == "fingerprint", output
+    assert re.fullmatch(r"fingerprint|digest after step \d+ of \d+", label), output
     assert len(fingerprint) == 64, output
     return Done(folder, fingerprint, (folder / "ledger.jsonl").read_bytes())
 

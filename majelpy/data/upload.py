@@ -7,7 +7,7 @@ memory of the host, which is then moved.
 
 from __future__ import annotations
 
-from majelpy.array import Array, empty, launch
+from majelpy.array import Array, empty, kernels
 from majelpy.memory import CPU, Place
 
 
@@ -22,7 +22,7 @@ class Upload:
 
     def __init__(self, shape: tuple[int, ...], place: Place):
         self._there = empty(shape, device=place)
-        self._free = None if place == CPU else launch.device(place).point()
+        self._free = None if place == CPU else kernels.device(place).point()
 
     def host(self) -> Array:
         """Return the array of the CPU that is to be read into; for any thread."""
@@ -32,6 +32,6 @@ class Upload:
         """Return what `host` gave on the place, when it is there; for any thread."""
         if self._there.place == CPU:
             return host
-        on = launch.device(self._there.place)
+        on = kernels.device(self._there.place)
         on.copy_in_beside(host.numpy(), self._there.pointer, self._free)
         return self._there

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from majelpy.errors import RecipeError
 from majelpy.memory.place import parse_place
+from majelpy.wording import bounds
 
 _BOUNDS: dict[str, tuple[float, float]] = {
     "threads": (0, 1024),
@@ -76,8 +77,8 @@ class Launch:
         for name, (least, most) in _BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
-                needed = f"at least {least:g}" + (f", at most {most:g}" if most < math.inf else "")
-                raise RecipeError(f"--{name.replace('_', '-')} is {value}; needs {needed}")
+                needs = bounds(least, most)
+                raise RecipeError(f"--{name.replace('_', '-')} is {value}; needs {needs}")
 
 
 def default_threads(local_ranks: int) -> int:

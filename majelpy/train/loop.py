@@ -13,20 +13,25 @@ import math
 import signal
 import sys
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from majelpy.comm.world import World
-from majelpy.errors import CheckpointError
+from majelpy.errors import CheckpointError, OutputError
 from majelpy.mesh import choose_mesh
 from majelpy.native import set_threads
 from majelpy.recipes.launch import Launch, default_threads
 from majelpy.recipes.recipe import Recipe
 from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs import resume
 from majelpy.runs.checkpoint import Checkpoint
-from majelpy.runs.ledger import Ledger, hexadecimal, number
+from majelpy.runs.ledger import Ledger, hexadecimal, number, read
 from majelpy.runs.run_folder import RunFolder
+from majelpy.runs.timings import Timings
 from majelpy.train import evaluate as evaluation
 from majelpy.train import places
 from majelpy.train.evaluate import Evaluation
@@ -35,6 +40,26 @@ from majelpy.train.progress import Progress
 from majelpy.train.rehearsal import rehearse
 from majelpy.train.setup import Prepared, check_agreement, prepare_run, require_room
 from majelpy.train.trainer import DIGEST_STEPS, StepResult, Trainer
+from majelpy.wording import counted
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Where a training ended: the step, how many its recipe has, the digest of the parameters."""
+
+    step: int
+    steps: int
+    digest: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is the end of the run, and the digest its fingerprint."""
+        return self.step == self.steps
+
+    def __str__(self) -> str:
+        if self.finished:
+            return f"fingerprint: {self.digest}"
+        return f"digest after step {self.step} of {self.steps}: {self.digest}"
 
 
 class Run:
@@ -95,53 +120,68 @@ class Run:
             self._mesh,
         )
 
-    def train(self, stop_at: int | None) -> str:
-        """Train to the end, or to step ``stop_at``; return the fingerprint.
+    def train(self, stop_at: int | None) -> Ending:
+        """Train to the end, or to step ``stop_at``; return where it ended.
 
         Raises
         ------
         MajelError
             On a rank that fails; the caller ends the world.
         """
+        with closing(self._folder):
+            return self._train(stop_at)
+
+    def _train(self, stop_at: int | None) -> Ending:
         self.begin()
-        trainer = self._trainer
         self._restore()
+        trainer = self._trainer
         last = min(trainer.steps, stop_at if stop_at is not None else trainer.steps)
         last = max(last, trainer.step)
         self._catch_signals()
         losses: list[float] = []
         with (
             ExitStack() as files,
-            Progress(shown=self._writes, steps=last, done=trainer.step) as progress,
+            Progress(
+                shown=self._writes,
+                steps=last,
+                done=trainer.step,
+                labels=self._prepared.alphabet.size,
+            ) as progress,
         ):
             begun = trainer.checkpoint() if trainer.step == 0 else None
             timings = None
             if self._writes:
-                files.callback(self._folder.close)
-                self._prepared.train.warn_outside()
+                self._prepared.train.warn_outside("are dropped")
                 if self._prepared.dev is not None:
-                    self._prepared.dev.warn_outside()
+                    self._prepared.dev.warn_outside("count as errors")
                 if begun is not None:  # not after a first epoch
                     more = (self._prepared.dev is not None) + self._recipe.schedule.average
                     checkpoints.check_room(self._folder.checkpoints, begun, more)
                 self._ledger = files.enter_context(
                     closing(Ledger(self._folder.ledger, trainer.step))
                 )
-                timings = files.enter_context(closing(Ledger(self._folder.timings, trainer.step)))
+                timings = Timings(self._folder.timings, trainer.step, progress.say)
+                files.callback(timings.close)
+                losses += self._losses_of_epoch()
                 self._saved_at = time.monotonic()
             del begun  # a whole model, of which a rank may train a share only
             self._greet(progress, last)
-            if trainer.step < last:
-                largest = rehearse(trainer, self._pool, self._world, self._rehearse_watch)
-                progress.say(str(largest))
-            warned, first = False, trainer.step + 1
+            if trainer.schedule.ended:
+                progress.say(trainer.schedule.why())
+            warned, first, rehearsed = False, trainer.step + 1, trainer.step
+            progress.begin()
             while trainer.step < last:
+                if trainer.step == rehearsed:
+                    largest = rehearse(trainer, self._pool, self._world, self._rehearse_watch)
+                    progress.say(str(largest))
+                    rehearsed = largest.until
                 start = time.perf_counter()
                 result, entry, watched = self._advance(progress)
-                progress.step(result)
+                ends_epoch = trainer.step % trainer.steps_per_epoch == 0
+                progress.step(result, ends_epoch=ends_epoch)
                 if not result.skipped:
                     losses.append(float(result.loss))
-                if trainer.step % trainer.steps_per_epoch == 0:
+                if ends_epoch:
                     mean_loss = sum(losses) / len(losses) if losses else math.nan
                     progress.epoch(result, mean_loss, watched)
                     losses.clear()
@@ -149,44 +189,76 @@ class Run:
                         last = trainer.step
                         progress.say(trainer.schedule.why())
                 if self._ledger is not None and timings is not None:
-                    self._ledger.append(entry)
+                    self._note(self._ledger, entry)
                     timings.append(self._timing(result, time.perf_counter() - start))
                 self._save_or_end(last)
                 if not warned and (trainer.step in (first, last) or compared(result)):
                     warned = self._tell(progress, "".join(self._warnings))
             self._tell(progress, self._pool.fallback_cost())
-            fingerprint = trainer.digest()
-            if self._writes and trainer.step == trainer.steps:
-                self._folder.write_fingerprint(fingerprint)
+            ending = Ending(trainer.step, trainer.steps, trainer.digest())
+            if self._writes and ending.finished:
+                self._folder.write_fingerprint(ending.digest)
         trainer.close()
-        return fingerprint
+        return ending
 
     def _restore(self) -> None:
-        """Continue from the newest good checkpoint; rank 0 reads and the others are told."""
-        found = None
+        """Continue from the newest checkpoint that counts; rank 0 reads and the others are told."""
+        found, error = None, None
         if self._writes:
-            found, problems = checkpoints.newest(self._folder.checkpoints, set_aside=True)
-            for problem in problems:
-                print(f"majel train: passed over {problem}", file=sys.stderr)
-            if problems and found is None:
-                print("majel train: no good checkpoint is left; starting over", file=sys.stderr)
+            start = resume.look(self._folder)
+            self._say_of_folder(start.said)
+            found, error = start.checkpoint, self._too_few(start.proved)
         found = self._world.broadcast(found)
-        error: CheckpointError | None = None
-        if found is not None:
+        if found is not None and error is None:
             try:
                 self._trainer.restore(found)
             except CheckpointError as unfit:
                 error = unfit
         self._world.agree(error)
+        if self._writes:
+            content = self._prepared.content  # said while the checkpoints are there to say it
+            self._say_of_folder(self._folder.go_on(self._recipe, content, self._trainer.step))
+            self._say_of_folder(resume.settle(self._folder, start))
+        best = self._trainer.schedule.state.best_step
+        if self._writes and best > 0:
+            said = checkpoints.mend_best(self._folder.checkpoints, best)
+            if said:
+                print(f"majel train: {said}", file=sys.stderr)
+
+    def _too_few(self, trained: int) -> CheckpointError | None:
+        """The error if the recipe has fewer epochs than were trained."""
+        steps, each = self._trainer.steps, self._trainer.steps_per_epoch
+        if trained <= steps:
+            return None
+        return CheckpointError(
+            f"train: {counted(trained, 'step')} trained, and schedule.epochs = "
+            f"{self._recipe.schedule.epochs} makes {steps}; needs schedule.epochs of at least "
+            f"{-(-trained // each)}, or another --out"
+        )
+
+    def _say_of_folder(self, lines: list[str]) -> None:
+        for line in lines:
+            print(f"majel train: {line}", file=sys.stderr)
+
+    def _losses_of_epoch(self) -> list[float]:
+        """Losses of the steps of this epoch that were done before, as the ledger has them."""
+        epoch = self._trainer.step // self._trainer.steps_per_epoch
+        return [
+            float(np.float32(entry["loss"]))
+            for entry in read(self._folder.ledger).entries.values()
+            if entry.get("epoch") == epoch
+            and isinstance(entry.get("loss"), float)
+            and not entry.get("skipped")
+        ]
 
     def _greet(self, progress: Progress, last: int) -> None:
         trainer, world = self._trainer, self._world
-        hosts, size = len(world.hosts), self._prepared.model.layout.size
         progress.say(
             f"{'resuming after' if trainer.step else 'training from'} step {trainer.step} of "
-            f"{last}: {len(trainer.data)} utterances, {size} parameters, "
-            f"{world.size} rank{'s' if world.size > 1 else ''} on {hosts} "
-            f"host{'s' if hosts > 1 else ''}{f', mesh {self._mesh}' if self._mesh.way else ''}"
+            f"{last}: {counted(len(trainer.data), 'utterance')}, "
+            f"{counted(self._prepared.model.layout.size, 'parameter')}, "
+            f"{counted(world.size, 'rank')} on {counted(len(world.hosts), 'host')}"
+            f"{f', mesh {self._mesh}' if self._mesh.way else ''}"
             f"{f' ({self._why})' if self._why else ''}"
         )
 
@@ -201,7 +273,7 @@ class Run:
         entry, watched = self._entry(result), None
         if trainer.step % trainer.steps_per_epoch == 0:
             watched = self._watch(entry)
-            wrong = watched.errors.wrong_characters if watched else None
+            wrong = watched.within.wrong_characters if watched else None
             trainer.schedule.end_epoch(result.epoch + 1, trainer.step, wrong)
         return result, entry, watched
 
@@ -254,6 +326,8 @@ class Run:
         entry["dev_characters"] = found.errors.characters
         entry["dev_wrong_words"] = found.errors.wrong_words
         entry["dev_words"] = found.errors.words
+        if dev.outside:  # what the schedule goes by; no other ledger has a word of it
+            entry["dev_wrong_within_alphabet"] = found.within.wrong_characters
         return found
 
     def _rehearse_watch(self) -> None:
@@ -315,6 +389,34 @@ class Run:
         if received is not None:
             name = signal.Signals(received).name
             self._world.abort(f"{name}: saved after step {step}; the same command resumes", 130)
+
+    def _note(self, ledger: Ledger, entry: dict[str, Any]) -> None:
+        """Add a line to the ledger.
+
+        Raises
+        ------
+        OutputError
+            If there is no room for it; it says so if the step is saved nevertheless.
+        """
+        try:
+            ledger.append(entry)
+        except OutputError as error:
+            raise self._rescued(ledger, entry, error) from None
+
+    def _rescued(self, ledger: Ledger, entry: dict[str, Any], error: OutputError) -> OutputError:
+        """Save a step whose line had no room, in place of older ones; return what is to be said."""
+        schedule = self._trainer.schedule.state
+        if not self._mesh.whole_everywhere:
+            return error  # other ranks have their share of the state
+        state, noted = self._trainer.checkpoint(), False
+        while checkpoints.make_room(self._folder.checkpoints, schedule.ends):
+            with suppress(OutputError):
+                if not noted:
+                    ledger.append(entry)
+                noted = True
+                self._save(ledger, state, best=schedule.best_step == state.step)
+                return OutputError(f"{error}; saved after step {state.step}")
+        return error
 
     def _save(
         self, ledger: Ledger, state: Checkpoint, *, best: bool = False, of_step: bool = True

@@ -18,7 +18,6 @@ import numpy as np
 
 from majelpy import ops
 from majelpy.array import Array, empty, zeros
-from majelpy.array.manipulation import concat
 from majelpy.comm.gradients import GradientSum
 from majelpy.comm.world import World
 from majelpy.data import minibatches as leaves
@@ -36,9 +35,11 @@ from majelpy.nn.parameters import digest
 from majelpy.optimizers import OPTIMIZERS
 from majelpy.optimizers.weight_noise import WeightNoise
 from majelpy.recipes.launch import Launch
-from majelpy.recipes.recipe import Recipe
+from majelpy.recipes.recipe import SAVED, Recipe, differences, few, past
 from majelpy.runs.checkpoint import Checkpoint
+from majelpy.runs.description import describe
 from majelpy.runs.tensors import load_tensors
+from majelpy.standard.manipulation import concat
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.schedule import Schedule
 from majelpy.train.team import Team
@@ -81,6 +82,11 @@ class Trainer:
         Where this rank computes.
     mesh : Mesh
         How the ranks divide the work.
+
+    Attributes
+    ----------
+    read_until : int
+        The step (from 0) before which reading ahead ends.
     """
 
     def __init__(
@@ -122,6 +128,7 @@ class Trainer:
         self._epoch_batches: dict[int, list[np.ndarray]] = {}
         self._prefetch = launch.prefetch
         self._ahead = ReadAhead(self._begin, launch.prefetch)
+        self.read_until = self.steps
 
     @property
     def steps_per_epoch(self) -> int:
@@ -179,7 +186,7 @@ class Trainer:
 
     def _batch(self, step: int) -> Batch:
         """This rank's share of a minibatch; the next ones are read and uploaded meanwhile."""
-        return self._ahead.take(step, self.steps)
+        return self._ahead.take(step, min(self.steps, self.read_until))
 
     @property
     def waited_seconds(self) -> float:
@@ -330,21 +337,28 @@ class Trainer:
         Raises
         ------
         CheckpointError
-            If it is of another recipe, lacks a tensor or has one of another shape.
+            If it is of another recipe, its description has a value that cannot be, or it lacks a
+            tensor or has one of another shape.
         """
-        if checkpoint.description.get("recipe") != self.description["recipe"]:
+        described = describe(checkpoint)
+        saved = checkpoint.description.get("content")
+        if not isinstance(saved, dict):
             raise CheckpointError(
-                f"checkpoint of step {checkpoint.step}: it belongs to another recipe; "
-                "give another --out"
+                f"checkpoint of step {checkpoint.step}: it does not say what trained it"
+            )
+        changed = differences(past(saved), past(self.description["content"]), SAVED)
+        if changed:
+            raise CheckpointError(
+                f"checkpoint of step {checkpoint.step}: it belongs to another recipe: "
+                f"{few(changed)}; give another --out"
             )
         self.parameters, *states = (
             load_tensors(self.model, checkpoint, kind).to_device(self.place)
             for kind in ("parameters", *self.optimizer.states)
         )
         self.optimizer.states = dict(zip(self.optimizer.states, states, strict=True))
-        self.schedule.restore(checkpoint.description["schedule"])
-        self.step = checkpoint.step
-        self.skipped = int(checkpoint.description.get("skipped", 0))
+        self.schedule.restore(described.schedule)
+        self.step, self.skipped = checkpoint.step, described.skipped
 
     def close(self) -> None:
         """End the reading thread and give the reduction's memory back; all ranks together."""
