@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from extras import extra
 from gpu_place import emulated_gpu
 from makers import same_bits
 from training import (
@@ -97,7 +98,7 @@ def assert_all_same(found: Done, expected: Done) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks", [3, *extra(2)])
 def test_any_number_of_ranks(ranks: int, deep: tuple[Path, Done], tmp_path: Path) -> None:
     recipe, undisturbed = deep
     assert_all_same(train(recipe, tmp_path, ranks=ranks), undisturbed)
@@ -172,7 +173,7 @@ def in_parts(
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("way", ["time", "directions", "hidden"])
+@pytest.mark.parametrize("way", ["hidden", *extra("time", "directions")])
 def test_ranks_that_share_a_model(way: str, in_parts: tuple[Path, Done], tmp_path: Path) -> None:
     recipe, undisturbed = in_parts
     options = ("--mesh", "model=2", "--model-parallel", way)
