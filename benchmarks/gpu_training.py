@@ -19,7 +19,7 @@ from typing import Any
 import device_training
 import numpy as np
 
-from majelpy.array import asarray, launch, zeros
+from majelpy.array import asarray, kernels, zeros
 from majelpy.comm.world import World
 from majelpy.memory import Place
 from majelpy.nn.batch import Batch
@@ -98,7 +98,7 @@ def _timed(trainer: Trainer, peak: float) -> dict[str, float]:
     for step in range(WARM + TIMED):
         start = time.perf_counter()
         done = trainer.advance()
-        launch.device(trainer.place).synchronize()
+        kernels.device(trainer.place).synchronize()
         if step >= WARM:
             seconds += time.perf_counter() - start
             frames += done.frames

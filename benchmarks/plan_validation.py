@@ -90,7 +90,7 @@ def majel(ranks: int, *arguments: object) -> str:
         beside = Path(sys.executable).parent / "mpirun"
         mpirun = str(beside) if beside.exists() else shutil.which("mpirun")
         if mpirun is None:
-            raise SystemExit("plan_validation: 2 ranks need mpirun; pip install 'majelpy[mpi]'")
+            raise SystemExit("plan_validation: 2 ranks need mpirun; pip install '.[mpi]'")
         words = [mpirun, "-n", str(ranks), *words]
     variables = {
         "OMPI_ALLOW_RUN_AS_ROOT": "1",

@@ -188,4 +188,15 @@ void mj_reduce_squares(int64_t type, int64_t outer, int64_t n, int64_t inner, co
 /* Products of float64 matrices, and of rows with rows (one sum each). */
 void mj_gemm_double(int64_t m, int64_t n, int64_t k, const void *a, const void *b, void *c);
 void mj_dot_rows(int64_t type, int64_t rows, int64_t n, const void *a, const void *b, void *out);
+
+/* Random numbers by key (standard_random.h): a key is (key, stream). Words of 64 bits; numbers in
+ * [ends[0], ends[1]); standard normal numbers; integers from `low` on, `span` of them (0: 2^64); 1 for
+ * `heads` of 2^53 values, else 0. The children of a key from number `first` on, two words each, are on the
+ * host: no GPU makes keys. */
+void mj_random_bits(int64_t count, int64_t key, int64_t stream, uint64_t *out);
+void mj_random_uniform(int64_t type, int64_t count, int64_t key, int64_t stream, const void *ends, void *out);
+void mj_random_normal(int64_t type, int64_t count, int64_t key, int64_t stream, void *out);
+void mj_random_integers(int64_t count, int64_t key, int64_t stream, int64_t low, int64_t span, int64_t *out);
+void mj_random_coins(int64_t count, int64_t key, int64_t stream, int64_t heads, uint8_t *out);
+void mj_random_keys(int64_t count, int64_t key, int64_t stream, int64_t first, uint64_t *out);
 }

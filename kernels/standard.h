@@ -7,6 +7,7 @@
  */
 #pragma once
 #include "mj_sum.h"
+#include "standard_order.h"
 #include "standard_trig.h"
 
 template <class T> MJ_BODY T mj_narrow(mj_f64 x) { return (T)x; }
@@ -48,7 +49,8 @@ MJ_BODY mj_f64 mj_fraction_of(mj_f64 x, mj_f64 y) {
   if (p.m >= q.m) p.m -= q.m;
   return mj_with_sign(mj_times_power((mj_f64)p.m, q.e - 52), x);
 }
-/* Remainder with the sign of the divisor, and the floor of the quotient, as Python has them. */
+/* Remainder with the sign of the divisor, as Python has it, and the floor of the quotient; of an infinite
+ * operand the floor of x / y (Python pairs it with the remainder: NaN, or -1 where this is -0). */
 template <class T> MJ_BODY T mj_remainder(T x, T y) {
   if (x != x || y != y || y == T(0)) return mj_narrow<T>(MJ_NAN64);
   const T r = mj_narrow<T>(mj_fraction_of(x, y));
@@ -56,7 +58,7 @@ template <class T> MJ_BODY T mj_remainder(T x, T y) {
   return (r < T(0)) != (y < T(0)) ? r + y : r;
 }
 template <class T> MJ_BODY T mj_floor_divide(T x, T y) {
-  if (x != x || y != y || y == T(0)) return x / y;
+  if (!mj_is_finite(x) || !mj_is_finite(y) || y == T(0)) return x / y;
   const T r = mj_narrow<T>(mj_fraction_of(x, y));
   T q = (x - r) / y;
   if (r != T(0) && (r < T(0)) != (y < T(0))) q = q - T(1);

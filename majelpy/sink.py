@@ -12,8 +12,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from majelpy.errors import OutputError
-
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
@@ -82,18 +80,3 @@ class Sink:
         with self._file:
             if not self._given_up:
                 os.fsync(self._file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make sure that the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def require_replaceable(path: Path) -> None:
-    """Raise OutputError if a path is something other than a file: a device would be lost."""
-    if path.exists() and not path.is_file():
-        raise OutputError(f"{path}: not a file; give the output another name")

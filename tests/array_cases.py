@@ -14,7 +14,7 @@ import numpy as np
 from makers import level_data, level_double, touchy_data, touchy_double, words
 from one_case import Case, Out
 
-from majelpy.array import launch
+from majelpy.array import kernels
 from majelpy.memory import dtypes
 
 SOME = 300
@@ -57,19 +57,19 @@ def elementwise() -> Iterator[Case]:
         unsigned = np.dtype(f"u{kind.itemsize}")
         x = numbers(kind, 61)
         for size in (0, 1, len(x)):
-            for f, name in enumerate(launch.UNARY):
+            for f, name in enumerate(kernels.UNARY):
                 arguments: tuple[Any, ...] = (f, number, size, x[:size], Out((size,), dtype=kind))
                 if size == len(x) or name in ("exp", "abs"):
                     yield Case(f"{name} {kind} {size}", "mj_unary", arguments)
-            for f, name in enumerate(launch.CLASSES):
+            for f, name in enumerate(kernels.CLASSES):
                 arguments = (f, number, size, x[:size], Out((size,), dtype=np.uint8))
                 yield Case(f"{name} {kind} {size}", "mj_classify", arguments)
             arguments = (number, size, x[:size], Out((size,), dtype=unsigned))
             yield Case(f"order key {kind} {size}", "mj_order_key", arguments)
         a, b = pairs(kind)
         for entry, names, result in (
-            ("mj_binary", launch.BINARY, kind),
-            ("mj_compare", launch.COMPARISONS, np.uint8),
+            ("mj_binary", kernels.BINARY, kind),
+            ("mj_compare", kernels.COMPARISONS, np.uint8),
         ):
             for f, name in enumerate(names):
                 for a_step, b_step in ((1, 1), (0, 1), (1, 0)):
@@ -105,7 +105,7 @@ def values(kind: np.dtype) -> np.ndarray:
 
 
 def conversions() -> Iterator[Case]:
-    for (i, source), (j, target) in itertools.product(enumerate(launch.TYPES), repeat=2):
+    for (i, source), (j, target) in itertools.product(enumerate(kernels.TYPES), repeat=2):
         x = values(source)
         arguments = (i, j, len(x), x, Out((len(x),), dtype=in_memory(target)))
         name = f"cast {dtypes.name_of(source)} {dtypes.name_of(target)}"
@@ -135,7 +135,7 @@ def reductions() -> Iterator[Case]:
             shape, label = (outer, n, inner), f"{kind} {outer}x{n}x{inner}"
             x, z = TOUCHY[kind](shape, 86), factors(kind, shape)
             out = Out((outer, inner), dtype=kind)
-            for f, name in enumerate(launch.REDUCTIONS):
+            for f, name in enumerate(kernels.REDUCTIONS):
                 arguments: tuple[Any, ...] = (f, number, *shape, z if name == "prod" else x, out)
                 if shape != LONG or name == "sum":
                     yield Case(f"{name} {label}", "mj_reduce", arguments)
@@ -150,7 +150,7 @@ def reductions() -> Iterator[Case]:
                 yield Case(f"dot rows {label}", "mj_dot_rows", arguments)
         edge = edges(kind)
         for label, some in (("edges", edge), ("edges but NaN", edge[~np.isnan(edge)])):
-            for f, name in enumerate(launch.REDUCTIONS):
+            for f, name in enumerate(kernels.REDUCTIONS):
                 x = np.tile(some, 12)
                 arguments = (f, number, 1, len(x), 1, x, Out((1,), dtype=kind))
                 yield Case(f"{name} of {label} {kind}", "mj_reduce", arguments)
@@ -166,4 +166,25 @@ def products() -> Iterator[Case]:
     yield Case("gemm double of denormals", "mj_gemm_double", arguments)
 
 
-FAMILIES = (elementwise, conversions, reductions, products)
+def random() -> Iterator[Case]:
+    top = 1 << 63
+    for n, key, stream in ((0, 1, 2), (1, 7, -1), (3, -top, 5), (300, 11, top - 1), (2053, -1, 0)):
+        keys = (n, key, stream)
+        arguments: tuple[Any, ...] = (*keys, Out((n,), dtype=np.uint64))
+        yield Case(f"random bits {n}", "mj_random_bits", arguments)
+        for number, kind in enumerate(dtypes.FLOATS):
+            one = kind.type(1)
+            for low, high in ((-1.5, 2.25), (one, np.nextafter(one, kind.type(2)))):
+                arguments = (number, *keys, np.array([low, high], kind), Out((n,), dtype=kind))
+                yield Case(f"uniform {kind} {n} from {low}", "mj_random_uniform", arguments)
+            arguments = (number, *keys, Out((n,), dtype=kind))
+            yield Case(f"normal {kind} {n}", "mj_random_normal", arguments)
+        for low, span in ((0, 1), (-5, 6), (3, (1 << 32) + 1), (-top, -top), (-top, 0), (0, -1)):
+            arguments = (*keys, low, span, Out((n,), dtype=np.int64))
+            yield Case(f"integers {n} {low} {span}", "mj_random_integers", arguments)
+        for heads in (0, 1 << 51, (1 << 53) - 1, 1 << 53):
+            arguments = (*keys, heads, Out((n,), dtype=np.uint8))
+            yield Case(f"coins {n} {heads}", "mj_random_coins", arguments)
+
+
+FAMILIES = (elementwise, conversions, reductions, products, random)

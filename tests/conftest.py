@@ -11,7 +11,7 @@ import pytest
 from gpu_place import GPU, emulated_gpu
 
 from majelpy import native
-from majelpy.array import launch
+from majelpy.array import kernels
 from majelpy.memory import CPU, Place
 from majelpy.memory import pool as memory
 
@@ -46,7 +46,7 @@ def each_isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 def _gpus() -> list[Any]:
     """The emulated GPU, and this machine's if it has one or must have one."""
     true = pytest.param("GPU", marks=pytest.mark.gpu)
-    return ["emulated", *([true] if GPU in launch.gpus() or "gpu" in needs.required() else [])]
+    return ["emulated", *([true] if GPU in kernels.gpus() or "gpu" in needs.required() else [])]
 
 
 @pytest.fixture(params=["cpu", *_gpus()])

@@ -361,7 +361,7 @@ class EmulatedDevice(Emulation):
 
 def gpu_bytes(pointer: int, nbytes: int) -> np.ndarray:
     """View memory of the emulated GPU."""
-    from majelpy.gpu.launch import host
+    from majelpy.gpu.launcher import host
 
     return host(pointer, nbytes, np.uint8)
 

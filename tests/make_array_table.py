@@ -74,8 +74,12 @@ LEFT_OUT = {
 NOTES = """\
 `import majelpy as mj` gives the names of version 2025.12. Further than the standard: `float16` and
 `bfloat16` are types for storage (they convert with `astype`, move, and are refused by every
-calculation); `setitem` takes arrays of integers; operands of functions may be NumPy arrays;
-`Array.numpy()`, `Array.copy()`, `__array_interface__`.
+calculation; in DLPack they are kDLBfloat, so PyTorch's come and go); `setitem` takes arrays of
+integers; operands of functions and operators may be NumPy arrays, which then are typed as in any
+function (a NumPy float64 beside float32 gives float64); `einsum`; `random`, below; `Array.numpy()`,
+`Array.copy()`, `Array.item()`, `Array.reshape()` of sizes or of a sequence, formats
+(`f"{x[0]:.2f}"`), `__array_interface__`. Arrays can be copied (`copy`) where they lie, and pickled:
+by their bytes, and what is unpickled lies on the CPU. No file of majelpy is a pickle.
 
 Choices that the standard leaves open: the default floating type is float32; arrays are always
 contiguous, so `permute_dims`, `broadcast_to`, `flip` and the like copy, and an index gives a view
@@ -84,6 +88,9 @@ by cutting towards 0, held at the ends of the range, NaN becomes 0; sums of floa
 (docs/determinism.md has their order); elementary functions are right to 0.6 ulp in float64, and
 their float32 results are the float64 ones rounded (kernels/standard_exp.h, standard_trig.h);
 `conj` and `real` copy, as all elements are real; slices beyond the end are cut, as in Python.
+`floor_divide` is the floor of the quotient for infinite operands too, as the standard prefers and
+NumPy does not. What an integer has no value for is refused: `//` and `%` by 0, and powers below 0
+(RangeError); sums, products and conversions of integers wrap around.
 
 What the standard asks and majelpy refuses, since it has no complex type: a Python complex number
 as an operand, in `asarray`, `full` or `setitem`, and the entry `complex floating` of
@@ -94,6 +101,22 @@ bits there (a NaN's own bits aside); an operation has one place, and mixed ones 
 moves elements and does integers; floats, which it sees as unsigned integers, are calculated and
 compared by majelpy's kernels. "On a GPU place" below means the tests' emulation of blocks and
 threads, with a stand-in for CuPy (tests/gpu_place.py); names without it have no elements.
+
+## Random numbers
+
+`mj.random` has no state: numbers are a function of a key and of their place in the array, the same
+bits on any place, processor and number of threads (docs/determinism.md has the rules).
+
+```python
+key = mj.random.key(7)  # of a seed
+data, dropped = mj.random.split(key)  # new keys of a key; use one for one purpose
+x = mj.random.normal(data, (3, 4))  # also uniform, integers, bernoulli, permutation
+epoch = mj.random.fold_in(dropped, 12)  # child number 12
+```
+
+`uniform(key, shape, low=, high=)` is never `high`; `integers(key, shape, low=, high=)` are below
+`high` and equally likely to 2^-64; `bernoulli(key, p, shape)`; `permutation(key, n)`, or of the
+parts of an array along an axis. The same key gives the same numbers: take a new one for new ones.
 """
 
 

@@ -26,7 +26,7 @@ import one_case
 from makers import digest, level_data, level_double, touchy_data, touchy_double, words
 
 from majelpy import ARITHMETIC, native, ops, tree
-from majelpy.array import asarray, launch
+from majelpy.array import asarray, kernels
 from majelpy.memory import dtypes
 from majelpy.ops.beam import Spelling, Trie
 
@@ -283,7 +283,7 @@ LEVEL = {dtypes.float32: level_data, dtypes.float64: level_double}
 
 
 SIGNS = ("negative", "abs", "sign"), ("copysign", "nextafter")
-"""Names of `launch.UNARY` and `launch.BINARY` that have digests of their own."""
+"""Names of `kernels.UNARY` and `kernels.BINARY` that have digests of their own."""
 
 
 def unary() -> list[Any]:
@@ -291,13 +291,13 @@ def unary() -> list[Any]:
     for kind in dtypes.FLOATS:
         x = np.concatenate([TOUCHY[kind](SOME, 40), LEVEL[kind](SOME, 41, 64.0)])
         within = LEVEL[kind](SOME, 42, 1.0)
-        domains = dict.fromkeys(launch.UNARY, x)
+        domains = dict.fromkeys(kernels.UNARY, x)
         domains |= dict.fromkeys(("acos", "asin", "atanh"), within)
         domains |= dict.fromkeys(("log", "log2", "log10", "sqrt"), np.abs(x))
         domains |= {"acosh": 1 + np.abs(x), "log1p": np.concatenate([within, np.abs(x)])}
-        for name in (n for n in launch.UNARY if n not in SIGNS[0]):
+        for name in (n for n in kernels.UNARY if n not in SIGNS[0]):
             found.append(np.empty_like(domains[name]))
-            launch.unary(name, asarray(domains[name]), asarray(found[-1]))
+            kernels.unary(name, asarray(domains[name]), asarray(found[-1]))
     return found
 
 
@@ -306,13 +306,13 @@ def binary() -> list[Any]:
     for kind in dtypes.FLOATS:
         x, y = (TOUCHY[kind](SOME, seed) for seed in (43, 44))
         near, level = LEVEL[kind](SOME, 45, 16.0), LEVEL[kind](SOME, 46, 8.0)
-        for name in (n for n in launch.BINARY if n not in SIGNS[1]):
+        for name in (n for n in kernels.BINARY if n not in SIGNS[1]):
             for a, b in ((x, y), (near, level), (near[:1], level), (x, level[:1])):
                 if name in ("divide", "floor_divide", "remainder"):
                     b = np.where(b == 0, b.dtype.type(1), b)
                 found.append(np.empty(max(a.size, b.size), kind))
                 left = np.abs(a) if name == "pow" else a
-                launch.binary(name, *(asarray(v) for v in (left, b, found[-1])))
+                kernels.binary(name, *(asarray(v) for v in (left, b, found[-1])))
     return found
 
 
@@ -322,11 +322,11 @@ def signs() -> list[Any]:
         x, y = (TOUCHY[kind](SOME, seed) for seed in (60, 61))
         for name in SIGNS[0]:
             found.append(np.empty_like(x))
-            launch.unary(name, asarray(x), asarray(found[-1]))
+            kernels.unary(name, asarray(x), asarray(found[-1]))
         for name in SIGNS[1]:
             for a, b in ((x, y), (x[:1], y), (x, y[:1])):
                 found.append(np.empty_like(x))
-                launch.binary(name, *(asarray(v) for v in (a, b, found[-1])))
+                kernels.binary(name, *(asarray(v) for v in (a, b, found[-1])))
     return found
 
 
@@ -335,10 +335,10 @@ def compare() -> list[Any]:
     for kind in dtypes.FLOATS:
         x, y = np.round(LEVEL[kind](SOME, 62, 2.0)), np.round(LEVEL[kind](SOME, 63, 2.0))
         x[::100] = np.nan
-        for name in launch.COMPARISONS:
+        for name in kernels.COMPARISONS:
             for a, b in ((x, y), (x[1:2], y), (x, y[1:2])):
                 found.append(np.empty(SOME, np.bool_))
-                launch.compare(name, *(asarray(v) for v in (a, b, found[-1])))
+                kernels.compare(name, *(asarray(v) for v in (a, b, found[-1])))
     return found
 
 
@@ -353,9 +353,9 @@ def unusual(kind: np.dtype) -> np.ndarray:
 def classify() -> list[Any]:
     found = []
     for kind in dtypes.FLOATS:
-        for name in launch.CLASSES:
+        for name in kernels.CLASSES:
             found.append(np.empty(SOME, np.bool_))
-            launch.classify(name, asarray(unusual(kind)), asarray(found[-1]))
+            kernels.classify(name, asarray(unusual(kind)), asarray(found[-1]))
     return found
 
 
@@ -363,7 +363,7 @@ def order_key() -> list[Any]:
     found = []
     for kind in dtypes.FLOATS:
         found.append(np.empty(SOME, f"u{kind.itemsize}"))
-        launch.order_key(asarray(unusual(kind)), asarray(found[-1]))
+        kernels.order_key(asarray(unusual(kind)), asarray(found[-1]))
     return found
 
 
@@ -382,11 +382,11 @@ def any_of(kind: np.dtype) -> np.ndarray:
 
 def cast() -> list[Any]:
     found = []
-    for source in launch.TYPES:
+    for source in kernels.TYPES:
         x = any_of(source)
-        for target in launch.TYPES:
+        for target in kernels.TYPES:
             out = np.empty(x.shape, target)
-            launch.cast(asarray(x), asarray(out))
+            kernels.cast(asarray(x), asarray(out))
             found.append(out.view(np.uint16) if target == dtypes.bfloat16 else out)
     return found
 
@@ -416,7 +416,7 @@ def reduce_squares() -> list[Any]:
             means = TOUCHY[kind]((outer, inner), 52)
             found.append(np.empty((outer, inner), kind))
             x = TOUCHY[kind]((outer, n, inner), 53)
-            launch.reduce_squares(*(asarray(v) for v in (x, means, found[-1])))
+            kernels.reduce_squares(*(asarray(v) for v in (x, means, found[-1])))
     return found
 
 
@@ -425,7 +425,7 @@ def gemm_double() -> list[Any]:
     for m, n, k in ((37, 70, 600), (190, 33, 257), (3, 210, 40), (1, 1, 1000)):
         found.append(np.empty((m, n)))
         a, b = touchy_double((m, k), 54), touchy_double((k, n), 55)
-        launch.matmul(*(asarray(v) for v in (a, b, found[-1])))
+        kernels.matmul(*(asarray(v) for v in (a, b, found[-1])))
     return found
 
 
@@ -435,8 +435,34 @@ def dot_rows() -> list[Any]:
         for shape in ((37, 700), (9001, 3), (1, 5000)):
             found.append(np.empty(shape[0], kind))
             a, b = TOUCHY[kind](shape, 56), TOUCHY[kind](shape, 57)
-            launch.dot_rows(*(asarray(v) for v in (a, b, found[-1])))
+            kernels.dot_rows(*(asarray(v) for v in (a, b, found[-1])))
     return found
+
+
+def by_key(entry: Callable[..., None], kind: Any, *rest: Any) -> list[Any]:
+    """Return random numbers of two keys, of odd and even counts."""
+    found = []
+    for key, stream, count in ((3, 5, SOME), (2**64 - 1, 2**63, SOME + 1)):
+        found.append(np.empty(count, kind))
+        entry(key, stream, *rest, asarray(found[-1]))
+    return found
+
+
+def uniform_by_key() -> list[Any]:
+    return [
+        array
+        for kind in dtypes.FLOATS
+        for low, high in ((0.0, 1.0), (-7.25, 0.1))
+        for array in by_key(kernels.random_uniform, kind, asarray(np.array([low, high], kind)))
+    ]
+
+
+def integers_by_key() -> list[Any]:
+    return [
+        array
+        for low, span in ((0, 6), (-(2**40), 2**41 + 1), (-(2**63), 2**64), (5, 2**63 + 1))
+        for array in by_key(kernels.random_integers, np.int64, low, span)
+    ]
 
 
 def spoken() -> tuple[np.ndarray, list[int]]:
@@ -666,11 +692,22 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_classify": classify,
     "mj_order_key": order_key,
     "mj_cast": cast,
-    "mj_reduce": lambda: along(launch.reduce, launch.REDUCTIONS, whole=False),
-    "mj_cumulate": lambda: along(launch.cumulate, ("sum", "prod"), whole=True),
+    "mj_reduce": lambda: along(kernels.reduce, kernels.REDUCTIONS, whole=False),
+    "mj_cumulate": lambda: along(kernels.cumulate, ("sum", "prod"), whole=True),
     "mj_reduce_squares": reduce_squares,
     "mj_gemm_double": gemm_double,
     "mj_dot_rows": dot_rows,
+    "mj_random_keys": lambda: [
+        kernels.random_keys(40, key, stream, first)
+        for key, stream, first in ((0, 0, 0), (2**64 - 1, 77, 2**64 - 50))
+    ],
+    "mj_random_bits": lambda: by_key(kernels.random_bits, np.uint64),
+    "mj_random_uniform": uniform_by_key,
+    "mj_random_normal": lambda: [
+        array for kind in dtypes.FLOATS for array in by_key(kernels.random_normal, kind)
+    ],
+    "mj_random_integers": integers_by_key,
+    "mj_random_coins": lambda: by_key(kernels.random_coins, np.bool_, 3 << 50),
 }
 
 

@@ -248,3 +248,20 @@ def rnn_backward(
                     total = total + gemm_in_parts(after, w, parts)[0]
                 d_x[row, columns] = clip_backward(total, h[row, columns])
     return d_x
+
+
+def philox(key: int, low: int, high: int) -> list[int]:
+    """Return a block from the paper's definition (Salmon et al., SC 2011), in Python integers."""
+    mask = 0xFFFF_FFFF
+    counter = [low & mask, low >> 32, high & mask, high >> 32]
+    keys = [key & mask, key >> 32]
+    for _ in range(10):
+        left, right = counter[0] * 0xD2511F53, counter[2] * 0xCD9E8D57
+        counter = [
+            (right >> 32) ^ counter[1] ^ keys[0],
+            right & mask,
+            (left >> 32) ^ counter[3] ^ keys[1],
+            left & mask,
+        ]
+        keys = [(keys[0] + 0x9E3779B9) & mask, (keys[1] + 0xBB67AE85) & mask]
+    return counter

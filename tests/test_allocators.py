@@ -101,7 +101,7 @@ def test_counters_come_back_to_nothing(pool: Pool) -> None:
     stats = pool.statistics
     assert stats.allocations == 40
     assert stats.in_use + stats.fallback_in_use >= sum(a.nbytes for a in held)
-    assert pool.leaks().startswith(f"pool on {pool.place}: 40 allocations are still held, ")
+    assert pool.leaks().startswith(f"pool on {pool.place}: 40 allocations still held, ")
     del held
     gc.collect()
     assert stats.in_use == stats.fallback_in_use == 0 and pool.leaks() == ""
@@ -128,8 +128,8 @@ def test_zero_bytes_are_an_allocation(pool: Pool) -> None:
 
 def test_impossible_requests_change_nothing(pool: Pool) -> None:
     before = pool.allocate(10)
-    for nbytes in (-1, 1 << 60):
-        with pytest.raises(PoolError, match=rf"^pool on {pool.place}: {nbytes} bytes asked") as e:
+    for nbytes, said in ((-1, "-1 bytes"), (1 << 60, "1 EiB")):
+        with pytest.raises(PoolError, match=rf"^pool on {pool.place}: {said} asked") as e:
             pool.allocate(nbytes)
         assert isinstance(e.value, MemoryError)
     del before
@@ -149,8 +149,8 @@ def test_the_limit_counts_pool_and_fallback() -> None:
     held = [pool.allocate(4 * KIB), pool.allocate(3 * KIB)]
     with pytest.raises(
         PoolError,
-        match=r"^pool on cpu: 2000 bytes asked, 0 free of 4096 \(largest block 0\), limit 8192; "
-        r"7168 in use and 2000 more would pass the limit$",
+        match=r"^pool on cpu: 1.95 KiB asked, 0 bytes free of 4 KiB \(largest block 0 bytes\), "
+        r"limit 8 KiB; 7 KiB in use and 1.95 KiB more would pass the limit$",
     ):
         pool.allocate(2000)
     held.pop(0)
@@ -175,9 +175,9 @@ def test_a_region_that_cannot_be_had() -> None:
     for _ in range(2):
         with pytest.raises(
             PoolError,
-            match=rf"^pool on cpu: 1 bytes asked, {1 << 60} free of {1 << 60} \(largest block "
-            rf"{1 << 60}\), no limit; the region of {1 << 60} bytes cannot be had \(Cannot "
-            r"allocate memory\); lower --pool-bytes$",
+            match=r"^pool on cpu: 1 byte asked, 1 EiB free of 1 EiB \(largest block 1 EiB\), no "
+            r"limit; the region of 1 EiB cannot be had \(Cannot allocate memory\); lower "
+            r"--pool-bytes$",
         ):
             pool.allocate(1)
     assert pool.free == pool.largest_free == pool.capacity
@@ -200,13 +200,13 @@ def test_each_refusal_says_asked_free_limit_and_largest_block() -> None:
     held = full.allocate(700)
     full._system = Nothing()
     cases = {
-        ("4096", "4096", "4096", "no limit", r"the region of 4096 .* \(no region\); lower --p.*"):
+        (*["4 KiB"] * 3, "no limit", r"the region of 4 KiB cannot .* \(no region\); lower --p.*"):
             Pool(4 * KIB, system=Nothing()),
-        ("0", "0", "0", "no limit", "the system has none left"): Pool(0, system=Nothing()),
-        ("0", "1024", "0", "no limit", "the system has none left"): full,
-        ("4096", "4096", "4096", "limit 500", "0 in use and 512 more would pass the limit"):
+        (*["0 bytes"] * 3, "no limit", "the system has none left"): Pool(0, system=Nothing()),
+        ("0 bytes", "1 KiB", "0 bytes", "no limit", "the system has none left"): full,
+        (*["4 KiB"] * 3, "limit 500 bytes", "0 bytes in use and 512 bytes more would pass the .*"):
             Pool(4 * KIB, limit=500),
-        ("0", "0", "0", "limit 200", "0 in use and 300 more would pass the limit"):
+        (*["0 bytes"] * 3, "limit 200 bytes", "0 bytes in use and 300 bytes more would pass .*"):
             Pool(0, limit=200),
     }  # fmt: skip
     for words_of, refusing in cases.items():

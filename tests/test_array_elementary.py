@@ -163,7 +163,11 @@ SPECIAL: dict[str, list[tuple[float, ...]]] = {
     ],
     "floor_divide": [
         *((5, 3, 1), (-5, 3, -2), (5, -3, -2), (1, 0.0, INF), (-1, 0.0, -INF), (0.0, 0.0, NAN)),
-        *((0.0, -1, -0.0), (-0.0, 1, -0.0), (1, INF, 0.0), (-1, INF, -1), (NAN, 1, NAN)),
+        *((0.0, -1, -0.0), (-0.0, 1, -0.0), (-0.0, -1, 0.0), (NAN, 1, NAN), (1, NAN, NAN)),
+        *((1, -0.0, -INF), (-1, -0.0, INF), (0.0, -0.0, NAN), (INF, 0.0, INF), (INF, -0.0, -INF)),
+        *((INF, 1, INF), (INF, -1, -INF), (-INF, 1, -INF), (-INF, -1, INF), (-INF, 0.5, -INF)),
+        *((1, INF, 0.0), (1, -INF, -0.0), (-1, INF, -0.0), (-1, -INF, 0.0), (0.0, -INF, -0.0)),
+        *((INF, INF, NAN), (INF, -INF, NAN), (-INF, INF, NAN), (-INF, -INF, NAN), (INF, NAN, NAN)),
     ],
     "divide": [(1, 0.0, INF), (-1, 0.0, -INF), (0.0, 0.0, NAN), (INF, INF, NAN), (1, -INF, -0.0)],
     "add": [(INF, -INF, NAN), (-0.0, -0.0, -0.0), (-0.0, 0.0, 0.0), (INF, 1, INF), (NAN, 1, NAN)],

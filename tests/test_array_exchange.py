@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import array
 import copy
+import ctypes
 import gc
 import math
+import operator
+import pickle
+from typing import Any
 
 import needs
 import numpy as np
@@ -13,7 +17,7 @@ import pytest
 from makers import same_bits, touchy_data
 
 import majelpy as mj
-from majelpy.array import launch
+from majelpy.array import kernels
 from majelpy.errors import CopyError
 from majelpy.memory import CPU, Place
 from majelpy.memory import pool as memory
@@ -78,6 +82,66 @@ def test_exports_keep_the_memory_alive(own_pool: memory.Pool) -> None:
         assert own_pool.statistics.in_use == 0
 
 
+class Producer:
+    """A producer of bfloat16 as PyTorch is one: an older or a newer capsule over its memory."""
+
+    def __init__(self, words: np.ndarray, version: tuple[int, int] | None) -> None:
+        self.words = words
+        self._version = version
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
+
+    def __dlpack__(self, *, max_version: tuple[int, int] | None = None, **asked: Any) -> Any:
+        capsule = self.words.__dlpack__(max_version=self._version and max_version)
+        name = {None: b"dltensor"}.get(self._version, b"dltensor_versioned")
+        get = ctypes.pythonapi.PyCapsule_GetPointer
+        get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+        # A DLTensor: data, device (2 x int32), ndim (int32), and then the type's code, kDLBfloat.
+        at = get(capsule, name) + (20 if self._version is None else 32 + 20)
+        assert tuple((ctypes.c_uint8 * 2).from_address(at)) == (1, 16)
+        ctypes.c_uint8.from_address(at).value = 4
+        return capsule
+
+
+@pytest.mark.parametrize("version", [None, (1, 0)])
+def test_bfloat16_of_others_is_taken(version: tuple[int, int] | None) -> None:
+    words = np.array([[0x3F80, 0xC000, 0x7F80], [0x0001, 0x8000, 0x7FC0]], np.uint16)
+    for take in (mj.asarray, mj.from_dlpack):
+        x = take(Producer(words, version))
+        assert x.dtype == mj.bfloat16
+        # NumPy does not write to the memory of an older capsule, so that is copied.
+        assert (x.pointer == words.ctypes.data) == (version is not None)
+        wanted = (words.astype(np.uint32) << 16).view(np.float32)
+        assert same_bits(mj.astype(x, mj.float32), wanted)
+    turned = mj.from_dlpack(Producer(words.T, version))
+    assert turned.shape == (3, 2) and turned.pointer != words.ctypes.data
+    assert same_bits(turned.numpy().view(np.uint16), np.ascontiguousarray(words.T))
+    assert mj.asarray(Producer(words, version), mj.float64).dtype == mj.float64
+    x = mj.asarray(words)  # and what is no bfloat16 stays what it is
+    assert mj.from_dlpack(x).dtype == mj.uint16
+
+
+def test_bfloat16_goes_out_and_in() -> None:
+    x = mj.astype(mj.asarray([1.5, -2.0]), mj.bfloat16)
+    back = mj.from_dlpack(x)
+    assert back.dtype == mj.bfloat16 and back.pointer == x.pointer
+    with pytest.raises((RuntimeError, BufferError)):
+        np.from_dlpack(x)  # NumPy has no such type
+
+
+def test_bfloat16_of_pytorch(each_place: Place) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    tensor = torch.tensor([[1.5, -2.0, 3.0]], dtype=torch.bfloat16)
+    x = mj.asarray(tensor)
+    assert x.dtype == mj.bfloat16 and x.pointer == tensor.data_ptr()
+    assert mj.astype(x, mj.float32).numpy().tolist() == [[1.5, -2.0, 3.0]]
+    there = mj.asarray(tensor, device=each_place)
+    assert same_bits(there.to_device(CPU).numpy().view(np.uint16), x.numpy().view(np.uint16))
+    again = torch.from_dlpack(x)
+    assert again.dtype == torch.bfloat16 and again.data_ptr() == tensor.data_ptr()
+
+
 def test_pytorch_takes_and_gives_arrays() -> None:
     torch = needs.module("torch")
     x = mj.arange(6, dtype=mj.float32)
@@ -103,7 +167,9 @@ def test_the_namespace() -> None:
     )
     info = mj.__array_namespace_info__()
     assert (
-        info.default_device() == CPU and info.devices() == (CPU, *launch.gpus()) and x.device == CPU
+        info.default_device() == CPU
+        and info.devices() == (CPU, *kernels.gpus())
+        and x.device == CPU
     )
     assert info.default_dtypes()["real floating"] == mj.float32 == mj.zeros(1).dtype
     assert list(info.dtypes(kind="unsigned integer")) == ["uint8", "uint16", "uint32", "uint64"]
@@ -127,6 +193,96 @@ def test_views_and_copies(each_place: Place) -> None:
     for same in (copy.copy(x), copy.deepcopy(x), x.copy(), +x, mj.astype(x, x.dtype)):
         assert same_bits(same.to_device(CPU), x.to_device(CPU)) and same.pointer != x.pointer
     assert mj.astype(x, x.dtype, copy=False) is x
+
+
+@pytest.mark.parametrize("dtype", [*TYPES, mj.float16, mj.bfloat16], ids=str)
+def test_arrays_are_pickled_and_copied(dtype: np.dtype, each_place: Place) -> None:
+    data = mj.astype(mj.asarray(np.arange(12).reshape(3, 4) % 5), dtype, device=each_place)
+    for x in (data, data[1:], data[2, 3], data[:0], data[:, 1:2]):
+        whole = x.to_device(CPU).numpy()
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+            y = pickle.loads(pickle.dumps(x, protocol))
+            assert (y.dtype, y.shape, y.place) == (dtype, x.shape, CPU)
+            assert y.numpy().tobytes() == whole.tobytes()
+        twice = [x, x]
+        for y in (copy.copy(x), *copy.deepcopy(twice)):
+            assert (y.dtype, y.shape, y.place) == (dtype, x.shape, each_place)
+            assert y.to_device(CPU).numpy().tobytes() == whole.tobytes()
+        first, second = copy.deepcopy(twice)
+        assert first is second and (first.pointer != x.pointer or not x.size)
+
+
+OPERATORS = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "floor_divide": operator.floordiv,
+    "remainder": operator.mod,
+    "pow": operator.pow,
+    "matmul": operator.matmul,
+    "equal": operator.eq,
+    "not_equal": operator.ne,
+    "less": operator.lt,
+    "less_equal": operator.le,
+    "greater": operator.gt,
+    "greater_equal": operator.ge,
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_take_arrays_of_numpy(name: str) -> None:
+    a, b = (np.abs(touchy_data((3, 3), seed)) + np.float32(1) for seed in (1, 2))
+    call = OPERATORS[name]
+    wanted = getattr(mj, name)(mj.asarray(a), mj.asarray(b))
+    for left, right in ((mj.asarray(a), b), (a, mj.asarray(b))):
+        found = call(left, right)
+        assert isinstance(found, mj.Array) and same_bits(found, wanted)
+    x = mj.asarray(a)
+    if name != "matmul":
+        assert same_bits(call(a[0, 0], x), getattr(mj, name)(mj.asarray(a[0, 0]), x))
+        wide = call(x, b.astype(np.float64))
+        assert wide.dtype in (mj.float64, mj.bool)
+    total = mj.asarray(a + b)
+    x += b
+    assert isinstance(x, mj.Array) and same_bits(x, total)
+    with pytest.raises(TypeError):
+        a += mj.asarray(b)  # NumPy's own memory is not written unasked
+
+
+def test_bits_of_numpy_are_operands_too(each_place: Place) -> None:
+    x = mj.asarray([6, 3], device=CPU)
+    assert (
+        (x & np.array([2, 1])).numpy().tolist() == [2, 1] == (np.array([2, 1]) & x).numpy().tolist()
+    )
+    assert (np.array([1, 1]) << x).numpy().tolist() == [64, 8]
+    if each_place != CPU:
+        with pytest.raises(CopyError, match=r"^add: .*needs one place"):
+            mj.ones(2, device=each_place) + np.ones(2, np.float32)
+
+
+def test_single_elements_are_numbers(each_place: Place) -> None:
+    x = mj.asarray([[1.25, -2.5]], device=each_place)
+    assert f"{x[0, 0]:.3f} {x[0, 1]:+.1e} {x[0, 0]:>6}" == "1.250 -2.5e+00   1.25"
+    assert f"{mj.asarray(7, device=each_place):04d}" == "0007" and f"{x}" == str(x)
+    assert x[0, 1].item() == x[:, 1:].item() == -2.5 and type(x[0, 0].item()) is float
+    assert mj.asarray([[7]], device=each_place).item() == 7
+    assert mj.asarray(True, device=each_place).item() is True
+    assert mj.astype(x, mj.bfloat16)[0, 0].item() == 1.25
+    with pytest.raises(ValueError, match="format"):
+        f"{x[0, 0]:d}"
+
+
+def test_reshape_takes_sizes_and_sequences(each_place: Place) -> None:
+    x = mj.asarray(touchy_data((2, 6), 1), device=each_place)
+    for found in (
+        *(x.reshape(3, 4), x.reshape((3, 4)), x.reshape([3, -1]), x.reshape(-1, 4)),
+        *(x.reshape((np.int64(3), 4)), mj.reshape(x, (3, 4)), mj.reshape(x, (-1, 4))),
+    ):
+        assert found.shape == (3, 4) and found.pointer == x.pointer
+    assert x.reshape(-1).shape == x.reshape(12).shape == x.reshape((12,)).shape == (12,)
+    assert x[:1, :1].reshape().shape == x[:1, :1].reshape(()).shape == ()
+    assert mj.zeros((0, 3), device=each_place).reshape(-1, 3).shape == (0, 3)
 
 
 def test_what_an_array_looks_like() -> None:

@@ -23,7 +23,7 @@ from makers import same_bits, touchy_data, touchy_double, words
 import majelpy as mj
 from majelpy import ops
 from majelpy.array import Array
-from majelpy.errors import CopyError, DTypeError, MajelError, RangeError
+from majelpy.errors import CopyError, MajelError, RangeError
 from majelpy.memory import CPU, Place
 
 SPECIAL = [0.0, -0.0, math.nan, -math.nan, math.inf, -math.inf, 1e-310, -1e-42, 1e-42, 1.0, -1.0]
@@ -125,6 +125,8 @@ def test_functions_of_two_arrays(name: str, gpu: Place) -> None:
             y = data(dtype, b, 50 + seed)
             if name == "pow" and dtype in INTEGERS:
                 y = y % 9 if dtype[0] == "u" else np.where(seed % 2, y, y & 7).astype(dtype)
+            if name in ("floor_divide", "remainder") and dtype in INTEGERS:
+                y = np.where(y == 0, 3, y)
             x = data(dtype, a, seed)
             same(getattr(mj, name), x, y.astype(dtype), one_nan=name not in BITS)
 
@@ -325,11 +327,17 @@ def mixtures() -> dict[str, Callable[[Array, Array], Any]]:
     }
 
 
+ON_TWO_PLACES = (
+    r"^\w+: \w.* lies on (cpu|gpu:0) and \w+ on (cpu|gpu:0); needs one place "
+    r"\(to_device moves an array\)$"
+)
+
+
 @pytest.mark.parametrize("name", mixtures())
 def test_an_operation_has_one_place(name: str, gpu: Place) -> None:
     here, there = mj.ones((2, 2)), mj.ones((2, 2), device=gpu)
     for pair in ((here, there), (there, here)):
-        with pytest.raises(DTypeError, match=r": arrays on cpu and gpu:0; needs one place"):
+        with pytest.raises(CopyError, match=ON_TWO_PLACES):
             mixtures()[name](*pair)
 
 
@@ -348,6 +356,20 @@ def test_an_integer_has_no_negative_power(each_place: Place) -> None:
     with pytest.raises(RangeError, match="pow: an integer has an exponent below 0"):
         x**-1
     assert (x[:0] ** -1).shape == (0,)
+
+
+@pytest.mark.parametrize("name", ["floor_divide", "remainder"])
+def test_an_integer_is_not_divided_by_0(name: str, each_place: Place) -> None:
+    x = mj.asarray([7, 0, -7], device=each_place)
+    message = f"^{name}: an integer is divided by 0; needs another divisor, or floats$"
+    for left, right in ((x, 0), (x, mj.asarray([1, 0, 2], device=each_place)), (7, x)):
+        with pytest.raises(RangeError, match=message):
+            getattr(mj, name)(left, right)
+    with pytest.raises(RangeError, match=message):
+        x //= 0 if name == "floor_divide" else x % 0
+    assert x.to_device(CPU).numpy().tolist() == [7, 0, -7]
+    assert getattr(mj, name)(x[:0], 0).shape == (0,)
+    assert (x // 2).to_device(CPU).numpy().tolist() == [3, 0, -4]
 
 
 # --- exchange ----------------------------------------------------------------------------------

@@ -136,6 +136,21 @@ BINARY = {
     **dict.fromkeys(("logical_and", "logical_or", "logical_xor"), (("bool",), 0)),
     **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor"), (("bool", *INTEGERS), 0)),
 }
+
+
+def called(name: str) -> Callable[..., Any]:
+    """Return a call of that function of a namespace."""
+
+    def call(n: Any, x: Any, y: Any) -> Any:
+        found = getattr(n, name)(x, y)
+        if name != "floor_divide" or n is not xp or "int" in str(x.dtype):
+            return found
+        # NumPy, under the reference, has NaN and -1 where the standard has the quotient's floor.
+        return xp.where(xp.isinf(x) | xp.isinf(y), xp.floor(xp.divide(x, y)), found)
+
+    return call
+
+
 PAIRS = [
     ((), ()),
     ((7,), ()),
@@ -163,7 +178,7 @@ def test_functions_of_two_arrays(name: str) -> None:
             x, y = data(a, dtype, seed), data(b, dtype, 100 + seed)
             if name in ("floor_divide", "remainder") and dtype in INTEGERS:
                 y = np.where(y == 0, 1, y).astype(dtype)
-            check(lambda n, x, y: getattr(n, name)(x, y), x, y, ulps=ulps)
+            check(called(name), x, y, ulps=ulps)
 
 
 def test_every_pair_of_special_values() -> None:
@@ -171,7 +186,7 @@ def test_every_pair_of_special_values() -> None:
         x, y = (v.ravel() for v in np.meshgrid(np.array(SPECIAL, dtype), np.array(SPECIAL, dtype)))
         for name in BINARY:
             if dtype in BINARY[name][0]:
-                check(lambda n, x, y, f=name: getattr(n, f)(x, y), x, y, ulps=BINARY[name][1])
+                check(called(name), x, y, ulps=BINARY[name][1])
         for name in ("atan2", "copysign", "multiply", "divide", "remainder", "pow"):
             found = host_of(getattr(mj, name)(on.asarray(x.copy()), on.asarray(y.copy())))
             wanted = np.asarray(getattr(xp, name)(xp.asarray(x), xp.asarray(y))._array)

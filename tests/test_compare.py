@@ -41,10 +41,108 @@ def test_the_same(ground: Ground, copied: Path, inside: Inside) -> None:
 def test_a_run_that_went_less_far(ground: Ground, tmp_path: Path, inside: Inside) -> None:
     inside("train", ground.recipe, "--out", tmp_path / "run", "--steps", "12")
     said = inside("compare", tmp_path / "run", ground.undisturbed.folder)
+    assert (said.code, said.err) == (1, "")
+    assert said.out == (
+        "compare: the same bits as far as both go: 12 steps of the ledgers; "
+        "A ends at step 12, B at step 30\n"
+    )
+
+
+def edit_ledger(folder: Path, change: Callable[[list[str]], object]) -> None:
+    path = folder / "ledger.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    change(lines)
+    path.write_text("".join(lines))
+
+
+CHECKPOINT = "the checkpoint of step 30"
+GAPS: list[tuple[Callable[[list[str]], object], str, int, list[str]]] = [
+    (lambda lines: lines.__delitem__(slice(3, 8)), "steps 4-8", 25, ["steps 4-8"]),
+    (lambda lines: lines.__delitem__(29), "step 30", 29, []),  # cut: the checkpoint went on
+    (lambda lines: lines.__delitem__(slice(9, 30)), "steps 10-30", 9, []),
+    (lambda lines: lines.__setitem__(1, "garbage\n"), "step 2", 29, ["line 2", "step 2"]),
+]
+
+
+@pytest.mark.parametrize(("change", "missing", "count", "faults"), GAPS, ids=[g[1] for g in GAPS])
+def test_a_ledger_with_a_gap_proves_nothing_of_it(
+    change: Callable[[list[str]], object], missing: str, count: int, faults: list[str],
+    ground: Ground, copied: Path, inside: Inside,
+) -> None:  # fmt: skip
+    edit_ledger(copied, change)
+    for runs, name in (((copied, ground.undisturbed.folder), "A"),
+                       ((ground.undisturbed.folder, copied), "B")):  # fmt: skip
+        said = inside("compare", *runs)
+        assert (said.code, said.err) == (1, "")
+        *named, verdict = said.out.splitlines()
+        assert len(named) == len(faults)
+        for line, fault in zip(named, faults, strict=True):
+            assert line.startswith(f"compare: {copied}/ledger.jsonl: {fault} ")
+        assert verdict == (
+            f"compare: cannot say: {missing} missing in {name}; else the same bits: {count} steps "
+            f"of the ledgers and {CHECKPOINT}"
+        )
+
+
+def test_a_deleted_ledger(ground: Ground, copied: Path, inside: Inside) -> None:
+    (copied / "ledger.jsonl").unlink()
+    said = inside("compare", ground.undisturbed.folder, copied)
+    assert said.code == 1
+    assert said.out == (
+        f"compare: cannot say: steps 1-30 missing in B; else the same bits: {CHECKPOINT}\n"
+    )
+
+
+def test_a_difference_beside_a_gap_is_a_difference(
+    ground: Ground, copied: Path, inside: Inside
+) -> None:
+    def change(lines: list[str]) -> None:
+        lines[20] = json.dumps(json.loads(lines[20]) | {"norm_hex": "0x1p+0"}) + "\n"
+        del lines[3]
+
+    edit_ledger(copied, change)
+    said = inside("compare", ground.undisturbed.folder, copied)
+    assert said.code == 1
+    missing, different = said.out.splitlines()
+    assert missing == f"compare: {copied}/ledger.jsonl: step 4 missing"
+    assert different.startswith("compare: ledgers differ in step 21: norm_hex 0x")
+
+
+def test_recipes_that_differ_and_have_the_same_bits(
+    ground: Ground, tmp_path: Path, inside: Inside
+) -> None:
+    inside("train", ground.recipe, "--out", tmp_path / "run", "--set", "schedule.result=best")
+    said = inside("compare", ground.undisturbed.folder, tmp_path / "run")
     assert said.code == 0
     assert said.out == (
-        "compare: the same bits: 12 steps of the ledgers\n"
-        "compare: only these steps are in both; the ledgers end at step 12 and 30\n"
+        "compare: the recipes differ: schedule.result is 'last' (A) and 'best' (B)\n"
+        "compare: the same bits, though the recipes differ: 30 steps of the ledgers and "
+        f"{CHECKPOINT}\n"
+    )
+
+
+def test_an_edited_recipe_is_not_what_trained(ground: Ground, copied: Path, inside: Inside) -> None:
+    text = (copied / "recipe.toml").read_text()
+    (copied / "recipe.toml").write_text(text.replace("rate = 0.02", "rate = 0.5"))
+    said = inside("compare", ground.undisturbed.folder, copied)
+    assert said.code == 0
+    assert said.out == (
+        f"compare: {copied}/recipe.toml: not what trained B: optimizer.rate is 0.02 (saved) and "
+        f"0.5 (recipe.toml)\ncompare: the same bits: 30 steps of the ledgers and {CHECKPOINT}\n"
+    )
+
+
+def test_what_trained_is_asked_of_the_checkpoints(
+    ground: Ground, copied: Path, inside: Inside
+) -> None:
+    (copied / "content.json").write_text("{")
+    said = inside("compare", ground.undisturbed.folder, copied)
+    assert (said.code, said.out.count("\n")) == (0, 1)
+    shutil.rmtree(copied / "checkpoints")
+    said = inside("compare", ground.undisturbed.folder, copied)
+    assert said.out == (
+        f"compare: {copied}: nothing says what trained B\n"
+        "compare: the same bits: 30 steps of the ledgers\n"
     )
 
 
@@ -53,7 +151,7 @@ def test_another_seed(ground: Ground, tmp_path: Path, inside: Inside) -> None:
     said = inside("compare", ground.undisturbed.folder, tmp_path / "run")
     assert (said.code, said.err) == (1, "")
     recipes, ledgers, tensors = said.out.splitlines()
-    assert recipes == "compare: the recipes differ: seed is 3 and 4"
+    assert recipes == "compare: the recipes differ: seed is 3 (A) and 4 (B)"
     assert ledgers.startswith("compare: ledgers differ in step 1: loss ")
     assert "loss_hex 0x1." in ledgers
     a, b = (
@@ -117,7 +215,7 @@ def test_other_shapes(ground: Ground, tmp_path: Path, inside: Inside) -> None:
     inside("train", recipe, "--out", tmp_path / "run")
     lines, same = compare_runs(str(ground.undisturbed.folder), str(tmp_path / "run"))
     assert not same
-    assert lines[0] == "compare: the recipes differ: model.layers[7].units is 16 and 24"
+    assert lines[0] == "compare: the recipes differ: model.layers[7].units is 16 (A) and 24 (B)"
     assert lines[2:] == ["compare: birnn.4.bias has shapes (32,) and (48,) in step 30"]
 
 

@@ -341,7 +341,7 @@ def test_a_manifest_that_cannot_be_written_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    check(run(inside, "fsdd", folder, out), out, f"cannot write {out}: No space left on device\n")
+    check(run(inside, "fsdd", folder, out), out, f"cannot write {out} (No space left on device)\n")
 
 
 @pytest.mark.parametrize("folder", ["fsdd", "asterisk", "speechocean762", "aishell1_sample"])

@@ -10,6 +10,8 @@ import pytest
 from language import write
 from training import Ground, Inside, majel, utterances
 
+from majelpy.cli import main
+
 pytest_plugins = ["training"]
 
 ARPA = """\\data\\
@@ -36,7 +38,7 @@ def lm(tmp_path: Path) -> Path:
 def test_eval_tells_the_settings_and_the_lists(ground: Ground, inside: Inside, lm: Path) -> None:
     run = ground.undisturbed.folder
     plain = json.loads(inside("eval", run, ground.corpus).out)
-    assert set(plain) == {"cer", "wer", "loss", "utterances"}
+    assert set(plain) == {"cer", "wer", "loss", "outside", "utterances"}
     words = ("--lm", lm, "--alpha", "0.25", "--beam", "20", "--nbest", "3", "--share", "1")
     said = inside("eval", run, ground.corpus, *words, "--json")
     assert (said.code, said.err) == (0, "")
@@ -92,7 +94,8 @@ def test_tune_finds_what_eval_says(ground: Ground, inside: Inside, lm: Path) -> 
         "--json",
     )
     done = majel(*words, ranks=2)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr == "tune: trying 4 pairs of alpha and beta on 40 utterances, 2 ranks\n"
     found = json.loads(done.stdout)
     assert found == json.loads(inside(*words).out)
     rates = [(point["wer"], point["cer"]) for point in found["points"]]
@@ -107,11 +110,88 @@ def test_tune_finds_what_eval_says(ground: Ground, inside: Inside, lm: Path) -> 
 def test_tune_prints_a_table(ground: Ground, inside: Inside, lm: Path) -> None:
     words = ("--alphas", "0.5", "--betas", "1", "--characters")
     said = inside("tune", ground.undisturbed.folder, ground.corpus, "--lm", lm, *words)
-    assert (said.code, said.err) == (0, "")
+    assert said.code == 0
+    assert said.err == "tune: trying 1 pair of alpha and beta on 40 utterances, 1 rank\n"
     head, row, best = said.out.splitlines()
     assert head.split() == ["alpha", "beta", "CER", "WER"]
     assert row.split()[:2] == ["0.5", "1"]
     assert best == "best: --alpha 0.5 --beta 1"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files of models: of characters and words as `majel lm` writes them, and without its line."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "text.txt").write_text("".join(f"{text}\n" for _, text, _ in utterances()), "utf-8")
+    found = {}
+    for kind, options in (("characters", ["--characters"]), ("words", [])):
+        found[kind] = folder / f"{kind}.arpa"
+        words = ["lm", str(folder / "text.txt"), "-o", str(found[kind]), *options]
+        assert main(words) == 0
+        head, _, rest = found[kind].read_text("utf-8").partition("\n")
+        assert head == f"# n-grams of {kind}, by majel lm"
+        found[f"foreign {kind}"] = folder / f"foreign-{kind}.arpa"
+        found[f"foreign {kind}"].write_text(rest, "utf-8")
+    return found
+
+
+@pytest.mark.parametrize("name", ["characters", "foreign characters"])
+def test_a_model_of_characters_needs_no_option(
+    name: str, ground: Ground, inside: Inside, models: dict[str, Path]
+) -> None:
+    words = ("eval", ground.undisturbed.folder, ground.corpus, "--json", "--lm", models[name])
+    asked, found = inside(*words, "--characters"), inside(*words)
+    assert (asked.code, asked.err) == (0, "")
+    assert (found.code, found.out) == (0, asked.out)
+    assert found.err == f"{models[name]}: a model of characters, so the search is by characters\n"
+    assert json.loads(found.out)["tokens"] == "characters"
+
+
+@pytest.mark.parametrize("name", ["words", "foreign words"])
+def test_a_model_of_words_is_searched_by_words(
+    name: str, ground: Ground, inside: Inside, models: dict[str, Path]
+) -> None:
+    words = ("eval", ground.undisturbed.folder, ground.corpus, "--json", "--lm", models[name])
+    asked, found = inside(*words, "--no-characters"), inside(*words)
+    assert (found.code, found.err, found.out) == (0, "", asked.out)
+    assert json.loads(found.out)["tokens"] == "words"
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("words", "--characters", "a model of words, by its first line; leave out --characters"),
+        ("foreign words", "--characters", "a model of words, by its tokens; leave out --char"),
+        (
+            "characters",
+            "--no-characters",
+            "a model of characters, by its first line; leave out --no",
+        ),
+    ],
+)
+def test_a_model_of_the_other_kind_is_refused(
+    name: str, option: str, message: str, ground: Ground, inside: Inside, models: dict[str, Path]
+) -> None:
+    words = ("eval", ground.undisturbed.folder, ground.corpus, "--lm", models[name], option)
+    said = inside(*words)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"majel eval: {models[name]}: {message}")
+
+
+def test_words_of_a_letter_each_are_searched_for_when_asked(
+    ground: Ground, inside: Inside, models: dict[str, Path]
+) -> None:
+    model = models["foreign characters"]
+    words = ("eval", ground.undisturbed.folder, ground.corpus, "--json", "--lm", model)
+    said = inside(*words, "--no-characters")
+    assert said.code == 0 and json.loads(said.out)["tokens"] == "words"
+
+
+@pytest.mark.mpi
+def test_one_rank_says_what_a_model_is(ground: Ground, models: dict[str, Path]) -> None:
+    words = ("eval", ground.undisturbed.folder, ground.corpus, "--lm", models["characters"])
+    done = majel(*words, ranks=2)
+    assert (done.returncode, done.stderr.count("a model of characters")) == (0, 1)
 
 
 @pytest.mark.parametrize(

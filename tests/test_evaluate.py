@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from training import (
 from majelpy.comm.world import World
 from majelpy.data.utterances import Utterances
 from majelpy.decoding.metrics import Errors, errors
+from majelpy.runs.checkpoint import read
 from majelpy.runs.trained import Trained, load_trained
 from majelpy.speech.corpus import Corpus
 from majelpy.train.evaluate import Recognised, evaluate, recognise
@@ -63,7 +65,7 @@ def test_the_sum_is_that_of_the_utterances(trained: Trained, data: Utterances) -
     total = Errors()
     one_by_one = results(trained, data, list(range(len(data))))
     for index, one in one_by_one.items():
-        total = total + errors(data.texts[index], one.text)
+        total = total + errors(data.transcripts[index], one.text)
     found = evaluate(
         trained.model, trained.parameters, data, trained.alphabet, World(None, ((0,),))
     )
@@ -83,7 +85,8 @@ def test_json_is_one_object(ground: Ground, inside: Inside) -> None:
     assert said.err == ""
     assert said.out.count("\n") == 1
     found = json.loads(said.out)
-    assert sorted(found) == ["cer", "loss", "utterances", "wer"]
+    assert sorted(found) == ["cer", "loss", "outside", "utterances", "wer"]
+    assert found["outside"] == {"characters": {}, "count": 0, "utterances": 0}
     assert found["utterances"] == 40
     assert 0 < found["cer"] < 1
     assert 0 < found["wer"] <= 1
@@ -169,19 +172,70 @@ def test_one_rank_speaks_for_all(ground: Ground, tmp_path: Path) -> None:
     ]
 
 
-def test_characters_outside_the_alphabet_are_dropped_and_said(
+def test_characters_outside_the_alphabet_count_as_errors(
     ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:
-    made = utterances(4, seed=5)
-    plain = tmp_path / "plain.h5"
+    made = utterances(6, seed=5)
+    plain, strange = tmp_path / "plain.h5", tmp_path / "x.h5"
     write_corpus(plain, made)
-    write_corpus(tmp_path / "x.h5", [(frames, f"{text}xé", name) for frames, text, name in made])
+    more = ["", " xé", " x", "", " 雷", " xé"]
+    write_corpus(
+        strange,
+        [(frames, text + end, name) for (frames, text, name), end in zip(made, more, strict=True)],
+    )
     run = ground.undisturbed.folder
-    said = inside("eval", run, tmp_path / "x.h5", "--json")
+    said = inside("eval", run, strange, "--json", "--nbest", "1", "--beam", "9", "--share", "1")
     assert said.code == 0
-    line = f"{tmp_path / 'x.h5'}: dropped characters outside the alphabet: 'x' (4), 'é' (4)\n"
-    assert said.err == line
-    assert said.out == inside("eval", run, plain, "--json").out
+    assert said.err == (
+        f"{strange}: characters outside the alphabet count as errors: 'x' (3), 'é' (2), "
+        "'雷' (1), in 4 of 6 utterances\n"
+    )
+    found = json.loads(said.out)
+    assert found["outside"] == {
+        "characters": {"x": 3, "é": 2, "雷": 1}, "count": 6, "utterances": 4,
+    }  # fmt: skip
+    total = Errors()
+    for one, (_, text, name), end in zip(found["lists"], made, more, strict=True):
+        assert (one["name"], one["said"]) == (name, text + end)
+        total += errors(text + end, one["nbest"][0]["text"])
+    assert (found["cer"], found["wer"]) == (round(total.cer, 6), round(total.wer, 6))
+
+    greedy = json.loads(inside("eval", run, strange, "--json").out)
+    without = json.loads(inside("eval", run, plain, "--json").out)
+    assert greedy["loss"] == without["loss"], "the loss is of the labels that there are"
+    assert greedy["cer"] > without["cer"]
+
+
+def test_a_transcript_of_nothing_else_is_all_wrong(
+    ground: Ground, tmp_path: Path, inside: Inside
+) -> None:
+    made = [(frames, "42", name) for frames, _, name in utterances(3, seed=5)]
+    write_corpus(tmp_path / "x.h5", made)
+    said = inside("eval", ground.undisturbed.folder, tmp_path / "x.h5", "--json")
+    assert said.code == 0
+    assert said.err.endswith(
+        "'2' (3), '4' (3), in 3 of 3 utterances; 3 transcripts without any other\n"
+    )
+    found = json.loads(said.out)
+    assert found["cer"] >= 1 and found["wer"] >= 1
+
+
+def test_what_the_alphabet_lacks_of_dev(ground: Ground, tmp_path: Path, inside: Inside) -> None:
+    made = [(frames, f"{text}é", name) for frames, text, name in utterances(9, seed=5)]
+    write_corpus(tmp_path / "dev.h5", made)
+    run = tmp_path / "run"
+    changes = ("--set", f"data.dev={tmp_path / 'dev.h5'}", "--set", "data.outside=drop")
+    said = inside("train", ground.recipe, "--out", run, "--steps", "6", *changes)
+    assert said.code == 0, said.err
+    line = f"{tmp_path / 'dev.h5'}: characters outside the alphabet count as errors: 'é' (9), "
+    assert said.err.splitlines()[0] == f"{line}in 9 of 9 utterances"
+    last = json.loads((run / "ledger.jsonl").read_text().splitlines()[-1])
+    assert last["dev_characters"] == sum(len(text) for _, text, _ in made)
+    shown = json.loads(inside("eval", run, tmp_path / "dev.h5", "--json").out)
+    assert shown["cer"] == round(last["dev_wrong_characters"] / last["dev_characters"], 6)
+    # The schedule goes by what a model can learn, as it always has.
+    best = read(run / "checkpoints" / "best.h5").description["schedule"]["best"]
+    assert best == last["dev_wrong_within_alphabet"] < last["dev_wrong_characters"]
 
 
 def test_no_run_folder(ground: Ground, tmp_path: Path, inside: Inside) -> None:
@@ -190,3 +244,20 @@ def test_no_run_folder(ground: Ground, tmp_path: Path, inside: Inside) -> None:
     assert said.err == (
         f"majel eval: {tmp_path}: no checkpoint; is this a run folder of 'majel train'?\n"
     )
+
+
+@pytest.mark.parametrize("change", [("rate = 0.02", "rate = 0.5"), ("seed = 3", ""), ("seed", "[")])
+def test_an_edited_recipe_is_not_what_trained(
+    change: tuple[str, str], ground: Ground, tmp_path: Path, inside: Inside
+) -> None:
+    run = Path(shutil.copytree(ground.undisturbed.folder, tmp_path / "run"))
+    before = inside("eval", run, ground.corpus)
+    text = (run / "recipe.toml").read_text()
+    (run / "recipe.toml").write_text(text.replace("train.h5", "moved.h5"))
+    assert inside("eval", run, ground.corpus).err == before.err
+    (run / "recipe.toml").write_text(text.replace(*change))
+    said = inside("eval", run, ground.corpus)
+    assert (said.code, said.out) == (0, before.out)
+    (line,) = set(said.err.splitlines()) - set(before.err.splitlines())
+    assert line.startswith(f"{run}/recipe.toml: not what trained this run: ")
+    assert line.endswith("; the checkpoint decides")

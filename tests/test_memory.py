@@ -97,8 +97,8 @@ def test_a_full_pool_falls_back_and_says_so_once(capsys: pytest.CaptureFixture[s
     held = [pool.allocate(5000), pool.allocate(100)]
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "pool on cpu: 5000 bytes asked, 0 free of 4096; using ordinary memory, which is slower "
-        "(raise --pool-bytes)"
+        "pool on cpu: 4.88 KiB asked, 0 bytes free of 4 KiB; using ordinary memory, which is "
+        "slower (raise --pool-bytes)"
     ]
     statistics = pool.statistics
     assert (statistics.fallbacks, statistics.fallback_in_use) == (2, 5100)
@@ -121,10 +121,10 @@ def test_the_cost_of_the_fallback_is_a_line(capsys: pytest.CaptureFixture[str]) 
     held += [pool.allocate(5000), pool.allocate(100)]
     held.clear()
     assert pool.fallback_cost() == (
-        "pool on cpu: 2 of 3 allocations came from ordinary memory, 5100 bytes at a time at most; "
-        "raise --pool-bytes above 4096"
+        "pool on cpu: 2 of 3 allocations came from ordinary memory, 4.98 KiB at a time at most; "
+        "raise --pool-bytes above 4 KiB"
     )
-    assert len(lines) == 1 and lines[0].startswith("pool on cpu: 5000 bytes asked, 0 free of 4096")
+    assert len(lines) == 1 and lines[0].startswith("pool on cpu: 4.88 KiB asked, 0 bytes free of 4")
     assert capsys.readouterr().err == "", "a pool with a report prints nothing"
     assert pool.statistics.system_allocations == 3  # the region and two pieces
 
@@ -157,8 +157,8 @@ def test_errors_of_the_pool() -> None:
     held = pool.allocate(600)
     with pytest.raises(
         PoolError,
-        match=rf"^pool on cpu: {1 << 60} bytes asked, 3072 free of 4096 \(largest block 2048\), "
-        r"no limit; the system has none left$",
+        match=r"^pool on cpu: 1 EiB asked, 3 KiB free of 4 KiB \(largest block 2 KiB\), no limit; "
+        r"the system has none left$",
     ) as caught:
         pool.allocate(1 << 60)
     assert isinstance(caught.value, MemoryError)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from extras import extra
 from training import (
     Done,
     Inside,
@@ -98,8 +99,8 @@ def test_a_skipped_step_leaves_parameters_and_velocities_as_they_were(
     said = inside("train", recipe, "--out", tmp_path / "run", *options)
     assert said.code == 0, said.err
     assert said.err.count("skipped step") == 1
-    assert f"skipped step {first}: loss nan and gradient norm nan; 1 of " in said.err
-    assert f"utterances have no finite loss: {BAD!r}\n" in said.err
+    assert f"skipped step {first}: loss nan and gradient norm nan; no finite loss " in said.err
+    assert f"utterances: {BAD!r}\n" in said.err
     before, after, next_one = (
         checkpoints.read(tmp_path / "run" / "checkpoints" / f"step-{first + i}.h5")
         for i in (-1, 0, 1)
@@ -112,7 +113,7 @@ def test_a_skipped_step_leaves_parameters_and_velocities_as_they_were(
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks", [3, *extra(2)])
 def test_the_same_on_other_ranks(ranks: int, skipped: Done, recipe: Path, tmp_path: Path) -> None:
     found = train(recipe, tmp_path / "run", ranks=ranks)
     assert_same(found, skipped)
@@ -124,7 +125,7 @@ def record_files(run: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("way", ["time", "directions", "hidden"])
+@pytest.mark.parametrize("way", ["hidden", *extra("time", "directions")])
 def test_the_same_on_ranks_that_share_a_model(way: str, folder: Path, tmp_path: Path) -> None:
     recipe = write_recipe(
         tmp_path / "r.toml", corpus_with(folder / "nan.h5", np.nan),
@@ -189,7 +190,7 @@ def test_what_stopped_a_run_can_be_replayed(ranks: int, folder: Path, tmp_path: 
     ended = majel("train", recipe, "--out", tmp_path / "run", ranks=ranks)
     assert ended.returncode == 2
     (line,) = own_lines(ended.stderr)
-    assert "1 of 7 utterances have no finite loss: " in line or ranks == 1
+    assert "no finite loss for 1 of 7 utterances: " in line or ranks == 1
     (kept,) = (tmp_path / "run" / "failed").iterdir()
     step = json.loads(kept.read_text())["step"]
     assert (tmp_path / "run" / "checkpoints" / f"step-{step - 1}.h5").exists()

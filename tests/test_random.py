@@ -4,28 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from makers import level_data, same_bits
+from makers import level_data, philox, same_bits
 
 from majelpy import native, ops
 from majelpy.array import asarray
 from majelpy.errors import ShapeError
-
-
-def philox(key: int, low: int, high: int) -> list[int]:
-    """Return a block from the paper's definition (Salmon et al., SC 2011), in Python integers."""
-    mask = 0xFFFF_FFFF
-    counter = [low & mask, low >> 32, high & mask, high >> 32]
-    keys = [key & mask, key >> 32]
-    for _ in range(10):
-        left, right = counter[0] * 0xD2511F53, counter[2] * 0xCD9E8D57
-        counter = [
-            (right >> 32) ^ counter[1] ^ keys[0],
-            right & mask,
-            (left >> 32) ^ counter[3] ^ keys[1],
-            left & mask,
-        ]
-        keys = [(keys[0] + 0x9E3779B9) & mask, (keys[1] + 0xBB67AE85) & mask]
-    return counter
 
 
 def hexes(words: list[int]) -> str:

@@ -12,9 +12,12 @@ import tomli_w
 from majelpy import ARITHMETIC
 from majelpy.errors import RecipeError
 from majelpy.recipes import recipe as recipes
-from majelpy.recipes.recipe import Recipe, differences, digest, load, shipped
+from majelpy.recipes import shipped
+from majelpy.recipes.recipe import Recipe, differences, digest, few, load, past, unfit
 from majelpy.settings import as_table
 from majelpy.speech.joined import files
+
+NAMES = ("old", "new")
 
 
 @pytest.fixture
@@ -183,7 +186,7 @@ WRONG = [
     ("seed=1.0", "seed is 1.0; needs an integer"),
     ("seed=true", "seed is True; needs an integer"),
     ("seed=", "seed is ''; needs an integer"),
-    ("seed=-1", "seed is -1; needs at least 0 and at most 9.22337e+18"),
+    ("seed=-1", "seed is -1; needs at least 0 and at most 2^63 - 1"),
     ("seed=[1]", "seed is [1]; needs an integer"),
     ("optimizer.rate=fast", "optimizer.rate is 'fast'; needs a number"),
     ("optimizer.rate=nan", "optimizer.rate is nan; needs a finite float32"),
@@ -377,10 +380,13 @@ def test_every_other_setting_is_in_the_digest(path: Path) -> None:
         table = recipes.read_table(str(path))
         recipes.assign(table, name, changed(value))
         other = load(write(path.with_name("other.toml"), table), of_kind)
-        lines = differences(base.content("", ""), other.content("", ""))
+        contents = base.content("", ""), other.content("", "")
+        lines = differences(*contents, NAMES)
         if name.endswith(".kind"):  # brings settings of its own
             lines = [line for line in lines if line.startswith(name)]
         (line,) = lines
+        ends = name in ("schedule.epochs", "schedule.early_stop")
+        assert (past(contents[0]) == past(contents[1])) == ends, name
         table_alone = f"{name.split('.')[0]} is "  # [augment] counts when something is on
         assert line.startswith((f"{name} is ", table_alone))
         digests.add(digest(other.content("A", "B")))
@@ -406,17 +412,47 @@ def test_the_digest_does_not_depend_on_the_order_in_the_file(tmp_path: Path) -> 
 def test_an_integer_for_a_float_is_the_same(path: Path) -> None:
     contents = [load(str(path), [f"optimizer.rate={v}"]).content("A", "") for v in ("1", "1.0")]
     assert digest(contents[0]) == digest(contents[1])
-    assert differences(*contents) == []
+    assert differences(*contents, NAMES) == []
 
 
 def test_differences_name_settings_and_values(path: Path) -> None:
     one = load(str(path)).content("A", "")
     two = load(str(path), ["seed=2", "model.parts=2", "optimizer.rate=0.1"]).content("B", "")
-    assert differences(one, two) == [
-        "data.train is 'A' and 'B'",
-        "model.parts is 1 and 2",
-        "optimizer.rate is 0.5 and 0.1",
-        "seed is 1 and 2",
+    lines = [
+        "data.train is 'A' (old) and 'B' (new)",
+        "model.parts is 1 (old) and 2 (new)",
+        "optimizer.rate is 0.5 (old) and 0.1 (new)",
+        "seed is 1 (old) and 2 (new)",
     ]
-    assert differences({"a": 1}, {}) == ["a is 1 and None"]
-    assert differences({"a": [1]}, {"a": (1,)}) == []  # JSON has one kind of list
+    assert differences(one, two, NAMES) == lines
+    assert few(lines) == "; ".join([*lines[:3], "and 1 more"])
+    assert few(lines[:3]) == "; ".join(lines[:3])
+    assert differences({"a": 1}, {}, NAMES) == ["a is 1 (old) and missing (new)"]
+    assert differences({"a": [1]}, {"a": (1,)}, NAMES) == []  # JSON has one kind of list
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "line"),
+    [
+        ([], ["schedule.epochs=7"], None),
+        (["schedule.epochs=7"], [], None),
+        (["schedule.early_stop=2"], ["schedule.early_stop=3"], None),
+        (["schedule.early_stop=2"], ["schedule.early_stop=0"], None),
+        (
+            ["schedule.early_stop=3"],
+            ["schedule.early_stop=2"],
+            "schedule.early_stop is 3 (saved) and 2",
+        ),
+        ([], ["schedule.early_stop=9"], "schedule.early_stop is 0 (saved) and 9 (requested)"),
+        ([], ["schedule.hold=9"], "schedule.hold is 10 (saved) and 9 (requested)"),
+    ],
+)
+def test_what_a_run_may_go_on_with(
+    before: list[str], now: list[str], line: str | None, path: Path
+) -> None:
+    """What it might have had to stop for already, or what its past depends on, it may not."""
+    saved, requested = (load(str(path), given).content("A", "") for given in (before, now))
+    lines = unfit(saved, requested)
+    assert (not lines) if line is None else (len(lines) == 1 and lines[0].startswith(line))
+    # The past depends on nothing that is not there.
+    assert unfit({}, requested)

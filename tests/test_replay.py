@@ -112,6 +112,48 @@ def test_a_difference_on_the_way_is_told_and_ends_it(copied: Path, inside: Insid
     assert said.out.startswith("replay: step 3 differs: norm_hex is 0x1p+0 in the ledger and 0x")
 
 
+def test_a_gap_in_the_ledger_is_told(copied: Path, inside: Inside) -> None:
+    lines = (copied / "ledger.jsonl").read_text().splitlines(keepends=True)
+    lines[2] = "garbage\n"
+    del lines[4:6]
+    (copied / "ledger.jsonl").write_text("".join(lines))
+    faults = [f"majel replay: {copied}/ledger.jsonl: line 3 cannot be read",
+              f"majel replay: {copied}/ledger.jsonl: step 3, steps 5-6 missing"]  # fmt: skip
+    said = inside("replay", copied, "--step", "8")
+    assert (said.code, own_lines(said.err)) == (0, faults)
+    assert said.out.endswith(
+        " 8 steps from the recipe's seed, 3 of them without a line in the ledger\n"
+    )
+    said = inside("replay", copied, "--step", "5")
+    assert said.code == 2
+    assert own_lines(said.err) == [
+        *faults,
+        f"majel replay: {copied}/ledger.jsonl has nothing of step 5; it ends at step 30",
+    ]
+
+
+def test_what_trained_is_asked_of_the_checkpoints(copied: Path, inside: Inside) -> None:
+    (copied / "content.json").write_text("{")
+    assert inside("replay", copied, "--step", "2").code == 0
+    shutil.rmtree(copied / "checkpoints")
+    said = inside("replay", copied, "--step", "2")
+    assert said.code == 2
+    assert said.err == f"majel replay: {copied}: nothing says what trained it\n"
+
+
+def test_an_edited_recipe_is_refused(copied: Path, inside: Inside) -> None:
+    text = (copied / "recipe.toml").read_text()
+    (copied / "recipe.toml").write_text(text.replace("epochs = 6", "epochs = 7"))
+    assert inside("replay", copied, "--step", "2").code == 0  # the past is the same
+    (copied / "recipe.toml").write_text(text.replace("rate = 0.02", "rate = 0.5"))
+    said = inside("replay", copied, "--step", "2")
+    assert said.code == 2
+    assert said.err == (
+        f"majel replay: {copied} was trained from something else: optimizer.rate is 0.02 (saved) "
+        "and 0.5 (requested)\n"
+    )
+
+
 def test_a_checkpoint_of_other_values_is_found(
     ground: Ground, stopped: Path, tmp_path: Path, inside: Inside
 ) -> None:
@@ -157,7 +199,7 @@ BAD = [
     (["--step", "13"], "{run}/ledger.jsonl has nothing of step 13; it ends at step 12"),
     (
         ["--step", "12", "--set", "seed=4"],
-        "{run} was trained from something else: seed is 3 and 4 (there and now)",
+        "{run} was trained from something else: seed is 3 (saved) and 4 (requested)",
     ),
 ]
 

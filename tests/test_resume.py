@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from training import (
     STEPS,
@@ -15,6 +18,7 @@ from training import (
     assert_same,
     done,
     majel,
+    own_lines,
     train,
 )
 
@@ -76,13 +80,28 @@ def test_stopped_on_4_ranks_and_resumed_on_3(ground: Ground, tmp_path: Path) -> 
     assert ledger == b"".join(ground.undisturbed.ledger.splitlines(keepends=True)[:10])
     assert not (tmp_path / "fingerprint").exists()
     halfway = json.loads(ledger.splitlines()[9])["digest"]
-    assert first.stdout == f"fingerprint: {halfway}\n"
+    assert first.stdout == f"digest after step 10 of {STEPS}: {halfway}\n"
+    assert first.stderr.endswith("unfinished: the same command without --steps goes on\n")
     assert halfway != ground.undisturbed.fingerprint
 
     second = majel("train", ground.recipe, "--out", tmp_path, ranks=3)
     assert second.returncode == 0, second.stderr
     assert f"resuming after step 10 of {STEPS}" in second.stderr
     assert_same(done(tmp_path, second.stdout), ground.undisturbed)
+
+
+def test_the_epoch_that_was_interrupted_is_told_as_a_whole(
+    ground: Ground, copied: Path, inside: Inside
+) -> None:
+    _, said = resume(inside, ground, copied)
+    losses = [json.loads(line)["loss"] for line in ground.undisturbed.ledger.splitlines()]
+    told = re.findall(r"^epoch +(\d+)  step +(\d+)  loss (\S+) ", said, re.MULTILINE)
+    assert [(int(epoch), int(step)) for epoch, step, _ in told] == [
+        (epoch, 5 * epoch) for epoch in (3, 4, 5, 6)
+    ]
+    for epoch, _, mean in told:
+        whole = losses[5 * int(epoch) - 5 : 5 * int(epoch)]
+        assert mean == f"{sum(map(float, map(np.float32, whole))) / 5:.3f}"
 
 
 def test_in_many_short_pieces(ground: Ground, tmp_path: Path, inside: Inside) -> None:
@@ -205,6 +224,137 @@ def test_ledger_lines_behind_the_checkpoint_are_written_again(
     assert_same(resume(inside, ground, copied)[0], ground.undisturbed)
 
 
+def own(said: str) -> list[str]:
+    return [line.removeprefix("majel train: ") for line in own_lines(said)]
+
+
+def edit(folder: Path, change: Callable[[list[bytes]], object]) -> bytes:
+    """Change the lines of a ledger; return what it has then."""
+    path = folder / "ledger.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    change(lines)
+    path.write_bytes(b"".join(lines))
+    return path.read_bytes()
+
+
+DAMAGE: list[tuple[str, Callable[[list[bytes]], object], list[str], int, str]] = [
+    ("damaged", lambda lines: lines.__setitem__(10, b"garbage\n"),
+     ["line 11 cannot be read", "step 11 missing"], 10, "proves steps 1-10 only"),
+    ("gap", lambda lines: lines.__delitem__(10), ["step 11 missing"], 10, "proves steps 1-10 only"),
+    ("cut", lambda lines: lines.__delitem__(11), [], 11, "proves steps 1-11 only"),
+    ("torn", lambda lines: lines.__setitem__(11, lines[11][:-5]),
+     ["line 12, the last one, is cut off"], 11, "proves steps 1-11 only"),
+    ("early", lambda lines: lines.__setitem__(1, b"garbage\n"),
+     ["line 2 cannot be read", "step 2 missing"], 0, "proves step 1 only"),
+    ("first", lambda lines: lines.__delitem__(0), ["step 1 missing"], 0, "proves no step"),
+    ("empty", lambda lines: lines.clear(), [], 0, "proves no step"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "faults", "step", "proves"), [d[1:] for d in DAMAGE],
+                         ids=[d[0] for d in DAMAGE])  # fmt: skip
+def test_it_goes_back_to_what_the_ledger_proves(
+    change: Callable[[list[bytes]], object], faults: list[str], step: int, proves: str,
+    ground: Ground, copied: Path, inside: Inside,
+) -> None:  # fmt: skip
+    """Checkpoints of the steps 10 to 12 are there; what they and the ledger hold is not lost."""
+    ledger = edit(copied, change)
+    before = snapshot(copied / "checkpoints")
+    found, said = resume(inside, ground, copied)
+    path = copied / "ledger.jsonl"
+    beyond = [f"step-{n}.h5" for n in (12, 11, 10) if n > step]
+    beyond += ["best.h5"] if step < 10 else []
+    back = f"going back to the checkpoint of step {step}" if step else "starting over"
+    kept = [f"{path}: kept as it was in ledger.jsonl.damaged-1"] if faults else []
+    assert own(said) == [
+        *(f"{path}: {fault}" for fault in faults),
+        *kept,
+        f"the ledger {proves}; {back}",
+        f"{copied}/checkpoints: later ones kept as {', '.join(f'{b}.beyond-1' for b in beyond)}",
+    ]
+    assert f"{'resuming after' if step else 'training from'} step {step} of {STEPS}" in said
+    assert_same(found, ground.undisturbed)
+    after = snapshot(copied)
+    assert all(after[f"checkpoints/{name}.beyond-1"] == before[name] for name in beyond)
+    assert after.get("ledger.jsonl.damaged-1") == (ledger if faults else None)
+    (note,) = map(json.loads, (copied / "history.jsonl").read_text().splitlines())
+    assert note == {"step": step, "what": f"the ledger {proves}; {back}"}
+    # Again: all is well.
+    assert not own(resume(inside, ground, copied)[1])
+
+
+def test_a_deleted_ledger_starts_over(ground: Ground, copied: Path, inside: Inside) -> None:
+    (copied / "ledger.jsonl").unlink()
+    found, said = resume(inside, ground, copied)
+    assert own(said)[0] == "the ledger proves no step; starting over"
+    assert_same(found, ground.undisturbed)
+
+
+def test_a_finished_run_whose_ledger_is_damaged_trains_again(
+    ground: Ground, tmp_path: Path, inside: Inside
+) -> None:
+    folder = Path(shutil.copytree(ground.undisturbed.folder, tmp_path / "run"))
+    ledger = edit(folder, lambda lines: lines.__setitem__(1, b"garbage\n"))
+    _, said = resume(inside, ground, folder, "--steps", "7")
+    assert own(said)[3] == "the ledger proves step 1 only; starting over"
+    assert (folder / "ledger.jsonl.damaged-1").read_bytes() == ledger
+    assert not (folder / "fingerprint").exists()  # it is no longer finished
+    (note,) = map(json.loads, (folder / "history.jsonl").read_text().splitlines())
+    assert note["fingerprint"] == ground.undisturbed.fingerprint
+    assert_same(resume(inside, ground, folder)[0], ground.undisturbed)
+
+
+def test_a_line_more_than_the_steps_is_kept_and_costs_no_step(
+    ground: Ground, copied: Path, inside: Inside
+) -> None:
+    ledger = edit(copied, lambda lines: lines.insert(3, b"garbage\n"))
+    found, said = resume(inside, ground, copied)
+    assert own(said) == [
+        f"{copied}/ledger.jsonl: line 4 cannot be read",
+        f"{copied}/ledger.jsonl: kept as it was in ledger.jsonl.damaged-1",
+    ]
+    assert f"resuming after step 12 of {STEPS}" in said
+    assert (copied / "ledger.jsonl.damaged-1").read_bytes() == ledger
+    assert_same(found, ground.undisturbed)
+
+
+def test_many_lines_that_cannot_be_read_are_counted(
+    ground: Ground, copied: Path, inside: Inside
+) -> None:
+    edit(copied, lambda lines: lines.__setitem__(slice(2, 10), [b"x\n"] * 8))
+    said = resume(inside, ground, copied, "--steps", "13")[1]
+    assert own(said)[:5] == [
+        *(f"{copied}/ledger.jsonl: line {line} cannot be read" for line in (3, 4, 5)),
+        f"{copied}/ledger.jsonl: 5 more such lines",
+        f"{copied}/ledger.jsonl: steps 3-10 missing",
+    ]
+
+
+@pytest.mark.mpi
+def test_it_goes_back_on_3_ranks(ground: Ground, copied: Path) -> None:
+    edit(copied, lambda lines: lines.__delitem__(11))
+    ended = majel("train", ground.recipe, "--out", copied, ranks=3)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("going back to the checkpoint of step 11") == 1
+    assert_same(done(copied, ended.stdout), ground.undisturbed)
+
+
+@pytest.mark.parametrize("damage", [b"garbage\n", b"[" * 100_000, None])
+def test_timings_trouble_nobody(
+    damage: bytes | None, ground: Ground, copied: Path, inside: Inside
+) -> None:
+    path = copied / "timings.jsonl"
+    if damage is None:
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(damage + path.read_bytes())
+    found, said = resume(inside, ground, copied)
+    assert not own(said)
+    assert ("timings.jsonl: cannot write" in said) == (damage is None)
+    assert_same(found, ground.undisturbed)
+
+
 def test_what_a_killed_process_left_aside_is_removed(
     ground: Ground, copied: Path, inside: Inside
 ) -> None:
@@ -242,3 +392,20 @@ def test_the_recipe_in_the_folder_trains_the_same(
     said = inside("train", stored, "--out", tmp_path)
     assert said.code == 0, said.err
     assert_same(done(tmp_path, said.out), ground.undisturbed)
+
+
+def test_a_damaged_best_checkpoint_is_told_and_made_again(
+    ground: Ground, tmp_path: Path, inside: Inside
+) -> None:
+    run, train = tmp_path / "run", ("train", ground.recipe, "--out", tmp_path / "run")
+    assert inside(*train, "--steps", "6", "--checkpoint-seconds", "0").code == 0
+    best = checkpoints.best_path(run / "checkpoints")
+    digest = checkpoints.read(best).digest()
+    best.write_bytes(best.read_bytes()[:1000])
+    said = inside("eval", run, ground.corpus, "--checkpoint", "best")
+    assert said.code == 2 and "resuming the training makes it again" in said.err
+    said = inside(*train, "--steps", "7")
+    (line,) = own_lines(said.err)
+    assert line.startswith(f"majel train: {best}: damaged or truncated (")
+    assert line.endswith("; made again from step-5.h5")
+    assert checkpoints.read(best).digest() == digest

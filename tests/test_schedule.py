@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from extras import extra
 from gpu_place import emulated_gpu
 from makers import same_bits
 from training import (
@@ -35,8 +36,9 @@ from majelpy.nn.ways.shares import Shapes, share_of
 from majelpy.optimizers.weight_noise import WeightNoise, pieces
 from majelpy.recipes.recipe import Recipe, load
 from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs.description import ScheduleState
 from majelpy.runs.trained import load_trained
-from majelpy.settings import as_table
+from majelpy.settings import as_table, parse
 from majelpy.train.schedule import Schedule
 
 pytest_plugins = ["training"]
@@ -96,7 +98,7 @@ def assert_all_same(found: Done, expected: Done) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks", [3, *extra(2)])
 def test_any_number_of_ranks(ranks: int, deep: tuple[Path, Done], tmp_path: Path) -> None:
     recipe, undisturbed = deep
     assert_all_same(train(recipe, tmp_path, ranks=ranks), undisturbed)
@@ -171,7 +173,7 @@ def in_parts(
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("way", ["time", "directions", "hidden"])
+@pytest.mark.parametrize("way", ["hidden", *extra("time", "directions")])
 def test_ranks_that_share_a_model(way: str, in_parts: tuple[Path, Done], tmp_path: Path) -> None:
     recipe, undisturbed = in_parts
     options = ("--mesh", "model=2", "--model-parallel", way)
@@ -291,8 +293,23 @@ def test_without_dev_utterances_there_is_no_best(
     said = inside("eval", tmp_path, ground.corpus, "--checkpoint", "best")
     assert said.code == 2
     assert own_lines(said.err) == [
-        f"majel eval: {tmp_path}: no checkpoint best.h5; there are those of steps 6"
+        f"majel eval: {tmp_path}: no best checkpoint, for the run has no dev utterances (data.dev, "
+        "data.holdout); take --checkpoint last"
     ]
+
+
+def test_before_an_epoch_has_ended_there_is_no_best(
+    ground: Ground, tmp_path: Path, inside: Inside
+) -> None:
+    run(inside, ground.recipe, tmp_path, "--steps", "4")
+    said = inside("eval", tmp_path, ground.corpus, "--checkpoint", "best")
+    assert (said.code, own_lines(said.err)) == (
+        2,
+        [
+            f"majel eval: {tmp_path}: no best checkpoint, for no epoch has ended yet; train on, or "
+            "take --checkpoint last"
+        ],
+    )
 
 
 # --- which checkpoint is taken -------------------------------------------------------------------
@@ -423,15 +440,16 @@ def test_a_state_goes_through_json(tmp_path: Path) -> None:
     seen = []
     for epoch, wrong in enumerate((9, 9, 8, 8, 8, 8, 8), start=1):
         other = Schedule(recipe)
-        other.restore(json.loads(json.dumps(one.content())))
+        stored = json.loads(json.dumps(one.content()))
+        other.restore(parse(ScheduleState, stored, "a test"))
         for schedule in (one, other):
             schedule.end_epoch(epoch, 10 * epoch, wrong)
         assert one.state == other.state
         assert same_bits(one.rate(500, epoch).numpy(), other.rate(500, epoch).numpy())
         seen.append((one.state.annealed, one.state.ends, one.ended))
     assert seen == [
-        (0, [10], False), (0, [10, 20], False), (0, [20, 30], False), (0, [30, 40], False),
-        (1, [40, 50], False), (1, [50, 60], False), (2, [60, 70], True),
+        (0, (10,), False), (0, (10, 20), False), (0, (20, 30), False), (0, (30, 40), False),
+        (1, (40, 50), False), (1, (50, 60), False), (2, (60, 70), True),
     ]  # fmt: skip
 
 

@@ -212,7 +212,7 @@ def test_a_training_from_python_leaves_all_as_it_was(ground: Ground, tmp_path: P
     assert main(["train", str(ground.recipe), "--out", str(tmp_path / "a"), "--threads", "2"]) == 0
     run = Run(load(ground.recipe), Launch(threads=2), World.alone(), tmp_path / "b")
     run.open()
-    assert run.train() == ground.undisturbed.fingerprint
+    assert run.train().digest == ground.undisturbed.fingerprint
     assert surroundings() == before
 
 
@@ -223,7 +223,7 @@ def test_a_training_in_another_thread(ground: Ground, tmp_path: Path) -> None:
     def work() -> None:
         run = Run(load(ground.recipe), Launch(threads=1), World.alone(), tmp_path / "a")
         run.open()
-        found.append(run.train())
+        found.append(run.train().digest)
         found.append(main(["train", str(ground.recipe), "--out", str(tmp_path / "b")]))
 
     thread = threading.Thread(target=work)
@@ -258,7 +258,7 @@ def test_ctrl_c_from_python_is_a_keyboard_interrupt_that_has_saved(
     monkeypatch.undo()
     again = Run(load(ground.recipe), Launch(), World.alone(), tmp_path)
     again.open()
-    assert again.train() == ground.undisturbed.fingerprint
+    assert again.train().digest == ground.undisturbed.fingerprint
 
 
 def test_what_is_ignored_stays_so() -> None:

@@ -14,6 +14,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from mpi_launch import PATIENCE
 from training import (
     MAJEL,
     STEPS,
@@ -30,8 +31,10 @@ from training import (
     write_recipe,
 )
 
+from majelpy.memory.pool import SMALLEST
 from majelpy.train.loop import Run
 from majelpy.train.trainer import StepResult, Trainer
+from majelpy.wording import byte_size, read_byte_size
 
 pytest_plugins = ["training"]
 
@@ -89,12 +92,12 @@ def test_a_step_takes_no_bulk_memory_from_numpy(
 
 
 WARNING = (
-    r"pool on cpu: (\d+) bytes asked, (\d+) free of (\d+); using ordinary memory, which is slower "
+    r"pool on cpu: (.+) asked, (.+) free of (.+); using ordinary memory, which is slower "
     r"\(raise --pool-bytes\)"
 )
 COST = (
-    r"pool on cpu: (\d+) of (\d+) allocations came from ordinary memory, (\d+) bytes at a time at "
-    r"most; raise --pool-bytes above (\d+)"
+    r"pool on cpu: (\d+) of (\d+) allocations came from ordinary memory, (.+) at a time at most; "
+    r"raise --pool-bytes above (.+)"
 )
 
 
@@ -112,15 +115,17 @@ def test_half_the_pool_gives_the_same_answer(ranks: int, ground: Ground, tmp_pat
     of_rank = "rank 0: " if ranks > 1 else ""
     found = re.fullmatch(of_rank + WARNING, warning)
     assert found is not None, warning
-    asked, free, capacity = map(int, found.groups())
-    assert peak // 4 < capacity <= peak // 2 and free < capacity
+    asked, free, size = map(read_byte_size, found.groups())
+    capacity = peak // 2 // SMALLEST * SMALLEST
+    assert byte_size(capacity) == byte_size(size) and free < size
     last = timings(tmp_path / "half")[-1]
     assert 0 < asked <= last["fallback_peak_bytes"] and last["pool_peak_bytes"] <= capacity
     found = re.fullmatch(of_rank + COST, cost)
     assert found is not None, cost
-    assert [int(number) for number in found.groups()] == [
-        last["fallbacks"], last["allocations"], last["fallback_peak_bytes"], capacity,
-    ]  # fmt: skip
+    assert found.groups() == (
+        *(str(last["fallbacks"]), str(last["allocations"])),
+        *(byte_size(last["fallback_peak_bytes"]), byte_size(capacity)),
+    )
     assert last["system_allocations"] == last["fallbacks"] + 1 > 1
 
 
@@ -159,15 +164,14 @@ WIDE = "model.layers=[" + '{layer="dense", units=2000}, ' * 3 + '{layer="birnn",
     [
         (
             ["--pool-bytes", str(1 << 30)],
-            r"\d+ bytes asked, 1073741824 free of 1073741824 \(largest block 1073741824\), no "
-            r"limit; the region of 1073741824 bytes cannot be had \(Cannot allocate memory\); "
-            r"lower --pool-bytes",
+            r".+ asked, 1 GiB free of 1 GiB \(largest block 1 GiB\), no limit; the region of 1 "
+            r"GiB cannot be had \(Cannot allocate memory\); lower --pool-bytes",
         ),
         (
             # Its gradients take 124 MiB, its parameters would take 31 more.
             ["--pool-bytes", "4096", "--set", WIDE],
-            r"\d{8} bytes asked, 4096 free of 4096 \(largest block 4096\), no limit; the system "
-            r"has none left",
+            r"[\d.]+ MiB asked, 4 KiB free of 4 KiB \(largest block 4 KiB\), no limit; the "
+            r"system has none left",
         ),
     ],
     ids=["region", "fallback"],
@@ -178,7 +182,7 @@ def test_no_memory_is_one_line(
     words = ["train", str(ground.recipe), "--out", str(tmp_path / "run"), "--no-prefetch"]
     ended = subprocess.run(
         [MAJEL[0], "-c", LIMITED, *words, "--threads", "1", *options],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert ended.returncode == 2, ended.stderr
     (line,) = ended.stderr.splitlines()
@@ -189,9 +193,9 @@ def test_no_memory_is_one_line(
 def test_info_tells_of_the_pool() -> None:
     ended = majel("info")
     assert ended.returncode == 0
-    assert "\npool: 1073741824 bytes by default, no limit; " in ended.stdout
+    assert "\npool: 1 GiB by default, no limit; " in ended.stdout
     assert "majel train --pool-bytes N changes it\n" in ended.stdout
-    assert "largest free block 1073741824, fragmentation 0.00, fallback 0 bytes" in ended.stdout
+    assert "largest free block 1 GiB, fragmentation 0.00, fallback 0 bytes" in ended.stdout
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
-from mpi_launch import environment, mpirun
+from mpi_launch import PATIENCE, PROGRAMS, environment, mpirun
 
 from majelpy.cli import main
 from majelpy.memory.pool import pool, set_pool
@@ -127,14 +128,19 @@ def write_recipe(path: Path, train: Path, **changes: Any) -> Path:
     return path
 
 
-def command(*arguments: str | Path, ranks: int = 1) -> list[str]:
+def slow_majel(step: int) -> tuple[str, ...]:
+    """Return a `majel` that needs five seconds more for each step after that one."""
+    return (sys.executable, str(PROGRAMS / "slow_majel.py"), str(step))
+
+
+def command(*arguments: str | Path, ranks: int = 1, program: Sequence[str] = MAJEL) -> list[str]:
     """Return the command line of `majel`, under mpirun if there is more than one rank."""
-    words = [*MAJEL, *(str(argument) for argument in arguments)]
+    words = [*program, *(str(argument) for argument in arguments)]
     return [mpirun(), "-n", str(ranks), *words] if ranks > 1 else words
 
 
 def majel(
-    *arguments: str | Path, ranks: int = 1, timeout: float = 60, **variables: str
+    *arguments: str | Path, ranks: int = 1, timeout: float = PATIENCE, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `majel` in processes of its own; the exit code is the caller's to check."""
     return subprocess.run(
@@ -184,7 +190,7 @@ def inside(capfd: pytest.CaptureFixture[str]) -> Inside:
 
 @dataclass(frozen=True)
 class Done:
-    """A finished run: its folder, fingerprint and ledger."""
+    """A run that ended: its folder, its fingerprint (or the digest of a step) and its ledger."""
 
     folder: Path
     fingerprint: str
@@ -192,9 +198,9 @@ class Done:
 
 
 def done(folder: Path, output: str) -> Done:
-    """Return a finished run from what `majel train` printed."""
+    """Return a run from what `majel train` printed when it ended, or stopped by --steps."""
     label, _, fingerprint = output.strip().splitlines()[-1].partition(": ")
-    assert label == "fingerprint", output
+    assert re.fullmatch(r"fingerprint|digest after step \d+ of \d+", label), output
     assert len(fingerprint) == 64, output
     return Done(folder, fingerprint, (folder / "ledger.jsonl").read_bytes())
 

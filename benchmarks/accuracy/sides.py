@@ -112,7 +112,7 @@ class Theirs:
             best = log_probs.argmax(-1).numpy()
             for n, index in enumerate(members):
                 labels = greedy(best[: lengths[n], n])
-                said = data.texts[index]
+                said = data.transcripts[index]
                 total += errors(said, self._prepared.alphabet.decode(labels))
         return total
 

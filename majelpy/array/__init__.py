@@ -1,6 +1,6 @@
 """Arrays: making, indexing, exchanging."""
 
 from majelpy.array.array import Array, empty, zeros
-from majelpy.array.creation import asarray
+from majelpy.array.foreign import asarray, from_dlpack
 
-__all__ = ["Array", "asarray", "empty", "zeros"]
+__all__ = ["Array", "asarray", "empty", "from_dlpack", "zeros"]

@@ -12,23 +12,28 @@ flush denormals: CuPy moves floats and never sees one.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator, Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from majelpy import native
-from majelpy.array import launch
+from majelpy.array import indexing, kernels
+from majelpy.array.checks import one_place
 from majelpy.array.operators import Operators
-from majelpy.errors import CopyError, DTypeError, ShapeError
+from majelpy.array.protocols import Protocols
+from majelpy.array.single import Single
+from majelpy.errors import DTypeError, RangeError, ShapeError
 from majelpy.memory import dtypes
 from majelpy.memory.place import CPU, Place, parse_place
 from majelpy.memory.pool import pool
 
+Numbers = bool | int | float
 
-class Array(Operators):
+
+class Array(Operators, Protocols, Single):
     """n-dimensional contiguous array; make one with `empty`, `zeros` or `asarray`.
 
     Attributes
@@ -40,7 +45,6 @@ class Array(Operators):
 
     __slots__ = ("_owner", "_view", "dtype", "place")
     __hash__ = None  # type: ignore[assignment]
-    __array_ufunc__ = None  # NumPy must not calculate with these arrays unasked
 
     def __init__(self, view: Any, owner: Any, place: Place = CPU, dtype: np.dtype | None = None):
         self._view = view
@@ -88,57 +92,6 @@ class Array(Operators):
             return int(self._view.data.ptr)
         return native.address_of(self._view)
 
-    @property
-    def __array_interface__(self) -> dict[str, Any]:
-        if self.place != CPU:
-            raise AttributeError(f"__array_interface__: the array lies on {self.place}")
-        return dict(self._view.__array_interface__)
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        if self.place == CPU:
-            raise AttributeError("__cuda_array_interface__: the array lies on cpu")
-        return {
-            "shape": self.shape,
-            "typestr": self.dtype.str,
-            "data": (self.pointer, False),
-            "version": 3,
-            "stream": launch.device(self.place).stream or 1,  # 1 means the default stream
-        }
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        # NumPy asks this only of arrays without __array_interface__.
-        raise CopyError(f"numpy: the array lies on {self.place}; needs to_device('cpu') first")
-
-    def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
-        """Return the module with the functions of the standard."""
-        import majelpy
-
-        if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12", "2025.12"):
-            raise ShapeError(f"array: version {api_version!r} of the standard is not known")
-        return majelpy
-
-    def __dlpack__(
-        self,
-        *,
-        stream: Any = None,
-        max_version: tuple[int, int] | None = None,
-        dl_device: tuple[int, int] | None = None,
-        copy: bool | None = None,
-    ) -> Any:
-        """Return a DLPack capsule over this memory, or over a copy if asked."""
-        asked: dict[str, Any] = {"max_version": max_version, "dl_device": dl_device, "copy": copy}
-        if self.place == CPU:
-            whole = self.numpy()
-        else:
-            whole = self._view if self.dtype == self._view.dtype else self._view.view(self.dtype)
-            asked["stream"] = stream
-        return whole.__dlpack__(**{k: v for k, v in asked.items() if v is not None})
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        kind, number = self._view.__dlpack_device__()
-        return int(kind), int(number)
-
     def to_device(self, device: Place | str, /, *, stream: Any = None) -> Array:
         """Return the array on that place: itself if it is there."""
         place = on_place(device)
@@ -148,9 +101,9 @@ class Array(Operators):
             return self.to_device(CPU).to_device(place)
         new = empty(self.shape, self.dtype, place)
         if place == CPU:
-            launch.device(self.place).download(self.pointer, new._view)
+            kernels.device(self.place).download(self.pointer, new._view)
         else:
-            launch.device(place).copy_in(self._view, new.pointer)
+            kernels.device(place).copy_in(self._view, new.pointer)
         return new
 
     def __len__(self) -> int:
@@ -162,51 +115,49 @@ class Array(Operators):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, key: Any, /) -> Array:
-        """Elements by integers, slices, None, Ellipsis, integer arrays or a boolean mask."""
-        from majelpy.array.indexing import get
+        """Elements by integers, slices, None, Ellipsis, integer arrays or a boolean mask.
 
-        return get(self, key)
+        A view where they are contiguous and no array selects them; else a copy.
+        """
+        found, beside = indexing.select(self, key)
+        return self._part(found) if beside and found.flags.c_contiguous else self._moved(found)
 
     def __setitem__(self, key: Any, value: Any, /) -> None:
-        from majelpy.array.indexing import put
+        """Let the elements that ``key`` selects become ``value``, broadcast and in this type.
 
-        put(self, key, value)
+        Raises
+        ------
+        DTypeError
+            If the value's type does not promote to this one.
+        """
+        if type(value) in (bool, int, float):
+            source = number("setitem", value, self.dtype, self.place)._view
+        else:
+            array = array_of("setitem", value)
+            one_place("setitem", self, array)
+            if array.dtype != self.dtype and not dtypes.can_cast(array.dtype, self.dtype):
+                names = dtypes.name_of(array.dtype), dtypes.name_of(self.dtype)
+                raise DTypeError(f"setitem: {names[0]} into {names[1]}; convert it with astype")
+            source = array._moved(array._view, self.dtype)._view
+        indexing.put(self, key, source)
 
-    def _single(self, operation: str) -> Any:
-        """The only element, as a Python number."""
-        if self.shape:
-            raise ShapeError(f"{operation}: shape {self.shape}; needs an array without axes")
-        here = self.to_device(CPU)
-        return (
-            store(here._view, dtypes.float64) if self.dtype in dtypes.STORAGE else here
-        )._view.item()
-
-    def __bool__(self) -> bool:
-        return bool(self._single("bool"))
-
-    def __int__(self) -> int:
-        return int(self._single("int"))
-
-    def __float__(self) -> float:
-        return float(self._single("float"))
-
-    def __complex__(self) -> complex:
-        return complex(self._single("complex"))
-
-    def __index__(self) -> int:
-        if self.dtype not in dtypes.INTEGERS:
-            raise DTypeError(f"index: {dtypes.name_of(self.dtype)}; needs an integer type")
-        if self.shape:  # a TypeError, as Python's sequences expect
-            raise DTypeError(f"index: shape {self.shape}; needs an array without axes")
-        return int(self._single("index"))
-
-    def reshape(self, *shape: int) -> Array:
-        """View with another shape of the same number of elements."""
-        if math.prod(shape) != self.size or min(shape, default=0) < 0:
+    def reshape(self, *shape: int | Sequence[int]) -> Array:
+        """View with another shape, given as sizes or as one sequence; -1 is what is left."""
+        given: Sequence[Any] = shape
+        if len(shape) == 1 and isinstance(shape[0], Sequence):
+            given = shape[0]
+        try:
+            sizes = tuple(operator.index(size) for size in given)
+        except TypeError:
+            raise DTypeError(f"reshape: sizes {tuple(given)}; needs integers") from None
+        known = math.prod(size for size in sizes if size != -1)
+        if sizes.count(-1) == 1 and known > 0:
+            sizes = tuple(self.size // known if size == -1 else size for size in sizes)
+        if math.prod(sizes) != self.size or min(sizes, default=0) < 0:
             raise ShapeError(
-                f"reshape: {self.shape} has {self.size} elements and {shape} has {math.prod(shape)}"
+                f"reshape: {self.shape} has {self.size} elements; shape {tuple(given)} does not fit"
             )
-        return self._part(self._view.reshape(shape))
+        return self._part(self._view.reshape(sizes))
 
     def numpy(self) -> np.ndarray:
         """View as a NumPy array, without copying; valid as long as somebody holds it.
@@ -229,6 +180,11 @@ class Array(Operators):
     def _moved(self, view: Any, dtype: np.dtype | None = None) -> Array:
         """New array with the content of a view of such elements, in another type if asked."""
         return store(view, dtype, of=self.dtype, place=self.place)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is made of the bytes again lies on the CPU.
+        here = self.to_device(CPU)
+        return of_bytes, (here._view.tobytes(), dtypes.name_of(self.dtype), self.shape)
 
     def __copy__(self) -> Array:
         return self.copy()
@@ -269,7 +225,7 @@ def empty(
     allocation = pool(place).allocate(count * kind.itemsize)
     if place == CPU:
         return Array(np.ndarray(sizes, kind, allocation.bytes), allocation)
-    view = launch.device(place).view(allocation, sizes, dtypes.moved_as(kind))
+    view = kernels.device(place).view(allocation, sizes, dtypes.moved_as(kind))
     return Array(view, allocation, place, kind)
 
 
@@ -279,6 +235,13 @@ def zeros(
     """Return an array of zeros; raises as `empty` does."""
     new = empty(shape, dtype, device)
     new._view[...] = 0
+    return new
+
+
+def of_bytes(content: bytes, dtype: str, shape: tuple[int, ...]) -> Array:
+    """Return a new array with these bytes, on the CPU."""
+    new = empty(shape, dtype)
+    new._view[...] = np.frombuffer(content, new.dtype).reshape(shape)
     return new
 
 
@@ -328,5 +291,31 @@ def convert_into(view: Any, out: Array, *, of: np.dtype | None = None) -> None:
     else:
         plain = view.astype(np.uint8) if source == dtypes.bool else view
         kind = plain.dtype if source == dtypes.bool else source
-        whole = launch.mover(out.place).ascontiguousarray(plain).reshape(view.shape)
-        launch.cast(Array(whole, whole, out.place, kind), out)
+        whole = kernels.mover(out.place).ascontiguousarray(plain).reshape(view.shape)
+        kernels.cast(Array(whole, whole, out.place, kind), out)
+
+
+def array_of(operation: str, x: Any) -> Array:
+    """Return ``x`` as an array, without copying; Python numbers are refused."""
+    if isinstance(x, Array):
+        return x
+    if isinstance(x, np.ndarray | np.generic):
+        host = np.asarray(x, order="C")
+        dtypes.dtype_of(operation, host.dtype)
+        return Array(host, host)
+    raise DTypeError(f"{operation}: {type(x).__name__} found; needs an array")
+
+
+def number(operation: str, value: Numbers, dtype: np.dtype, place: Place = CPU) -> Array:
+    """Return a Python number as an array without axes."""
+    dtypes.check_number(operation, value, dtype)
+    new = empty((), dtype)
+    if dtype in dtypes.FLOATS:
+        try:
+            wide = np.asarray(float(value))
+        except OverflowError:
+            raise RangeError(f"{operation}: {value} is too large for {dtype}") from None
+        convert_into(wide, new)
+    else:
+        new._view[...] = value
+    return new.to_device(place)

@@ -1,45 +1,27 @@
-"""What the functions of the standard share: operands, axes, broadcasting, NumPy's errors.
+"""Checks that operations share: types, places, axes, broadcasting, NumPy's errors.
 
-Policy. Every message names the operation, the values found and what is needed. An operand may be
-an array, a NumPy array or, beside one of these, a Python number; arrays of one operation lie on one
-place. NumPy (on a GPU CuPy) moves and does integers; what it refuses becomes an error of majelpy.
+Policy. Every message names the operation, the values found and what is needed. Arrays of one
+operation lie on one place. NumPy (on a GPU CuPy) moves and does integers; what it refuses becomes
+an error of majelpy.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from majelpy.array.array import Array, convert_into, empty
-from majelpy.errors import DTypeError, RangeError, ShapeError
+from majelpy.errors import CopyError, DTypeError, RangeError, ShapeError
 from majelpy.memory import dtypes
 from majelpy.memory.place import CPU, Place
 
-Numbers = bool | int | float
+if TYPE_CHECKING:
+    from majelpy.array.array import Array
 
 ERRORS = {IndexError: RangeError, ValueError: ShapeError, TypeError: DTypeError}
 """What NumPy raises, and what it becomes."""
-
-
-def array_of(operation: str, x: Any) -> Array:
-    """Return ``x`` as an array, without copying; Python numbers are refused."""
-    if isinstance(x, Array):
-        return x
-    if isinstance(x, np.ndarray | np.generic):
-        host = np.asarray(x, order="C")
-        dtypes.dtype_of(operation, host.dtype)
-        return Array(host, host)
-    raise DTypeError(f"{operation}: {type(x).__name__} found; needs an array")
-
-
-def of_kind(operation: str, x: Any, kinds: Sequence[np.dtype]) -> Array:
-    """Return ``x`` as an array whose type is one of ``kinds``."""
-    array = array_of(operation, x)
-    needs_kind(operation, array.dtype, kinds)
-    return array
 
 
 def needs_kind(operation: str, dtype: np.dtype, kinds: Sequence[np.dtype]) -> None:
@@ -49,56 +31,26 @@ def needs_kind(operation: str, dtype: np.dtype, kinds: Sequence[np.dtype]) -> No
         raise DTypeError(f"{operation}: {dtypes.name_of(dtype)} found; needs one of {names}")
 
 
-def converted(x: Array, dtype: np.dtype) -> Array:
-    """Return ``x`` in that type, itself if it has it."""
-    return x if x.dtype == dtype else x._moved(x._view, dtype)
+def one_place(operation: str, *arrays: Array, **named: Array) -> Place:
+    """Return the place on which all the arrays lie; the message has the names of named ones."""
+    names = ["an array", *["another"] * (len(arrays) - 1)][: len(arrays)]
+    (first, found), *others = [*zip(names, arrays, strict=True), *named.items()]
+    for name, other in others:
+        if other.place != found.place:
+            raise CopyError(
+                f"{operation}: {first} lies on {found.place} and {name} on {other.place}; "
+                "needs one place (to_device moves an array)"
+            )
+    return found.place
 
 
-def number(operation: str, value: Numbers, dtype: np.dtype, place: Place = CPU) -> Array:
-    """Return a Python number as an array without axes."""
-    dtypes.check_number(operation, value, dtype)
-    new = empty((), dtype)
-    if dtype in dtypes.FLOATS:
-        try:
-            wide = np.asarray(float(value))
-        except OverflowError:
-            raise RangeError(f"{operation}: {value} is too large for {dtype}") from None
-        convert_into(wide, new)
-    else:
-        new._view[...] = value
-    return new.to_device(place)
-
-
-def operands(operation: str, kinds: Sequence[np.dtype] | None, x1: Any, x2: Any) -> list[Array]:
-    """Return both as arrays of their common type, which must be one of ``kinds``."""
-    both = type(x1) is type(x2) is Array
-    if both and x1.dtype == x2.dtype and x1.place == x2.place:
-        needs_kind(operation, x1.dtype, kinds or (x1.dtype,))
-        return [x1, x2]
-    values = x1, x2
-    arrays = [None if type(v) in (bool, int, float) else array_of(operation, v) for v in values]
-    found = [a.dtype for a in arrays if a is not None]
-    if not found:
-        raise DTypeError(f"{operation}: only Python numbers found; needs an array")
-    joint = dtypes.promote(operation, *found)
-    if kinds is not None:
-        needs_kind(operation, joint, kinds)
-    place = one_place(operation, *(a for a in arrays if a is not None))
-    return [
-        number(operation, value, joint, place) if array is None else converted(array, joint)
-        for value, array in zip(values, arrays, strict=True)
-    ]
-
-
-def one_place(operation: str, *arrays: Array) -> Place:
-    """Return the place on which all the arrays lie."""
-    places = {str(array.place): array.place for array in arrays}
-    if len(places) > 1:
-        raise DTypeError(
-            f"{operation}: arrays on {' and '.join(sorted(places))}; needs one place "
-            "(to_device copies)"
-        )
-    return arrays[0].place
+def on_cpu(operation: str, **named: Array) -> None:
+    """Refuse arrays that lie elsewhere."""
+    for name, array in named.items():
+        if array.place != CPU:
+            raise CopyError(
+                f"{operation}: {name} lies on {array.place}; needs {CPU} (to_device moves an array)"
+            )
 
 
 def broadcast(operation: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -133,6 +85,34 @@ def axes_of(operation: str, axis: Any, ndim: int) -> tuple[int, ...]:
     if len(set(found)) < len(found):
         raise ShapeError(f"{operation}: axes {axis} name one twice")
     return tuple(sorted(found))
+
+
+def same_shape(operation: str, a: Array, b: Array) -> None:
+    """The two arrays have one shape."""
+    if a.shape != b.shape:
+        raise ShapeError(f"{operation}: shapes {a.shape} and {b.shape} differ")
+
+
+def columns(operation: str, name: str, x: Array, count: int) -> None:
+    """The last axis of ``x`` has ``count`` entries."""
+    if x.shape[-1] != count:
+        raise ShapeError(f"{operation}: {name} has {x.shape[-1]} columns; needs {count}")
+
+
+def offsets(operation: str, values: Any, rows: int) -> np.ndarray:
+    """``values`` as int64 row offsets 0 <= o_0 <= ... <= o_n = rows."""
+    result = np.ascontiguousarray(values, dtype=np.int64)
+    if (
+        result.ndim != 1
+        or len(result) < 1
+        or result[0] != 0
+        or result[-1] != rows
+        or (np.diff(result) < 0).any()
+    ):
+        raise ShapeError(
+            f"{operation}: offsets {result.tolist()[:8]} must rise from 0 to {rows}, the rows"
+        )
+    return result
 
 
 class numpy_errors(np.errstate):

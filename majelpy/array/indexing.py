@@ -2,27 +2,30 @@
 
 Policy. An index moves bytes, so NumPy does it, and CuPy on a GPU, where arrays in a key must lie on
 the array's place. A mask stands alone or last in its key, as NumPy allows; integer arrays may be
-mixed with the rest.
+mixed with the rest. Brackets of `Array` call `select` and `put`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from majelpy.array import launch
-from majelpy.array.array import Array
-from majelpy.array.checks import array_of, axis_of, number, numpy_errors, one_place
-from majelpy.errors import DTypeError, RangeError, ShapeError
+from majelpy.array import kernels
+from majelpy.array.checks import numpy_errors, one_place
+from majelpy.errors import DTypeError, RangeError
 from majelpy.memory import dtypes
 from majelpy.memory.place import CPU
+
+if TYPE_CHECKING:
+    from majelpy.array.array import Array
 
 
 def _plain(x: Array, part: Any) -> Any:
     """A part of a key of x as NumPy or CuPy takes it."""
-    if isinstance(part, Array | np.ndarray | np.generic):
-        found = array_of("index", part)
+    kind = type(x)
+    if isinstance(part, kind | np.ndarray | np.generic):
+        found = part if isinstance(part, kind) else kind(np.asarray(part), part)
         if found.dtype not in (*dtypes.INTEGERS, dtypes.bool):
             raise DTypeError(
                 f"index: array of {dtypes.name_of(found.dtype)}; needs integers or bool"
@@ -68,12 +71,12 @@ def _bounded(x: Array, parts: tuple[Any, ...]) -> tuple[Any, ...]:
     ]
     if sum(taken) > x.ndim:
         raise RangeError(f"index: {sum(taken)} indices of an array of shape {x.shape}")
-    on, axis, plain = launch.mover(x.place), 0, list[Any]()
+    on, axis, plain = kernels.mover(x.place), 0, list[Any]()
     for part, count in zip(parts, taken, strict=True):
         if not hasattr(part, "dtype"):
             plain.append(part)
         elif part.dtype != dtypes.bool:
-            _needs_range("index", part, x.shape[axis])
+            needs_range("index", part, x.shape[axis])
             plain.append(part)
         elif tuple(part.shape) != x.shape[axis : axis + count]:
             raise RangeError(f"index: mask of shape {tuple(part.shape)} of an array {x.shape}")
@@ -83,46 +86,29 @@ def _bounded(x: Array, parts: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(plain)
 
 
-def get(x: Array, key: Any) -> Array:
-    """Return the elements that ``key`` selects: a view where they are contiguous and unmasked.
+def select(x: Array, key: Any) -> tuple[Any, bool]:
+    """Return the elements that ``key`` selects, and whether they are a view of those of x.
 
     Raises
     ------
     RangeError
         If an index is out of range or if there are more of them than axes.
     DTypeError
-        If a part of the key is none of the above, or lies on another place.
+        If a part of the key is none of the above.
     """
     parts, arrays, _ = _key(x, key)
     if not arrays and Ellipsis not in parts:
         parts = (*parts, Ellipsis)  # so that NumPy gives a view even of a single element
     with numpy_errors("index", x):
-        found = x._view[parts]
-    if not arrays and found.flags.c_contiguous:
-        return x._part(found)
-    return x._moved(found)
+        return x._view[parts], not arrays
 
 
-def put(x: Array, key: Any, value: Any) -> None:
-    """Let the elements that ``key`` selects become ``value``, broadcast and in the array's type.
+def put(x: Array, key: Any, source: Any) -> None:
+    """Let the elements that ``key`` selects become those of ``source``, broadcast.
 
     Where integer arrays name an element twice, the last value stays.
-
-    Raises
-    ------
-    DTypeError
-        If the value's type does not promote to the array's, or if it lies on another place.
     """
     parts, _, integers = _key(x, key)
-    if type(value) in (bool, int, float):
-        source = number("setitem", value, x.dtype, x.place)._view
-    else:
-        array = array_of("setitem", value)
-        one_place("setitem", x, array)
-        if array.dtype != x.dtype and not dtypes.can_cast(array.dtype, x.dtype):
-            names = dtypes.name_of(array.dtype), dtypes.name_of(x.dtype)
-            raise DTypeError(f"setitem: {names[0]} into {names[1]}; convert it with astype")
-        source = array._moved(array._view, x.dtype)._view
     with numpy_errors("setitem", x):
         if x.place == CPU or not integers or source.size == 1:
             x._view[parts] = source
@@ -132,7 +118,7 @@ def put(x: Array, key: Any, value: Any) -> None:
 
 def _put_last(x: Array, parts: tuple[Any, ...], source: Any) -> None:
     """Put on a GPU, where of two values for one element any may win: only the last is put."""
-    on = launch.mover(x.place)
+    on = kernels.mover(x.place)
     selected = on.arange(x.size).reshape(x.shape)[parts]
     kept = source.reshape(source.shape[max(0, source.ndim - selected.ndim) :])
     values = on.broadcast_to(kept, selected.shape).reshape(-1)
@@ -144,46 +130,7 @@ def _put_last(x: Array, parts: tuple[Any, ...], source: Any) -> None:
     x._view.reshape(-1)[at[chosen]] = values[chosen]
 
 
-def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Array:
-    """Return the elements of ``x`` at integer ``indices`` along an axis.
-
-    Raises
-    ------
-    RangeError
-        If an index is out of range.
-    """
-    a, at = array_of("take", x), array_of("take", indices)
-    if axis is None and a.ndim != 1:
-        raise ShapeError(f"take: shape {a.shape}; needs an axis unless there is exactly one")
-    where = axis_of("take", 0 if axis is None else axis, a.ndim)
-    view = _indices("take", a, at, where)
-    with numpy_errors("take", a, at):
-        return a._moved(launch.mover(a.place).take(a._view, view, axis=where))
-
-
-def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Array:
-    """Return, for each line along the axis, its elements at that line's indices."""
-    a, at = array_of("take_along_axis", x), array_of("take_along_axis", indices)
-    where = axis_of("take_along_axis", axis, a.ndim)
-    if at.ndim != a.ndim:
-        raise ShapeError(f"take_along_axis: shapes {a.shape} and {at.shape} differ in their axes")
-    view = _indices("take_along_axis", a, at, where)
-    with numpy_errors("take_along_axis", a, at):
-        return a._moved(launch.mover(a.place).take_along_axis(a._view, view, axis=where))
-
-
-def _indices(operation: str, x: Array, indices: Array, axis: int) -> Any:
-    """Indices along an axis of x as NumPy or CuPy takes them."""
-    if indices.dtype not in dtypes.INTEGERS:
-        name = dtypes.name_of(indices.dtype)
-        raise DTypeError(f"{operation}: indices of {name}; needs integers")
-    launch.mover(one_place(operation, x, indices))
-    if x.place != CPU:
-        _needs_range(operation, indices._view, x.shape[axis])
-    return indices._view.astype(np.int64)
-
-
-def _needs_range(operation: str, indices: Any, size: int) -> None:
+def needs_range(operation: str, indices: Any, size: int) -> None:
     """Refuse indices out of range, which CuPy would wrap around."""
     if indices.size:
         least, most = int(indices.min()), int(indices.max())

@@ -1,21 +1,28 @@
 """Operators of arrays, each the function of the standard with that meaning.
 
-Policy. An operand that is neither an array nor a Python number is left to its own class. An
-in-place operator keeps memory, shape and type, so a result of another shape or type is an error.
+Policy. The other operand may be what the function takes: an array, one of NumPy's too, or a Python
+number; anything else is left to its own class. An in-place operator keeps memory, shape and type,
+so a result of another shape or type is an error.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import majelpy
+import numpy as np
+
 from majelpy.errors import DTypeError, ShapeError
+from majelpy.namespace import namespace
+
+
+def _function(name: str) -> Any:
+    return getattr(namespace(), name)
 
 
 def _apply(name: str, a: Any, b: Any) -> Any:
     if not (isinstance(a, _OPERANDS) and isinstance(b, _OPERANDS)):
         return NotImplemented
-    return getattr(majelpy, name)(a, b)
+    return _function(name)(a, b)
 
 
 def _into(name: str, a: Any, b: Any) -> Any:
@@ -171,16 +178,16 @@ class Operators:
         return _apply("greater_equal", self, other)
 
     def __neg__(self) -> Any:
-        return majelpy.negative(self)
+        return _function("negative")(self)
 
     def __pos__(self) -> Any:
-        return majelpy.positive(self)
+        return _function("positive")(self)
 
     def __abs__(self) -> Any:
-        return majelpy.abs(self)
+        return _function("abs")(self)
 
     def __invert__(self) -> Any:
-        return majelpy.bitwise_invert(self)
+        return _function("bitwise_invert")(self)
 
 
-_OPERANDS = (Operators, bool, int, float)
+_OPERANDS = (Operators, np.ndarray, np.generic, bool, int, float)

@@ -28,6 +28,15 @@ ALONE = ("corpus", "prepare", "synth", "lm", "compare", "info")
 """Commands that one rank does, and the others leave to it."""
 
 
+class Paragraphs(argparse.RawDescriptionHelpFormatter):
+    """Fills a description of one paragraph, and keeps the lines of what has some."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     top = argparse.ArgumentParser(

@@ -12,7 +12,9 @@ def add(commands: Any) -> None:
         "compare",
         help="have two runs the same bits?",
         description="Compare the ledgers and the newest common checkpoint of two runs. Exit code "
-        "0: the same bits; 1: different, with the first difference of each.",
+        "0: the same bits, from the first step to one end; 1: different, with the first difference "
+        "of each, or the same only as far as both go, or with gaps (the last line says which); 2: "
+        "no two runs.",
         epilog="Example: majel compare run-on-1-rank run-on-4-ranks",
     )
     parser.add_argument("a", metavar="RUN_A", help="folder of 'majel train'")

@@ -6,7 +6,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from majelpy.cli import results
+from majelpy.cli import Paragraphs, results
+from majelpy.corpora import CORPORA
+from majelpy.wording import counted
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -27,10 +29,9 @@ def add(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "corpus",
         help="write the manifest of a downloaded public corpus",
         description="Read the folder of a downloaded corpus and write a manifest for "
-        "'majel prepare'. Corpora: librispeech, aishell1, common-voice, tedlium3, an4, voxforge, "
-        "fsdd, asterisk, speechocean762.",
+        f"'majel prepare'. Corpora: {', '.join(CORPORA)}.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument("name", metavar="NAME", help="name of the corpus")
     parser.add_argument("folder", metavar="FOLDER", help="where the corpus was unpacked")
@@ -62,8 +63,9 @@ def run(args: argparse.Namespace) -> int:
     )
     skipped = "".join(f"; left out: {n} {reason}" for reason, n in report.left_out.items())
     print(
-        f"{args.output}: {report.utterances} utterances, "
-        f"{report.milliseconds / 3_600_000:.2f} hours, {report.speakers} speakers{skipped}",
+        f"{args.output}: {counted(report.utterances, 'utterance')}, "
+        f"{report.milliseconds / 3_600_000:.2f} hours, "
+        f"{counted(report.speakers, 'speaker')}{skipped}",
         file=sys.stderr,
     )
     print(args.output)

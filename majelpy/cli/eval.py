@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from majelpy.cli import language
+from majelpy.cli.code import add_run_code
 from majelpy.cli.recognising import add_checkpoint, over_corpus
 from majelpy.cli.train import PLACE_HELP
 
@@ -25,12 +26,14 @@ def add(commands: Any) -> None:
         "eval",
         help="error rates and loss of a run on a corpus",
         description="Recognise every utterance of a corpus (best path, or beam search) and "
-        "print CER, WER and mean CTC loss as one JSON object.",
+        "print CER, WER and mean CTC loss as one JSON object. Characters that the run's alphabet "
+        "lacks count as errors; 'outside' lists them, and says in how many utterances they are.",
         epilog="Example: majel eval run test.h5 --lm lm.arpa --alpha 0.8 --beta 1",
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
     parser.add_argument("corpus", metavar="CORPUS.h5", help="corpus of 'majel prepare'")
     add_checkpoint(parser)
+    add_run_code(parser)
     parser.add_argument("--place", metavar="PLACE", default="cpu", help=PLACE_HELP)
     parser.add_argument(
         "--json", action="store_true", help="print the object on one line (for programs)"
@@ -56,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
             "wer": round(result.errors.wer, 6),
             "loss": number(result.loss),
             "utterances": result.utterances,
+            "outside": data.outside.content(),
         }
         if decoder is not None:
             shown |= language.settings_of(decoder, options.lm)
@@ -66,8 +70,11 @@ def run(options: argparse.Namespace) -> int:
                     "said": said,
                     "nbest": [language.shown(h, model) for h in hypotheses],
                 }
-                for name, said, hypotheses in zip(data.names, data.texts, result.lists, strict=True)
+                for name, said, hypotheses in zip(
+                    data.names, data.transcripts, result.lists, strict=True
+                )
             ]
-        print(json.dumps(shown, indent=None if options.json else 1))
+        indent = None if options.json else 1
+        print(json.dumps(shown, indent=indent, ensure_ascii=options.json))
 
     return over_corpus("eval", options, work, show)

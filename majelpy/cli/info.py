@@ -29,10 +29,11 @@ def run(options: argparse.Namespace) -> int:
     from majelpy.memory.pool import pool
     from majelpy.recipes.launch import default_threads
     from majelpy.version import ARITHMETIC, __version__
+    from majelpy.wording import byte_size, counted
 
     memory = pool()
     stats = memory.statistics
-    limit = "no limit" if memory.limit is None else f"limit {memory.limit}"
+    limit = "no limit" if memory.limit is None else f"limit {byte_size(memory.limit)}"
     cores = len(os.sched_getaffinity(0))
     lines = {
         "majelpy": f"{__version__}, arithmetic {ARITHMETIC}",
@@ -42,15 +43,16 @@ def run(options: argparse.Namespace) -> int:
         "instruction set": f"{native.isa()} (this machine runs "
         f"{', '.join(native.available_isas())})",
         "kernel digest": native.kernel_digest(),
-        "cores": f"{cores} usable; a rank uses {default_threads(1)} threads alone on a host, "
-        f"else cores / ranks of the host",
-        "pool": f"{memory.capacity} bytes by default, {limit}; taken at the first use, and only "
-        "what is touched costs memory; commands take their share of 90% of what is free, now "
-        f"{free_bytes()} bytes; majel train --pool-bytes N changes it",
-        "pool statistics": f"in use {stats.in_use} bytes, peak {stats.peak}, largest free block "
-        f"{memory.largest_free}, fragmentation {memory.fragmentation:.2f}, fallback "
-        f"{stats.fallback_in_use} bytes, {stats.allocations} allocations (of a training: a line "
-        "a step in timings.jsonl of its run)",
+        "cores": f"{cores} usable; a rank uses {counted(default_threads(1), 'thread')} alone on a "
+        "host, else cores / ranks of the host",
+        "pool": f"{byte_size(memory.capacity)} by default, {limit}; taken at the first use, and "
+        "only what is touched costs memory; commands take their share of 90% of what is free, now "
+        f"{byte_size(free_bytes())}; majel train --pool-bytes N changes it",
+        "pool statistics": f"in use {byte_size(stats.in_use)}, peak {byte_size(stats.peak)}, "
+        f"largest free block {byte_size(memory.largest_free)}, fragmentation "
+        f"{memory.fragmentation:.2f}, fallback {byte_size(stats.fallback_in_use)}, "
+        f"{counted(stats.allocations, 'allocation')} (of a training: a line a step in "
+        "timings.jsonl of its run)",
         "mpi": library_version(),
         "gpu": gpus(),
     }

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from majelpy.cli import results
+from majelpy.telling import Telling, say
+from majelpy.wording import counted
 
 if TYPE_CHECKING:
     from majelpy.speech.text import Alphabet
@@ -29,7 +32,9 @@ def add(commands: Any) -> None:
         help="file to write; it must not exist yet, without --force",
     )
     results.add_force(parser)
-    parser.add_argument("--order", type=int, default=3, metavar="N", help="longest n-gram (3)")
+    parser.add_argument(
+        "--order", type=int, default=3, metavar="N", help="longest n-gram, 1 to 9 (default 3)"
+    )
     parser.add_argument(
         "--characters", action="store_true", help="of characters, as for Mandarin, not of words"
     )
@@ -48,17 +53,26 @@ def run(options: argparse.Namespace) -> int:
 
     results.require_room([options.output], options.force)
     texts = sentences(options.texts, options.characters, _alphabet(options))
-    model = estimate(texts, options.order)
-    write_arpa(options.output, model)
-    counts = ", ".join(f"{len(level)} {n}-grams" for n, level in enumerate(model.prob, 1))
-    print(f"{options.output}: {counts}")
+    model = estimate(_told(texts, options.texts), options.order)
+    say(f"lm: writing {options.output}")
+    write_arpa(options.output, model, "characters" if options.characters else "words")
+    levels = enumerate(model.prob, 1)
+    print(f"{options.output}: {', '.join(counted(len(x), f'{n}-gram') for n, x in levels)}")
     return 0
 
 
+def _told(texts: Iterator[list[str]], paths: list[str]) -> Iterator[list[str]]:
+    """Yield the texts; say what is read, now and then how many there were, and what follows."""
+    say(f"lm: reading {', '.join(paths)}")
+    with Telling("lm", "sentence") as told:
+        yield from told.over(texts)
+    say("lm: smoothing")
+
+
 def _alphabet(options: argparse.Namespace) -> Alphabet | None:
-    from majelpy.runs.trained import load_trained
+    from majelpy.runs.trained import alphabet_of
     from majelpy.speech.text import Alphabet
 
     if options.like is not None:
-        return load_trained(options.like, quiet=True).alphabet
+        return alphabet_of(options.like)
     return None if options.alphabet is None else Alphabet(options.alphabet)

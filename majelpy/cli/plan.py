@@ -9,7 +9,10 @@ import sys
 from typing import Any
 
 from majelpy.cli import results
+from majelpy.cli.code import add_run_code
 from majelpy.errors import MajelError, RecipeError
+from majelpy.recipes import shipped
+from majelpy.wording import counted
 
 _DESCRIPTION = """\
 Predict the time of a step, its share of communication, efficiency and memory of each mesh of ranks
@@ -39,7 +42,10 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "recipe", metavar="RECIPE", nargs="?", help="a recipe file (.toml), or a shipped one's name"
+        "recipe",
+        metavar="RECIPE",
+        nargs="?",
+        help=f"a recipe file (.toml), or one of {', '.join(shipped())}",
     )
     parser.add_argument(
         "--cluster", metavar="FILE.toml", help="hosts, links and rates (see --measure)"
@@ -57,6 +63,7 @@ def add(commands: Any) -> None:
         default=[],
         help="change a setting of the recipe, such as data.leaves=16; may be repeated",
     )
+    add_run_code(parser)
     parser.add_argument(
         "--frames",
         type=int,
@@ -165,7 +172,7 @@ def _predict(options: argparse.Namespace) -> int:
     wanted = None if options.ranks is None else listed(options.ranks)
     if options.plot:
         results.require_room([options.plot], options.force)
-    recipe = load(options.recipe, options.set)
+    recipe = load(options.recipe, options.set, run_code=options.run_code)
     cluster = load_cluster(options.cluster)
     work = workload(recipe, options.frames, options.features)
     _say(f"{options.recipe}: {work.source}")
@@ -174,7 +181,10 @@ def _predict(options: argparse.Namespace) -> int:
         _say(f"{options.recipe}: of {', '.join(own)} only parameters and columns are counted")
     threads, cores = cluster.ranks_per_host * cluster.rates.threads, cluster.sockets * cluster.cores
     if threads > cores:
-        _say(f"{options.cluster}: {threads} threads of a host's ranks share {cores} cores")
+        _say(
+            f"{options.cluster}: {counted(threads, 'thread')} of a host's ranks share "
+            f"{counted(cores, 'core')}"
+        )
     planner = Planner(
         work, cluster, bucket_bytes=Launch().bucket_bytes, overlap=not options.no_overlap
     )

@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from majelpy.cli import recordings, results
+from majelpy.cli import Paragraphs, recordings, results
+from majelpy.wording import counted
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -37,7 +38,7 @@ def add(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "one file or in shards. Several manifests, one after the other, make one corpus. Equal "
         "input gives a corpus with an equal digest.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument(
         "manifest", metavar="MANIFEST", nargs="+", help="list of recordings, .tsv or .jsonl"
@@ -107,8 +108,9 @@ def run(args: argparse.Namespace) -> int:
     duration = f"{report.seconds / 60:.1f} minutes, " if report.rate else ""
     skipped = f", {report.skipped} skipped" if report.skipped else ""
     print(
-        f"{args.out}: {report.utterances} utterances, {duration}{report.frames} frames "
-        f"of {report.features} features{skipped}",
+        f"{args.out}: {counted(report.utterances, 'utterance')}, "
+        f"{duration}{counted(report.frames, 'frame')} of "
+        f"{counted(report.features, 'feature')}{skipped}",
         file=sys.stderr,
     )
     print(f"corpus digest: {report.digest}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from majelpy.cli import results
+from majelpy.cli import Paragraphs, results
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -29,7 +29,7 @@ def add(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Let the speech synthesizer espeak-ng speak digits or short sentences in many "
         "voices, speeds and noises. The same call gives the same files.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Paragraphs,
     )
     parser.add_argument("out_dir", metavar="OUT_DIR", help="folder to write, made if needed")
     parser.add_argument(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from majelpy.cli import line
+from majelpy.cli.code import add_run_code
 from majelpy.cli.streams import answer
 from majelpy.comm.world import RankFailed, World
 from majelpy.errors import MajelError, RecipeError
 from majelpy.mesh import WAYS
+from majelpy.recipes import shipped
+from majelpy.wording import read_byte_size
 
 PLACE_HELP = "where to compute: cpu (default), gpu (the ranks of a host take turns) or gpu:N"
 
@@ -24,11 +28,12 @@ def add(commands: Any) -> None:
         "train",
         help="train a recipe; alone or under mpirun or srun",
         description="Train a recipe. The result is the same on any number of ranks, threads and "
-        "hosts. If RUN exists and is unfinished, training resumes where it stood.",
+        "hosts. If RUN exists and is unfinished, training resumes where it stood; with more epochs "
+        "(schedule.epochs) a finished one goes on.",
         epilog="Example: mpirun -n 2 majel train digits --out run --set data.train=train.h5",
     )
     parser.add_argument(
-        "recipe", metavar="RECIPE", help="a recipe file (.toml), or digits, synth or sentences"
+        "recipe", metavar="RECIPE", help=f"a recipe file (.toml), or one of {', '.join(shipped())}"
     )
     parser.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
     parser.add_argument(
@@ -38,7 +43,13 @@ def add(commands: Any) -> None:
         default=[],
         help="change a setting of the recipe, such as optimizer.rate=0.01; may be repeated",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="stop after step N (resumable)")
+    add_run_code(parser)
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="stop after step N; the same command without --steps goes on",
+    )
     add_launch(parser)
     parser.add_argument(
         "--checkpoint-seconds",
@@ -73,7 +84,12 @@ def add_launch(parser: argparse.ArgumentParser) -> None:
         choices=("auto", *WAYS),
         help="how ranks share a model: halves of the frames, directions, or parts of the units",
     )
-    place.add_argument("--bucket-bytes", type=int, metavar="N", help="bytes summed at a time")
+    place.add_argument(
+        "--bucket-bytes",
+        type=_bytes,
+        metavar="N",
+        help="bytes of gradients summed at a time (default 4MiB)",
+    )
     place.add_argument(
         "--no-overlap",
         dest="overlap",
@@ -81,9 +97,18 @@ def add_launch(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="sum only when the backward pass is done",
     )
-    place.add_argument("--pool-bytes", type=int, metavar="N", help="size of the memory pool")
     place.add_argument(
-        "--cache-bytes", type=int, metavar="N", help="features or samples kept in memory"
+        "--pool-bytes",
+        type=_bytes,
+        metavar="N",
+        help="size of the memory pool, such as 8GiB (default: the rank's share of 90%% of what is "
+        "free)",
+    )
+    place.add_argument(
+        "--cache-bytes",
+        type=_bytes,
+        metavar="N",
+        help="features or samples kept in memory (default 1GiB)",
     )
     ahead = place.add_mutually_exclusive_group()
     ahead.add_argument(
@@ -101,6 +126,13 @@ def add_launch(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _bytes(text: str) -> int:
+    try:
+        return read_byte_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def launch_of(options: argparse.Namespace) -> Launch:
     """The launch settings among the options."""
     # Imported here and below, so that 'majel --help' loads neither NumPy nor h5py.
@@ -111,8 +143,9 @@ def launch_of(options: argparse.Namespace) -> Launch:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train; print the fingerprint on rank 0."""
+    """Train; rank 0 prints the fingerprint, or the digest of a step that --steps stopped at."""
     from majelpy.recipes.recipe import load
+    from majelpy.runs.run_folder import of_a_run
     from majelpy.train.loop import Run
 
     world = World.start()
@@ -121,7 +154,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.steps is not None and options.steps < 1:
             raise RecipeError(f"--steps is {options.steps}; needs at least 1")
-        training = Run(load(options.recipe, options.set), launch_of(options), world, options.out)
+        # A recipe of one's own says which code is wanted; that of a run may be somebody else's.
+        run_code = options.run_code or not of_a_run(options.recipe)
+        recipe = load(options.recipe, options.set, run_code=run_code)
+        training = Run(recipe, launch_of(options), world, options.out)
         training.open()
     except (MajelError, OSError) as found:
         error = found
@@ -131,7 +167,7 @@ def run(options: argparse.Namespace) -> int:
     except RankFailed:
         return 2
     try:
-        fingerprint = training.train(options.steps)
+        ending = training.train(options.steps)
     except RankFailed:
         return 2
     except (MajelError, OSError) as found:
@@ -139,7 +175,9 @@ def run(options: argparse.Namespace) -> int:
             raise
         world.abort(line("train", found).removeprefix("majel "), 2)
     try:
-        answer(world, f"fingerprint: {fingerprint}")
+        answer(world, str(ending))
     except RankFailed:
         return 2
+    if world.rank == 0 and not ending.finished:
+        print("unfinished: the same command without --steps goes on", file=sys.stderr)
     return 0

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from majelpy.cli import language
+from majelpy.cli.code import add_run_code
 from majelpy.cli.recognising import add_checkpoint, over_corpus
 from majelpy.cli.train import PLACE_HELP
 
@@ -24,19 +25,28 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "tune",
         help="choose the weights of a language model",
-        description="Decode a corpus with every pair of ALPHA and BETA and print the pairs, that "
-        "with the fewest wrong words (of a model of characters: characters) first.",
+        description="Decode a corpus with every pair of ALPHA and BETA and print the pairs, "
+        "that with the fewest wrong words (for a model of characters: wrong characters) first.",
         epilog="Example: majel tune run dev.h5 --lm lm.arpa; then, with the first of its pairs: "
         "majel eval run test.h5 --lm lm.arpa --alpha 0.8 --beta 1",
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
     parser.add_argument("corpus", metavar="DEV.h5", help="corpus that is not used to test")
     add_checkpoint(parser)
+    add_run_code(parser)
     parser.add_argument("--place", metavar="PLACE", default="cpu", help=PLACE_HELP)
     parser.add_argument(
-        "--alphas", metavar="LIST", default="0,0.25,0.5,0.75,1,1.5,2", help="(%(default)s)"
+        "--alphas",
+        metavar="LIST",
+        default="0,0.25,0.5,0.75,1,1.5,2",
+        help="values of ALPHA to try (default %(default)s)",
     )
-    parser.add_argument("--betas", metavar="LIST", default="0,0.5,1,2,3", help="(%(default)s)")
+    parser.add_argument(
+        "--betas",
+        metavar="LIST",
+        default="0,0.5,1,2,3",
+        help="values of BETA to try (default %(default)s)",
+    )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object instead of a table"
     )
@@ -65,7 +75,8 @@ def run(options: argparse.Namespace) -> int:
             for p in points
         ]
         if options.json:
-            print(json.dumps({"best": rows[0], "points": rows, "utterances": len(data)}))
+            found = {"best": rows[0], "points": rows, "utterances": len(data)}
+            print(json.dumps(found | {"outside": data.outside.content()}))
             return
         print(f"{'alpha':>8} {'beta':>8} {'CER':>8} {'WER':>8}")
         for row in rows:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import Array, empty, launch, zeros
+from majelpy.array import Array, empty, kernels, zeros
 from majelpy.comm.bucket import FLOAT_BYTES
 from majelpy.comm.world import SharedMemory
 from majelpy.memory import CPU, Place, dtypes
@@ -39,7 +39,7 @@ def addresses(array: Array) -> np.ndarray:
 def array_at(there: np.ndarray, place: Place) -> Array:
     """Return the array on a GPU that a NumPy array stands for; it keeps the memory alive."""
     span = _Span(there.ctypes.data, there.nbytes, there)
-    view = launch.device(place).view(span, there.shape, dtypes.moved_as(dtypes.float32))
+    view = kernels.device(place).view(span, there.shape, dtypes.moved_as(dtypes.float32))
     return Array(view, there, place, dtypes.float32)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from majelpy.array import Array, launch
+from majelpy.array import Array, kernels
 from majelpy.comm.device_memory import array_at
 from majelpy.comm.reduce import TreeReducer
 from majelpy.comm.staging import Staging
@@ -48,7 +48,7 @@ class DirectSlots:
     """
 
     def __init__(self, reducer: TreeReducer):
-        self._reducer, self._device = reducer, launch.device(reducer.place)
+        self._reducer, self._device = reducer, kernels.device(reducer.place)
         self.slots = array_at(reducer.slots, reducer.place)
         self._pushes: deque[tuple[Any, int, int]] = deque()  # a mark behind each, and its columns
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from majelpy.array import launch
+from majelpy.array import kernels
 from majelpy.comm.schedule import LANES, Message, Step, Work
 from majelpy.comm.world import SharedMemory, World
 from majelpy.memory import CPU, Place
@@ -107,8 +107,8 @@ class Exchange:
         for do in work:
             do()
         if work and self._place != CPU:
-            mark = launch.device(self._place).point()
-            while not launch.device(self._place).passed(mark):
+            mark = kernels.device(self._place).point()
+            while not kernels.device(self._place).passed(mark):
                 yield _LATER
 
     def _send(self, messages: Sequence[Message]) -> list[Any]:

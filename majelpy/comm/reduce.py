@@ -31,6 +31,7 @@ from majelpy.comm.schedule import Scheduler
 from majelpy.comm.world import Hosts, World
 from majelpy.errors import WorldError
 from majelpy.memory import CPU, Place
+from majelpy.wording import counted
 
 Ranges = Sequence[Sequence[tree.Node]]
 
@@ -115,8 +116,8 @@ class TreeReducer:
     ) -> None:
         if world.size > leaves:
             raise WorldError(
-                f"train: {world.size} ranks for {leaves} leaves; start at most {leaves} ranks "
-                "or raise leaves in the recipe"
+                f"train: {counted(world.size, 'rank')} for {counted(leaves, 'leaf', 'leaves')}; "
+                f"start at most {leaves} or raise leaves in the recipe"
             )
         self._buckets = bucket.buckets(size, bucket_bytes)
         self._bucket_bytes = bucket_bytes

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from majelpy.array import Array, asarray, empty, launch, zeros
+from majelpy.array import Array, asarray, empty, kernels, zeros
 from majelpy.comm.bucket import FLOAT_BYTES
 from majelpy.comm.reduce import TreeReducer
 from majelpy.memory import CPU, Place
@@ -47,7 +47,7 @@ class Staging:
             return
         self._result = empty(reducer.slots.shape[1], device=place)
         for memory in reducer.touched:
-            if launch.device(place).pin(memory.ctypes.data, memory.nbytes):
+            if kernels.device(place).pin(memory.ctypes.data, memory.nbytes):
                 self._pinned.append(memory.ctypes.data)
 
     def pushed(self, first: int, last: int) -> None:
@@ -67,7 +67,7 @@ class Staging:
         for node in range(self._reducer.nodes):
             pointer = self.slots.pointer + FLOAT_BYTES * (node * size + first)
             out = self._reducer.slots[node, first:last]
-            mark = launch.device(self._place).copy_out(pointer, out)
+            mark = kernels.device(self._place).copy_out(pointer, out)
         self._copies.append((mark, first, last))
         self._hand_over()
 
@@ -85,25 +85,25 @@ class Staging:
         if self._place != CPU:
             while self._copies:
                 self._hand_over()
-            launch.device(self._place).finish_copies()
+            kernels.device(self._place).finish_copies()
         total = self._reducer.reduce()
         if self._place == CPU:
             return Array(total, total)  # asarray would copy what is read-only
         # From pinned memory this only begins. The total stays as it is until the next reduction,
         # before which `finish_copies` waits for what comes after this in the place's order.
-        launch.device(self._place).copy_in(total, self._result.pointer)
+        kernels.device(self._place).copy_in(total, self._result.pointer)
         return self._result
 
     def _hand_over(self) -> None:
         """Tell the reducer which columns have arrived, and let it go on."""
-        while self._copies and launch.device(self._place).passed(self._copies[0][0]):
+        while self._copies and kernels.device(self._place).passed(self._copies[0][0]):
             self._reducer.pushed(*self._copies.popleft()[1:])
         self._reducer.poll()
 
     def close(self) -> None:
         """Let the host's pages go; call it before the reducer is closed."""
         if self._pinned:
-            launch.device(self._place).synchronize()
+            kernels.device(self._place).synchronize()
         for address in self._pinned:
-            launch.device(self._place).unpin(address)
+            kernels.device(self._place).unpin(address)
         self._pinned = []

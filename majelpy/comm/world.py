@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from majelpy import arguments
 from majelpy.comm.tags import Tag
 from majelpy.errors import MajelError, PoolError, WorldError
+from majelpy.wording import byte_size, byte_sizes, counted, install
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,7 +114,7 @@ class World:
         except (ImportError, RuntimeError) as error:
             raise WorldError(
                 f"world: {launched or 'several'} ranks were launched, but mpi4py cannot be "
-                f"loaded ({error}); pip install majelpy[mpi]"
+                f"loaded ({error}); {install('mpi')}"
             ) from error
         if not mpi.Is_initialized():
             mpi.Init_thread(mpi.THREAD_FUNNELED)
@@ -229,9 +230,10 @@ class World:
         needed = sum(comm.allgather(_whole_pages(nbytes)))
         folder = os.environ.get(_SHARED_FOLDER_VARIABLE, "/dev/shm")
         free = shutil.disk_usage(folder).free if os.path.isdir(folder) else needed + _SPARE
+        wanted, left = byte_sizes(needed + _SPARE, free)
         error = WorldError(
-            f"shared memory: {len(ranks)} ranks need {needed + _SPARE} bytes, "
-            f"{free} are free in {folder}; make room there, or launch without shared memory"
+            f"shared memory: {counted(len(ranks), 'rank')} need {wanted}, {left} are free in "
+            f"{folder}; make room there, or give --no-shared-memory"
         )
         self.agree(error if needed + _SPARE > free else None)
         return SharedMemory(comm, nbytes)
@@ -322,7 +324,7 @@ class SharedMemory:
                 region = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE)
             except (OSError, OverflowError):
                 raise PoolError(
-                    f"gradients: {nbytes} bytes asked, and the system has not as much; "
+                    f"gradients: {byte_size(nbytes)} asked, and the system has not as much; "
                     "make the model smaller"
                 ) from None
             self.segments = [memoryview(region)]
@@ -407,7 +409,7 @@ def library_version() -> str:
     try:
         text: str = _load_mpi().Get_library_version()
     except (ImportError, RuntimeError):
-        return "none (pip install majelpy[mpi])"
+        return f"none ({install('mpi')})"
     return text.strip("\0\n ").splitlines()[0]
 
 

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from majelpy.corpora.source import Faults, Found, Source, Utterance, lines, root
+from majelpy.wording import counted
 
 _COLUMNS = ("client_id", "path", "sentence")
 
@@ -29,7 +30,7 @@ def read(folder: Path, split: str, faults: Faults) -> Found:
                 faults(where, f"no column {missing[0]!r}; it has {', '.join(map(repr, header))}")
                 break
         elif len(fields) != len(header):
-            faults(where, f"{len(fields)} fields, the header has {len(header)}")
+            faults(where, f"{counted(len(fields), 'field')}, the header has {len(header)}")
         else:
             speaker, clip, sentence = (fields[header.index(column)] for column in _COLUMNS)
             found.utterances.append(

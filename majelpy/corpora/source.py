@@ -7,15 +7,14 @@ name it.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tqdm import tqdm
-
 from majelpy.errors import CorpusError
+from majelpy.files import open_plain
+from majelpy.telling import say
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Faults:
         if not self.skip:
             raise CorpusError(message)
         self.count += 1
-        tqdm.write(f"skipped {message}", file=sys.stderr)
+        say(f"skipped {message}")
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def lines(path: Path, faults: Faults) -> Iterator[tuple[str, str]]:
         If the file cannot be read, or a line is not UTF-8 and faults stop.
     """
     try:
-        file = path.open("rb")
+        file = open_plain(path)
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read: {error.strerror}") from None
     with file:  # read as it goes: some tables are larger than memory should be

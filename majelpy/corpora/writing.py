@@ -8,23 +8,20 @@ appears under its name only when it is whole. Paths in it are relative to its fo
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
-from tqdm import tqdm
-
 from majelpy import arguments
 from majelpy.corpora import CORPORA
 from majelpy.corpora.source import Faults, Utterance
-from majelpy.errors import AudioError, CorpusError, OutputError, RecipeError
-from majelpy.sink import require_replaceable
+from majelpy.errors import AudioError, CorpusError, RecipeError
+from majelpy.files import require_replaceable, write_whole
 from majelpy.speech.audio import audio_length, span
+from majelpy.telling import Telling
 
 _COLUMNS = ("path", "transcript", "duration", "speaker")
 
@@ -122,16 +119,16 @@ def _rows(utterances: Sequence[Utterance], faults: Faults) -> list[tuple[Utteran
     """Return the usable utterances with their milliseconds."""
     rows = []
     first: dict[tuple[Path, str, str], str] = {}
-    bar = tqdm(utterances, desc="corpus", unit="utterance", disable=not sys.stderr.isatty())
-    for utterance in bar:
-        key = utterance.path, utterance.start, utterance.end
-        try:
-            if key in first:
-                raise CorpusError(f"{utterance.path} stands there twice, first at {first[key]}")
-            first[key] = utterance.where
-            rows.append((utterance, _milliseconds(utterance)))
-        except (AudioError, CorpusError) as error:
-            faults(utterance.where, str(error))
+    with Telling("corpus", "utterance", len(utterances)) as told:
+        for utterance in told.over(utterances):
+            key = utterance.path, utterance.start, utterance.end
+            try:
+                if key in first:
+                    raise CorpusError(f"{utterance.path} stands there twice, first at {first[key]}")
+                first[key] = utterance.where
+                rows.append((utterance, _milliseconds(utterance)))
+            except (AudioError, CorpusError) as error:
+                faults(utterance.where, str(error))
     return rows
 
 
@@ -166,12 +163,4 @@ def _write(path: Path, rows: Sequence[tuple[Utterance, int]]) -> None:
         )
         lines.append((*line, utterance.start, utterance.end) if pieces else line)
     require_replaceable(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        text = "".join("\t".join(line) + "\n" for line in lines)
-        aside.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(aside, path)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror}") from None
+    write_whole(path, "".join("\t".join(line) + "\n" for line in lines).encode())

@@ -11,18 +11,69 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from copy import copy
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from majelpy import ops
-from majelpy.array import Array, asarray, empty
+from majelpy.array import Array, empty, zeros
 from majelpy.data.augment import Augmentation
 from majelpy.errors import CorpusError, TextError
+from majelpy.memory import Place
 from majelpy.nn.batch import Batch
 from majelpy.speech.corpus import Corpus
 from majelpy.speech.joined import Joined
 from majelpy.speech.text import Alphabet
+from majelpy.wording import counted
+
+_NAMED = 8
+"""Characters that a message names."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What an alphabet lacks of some transcripts; false where it lacks nothing.
+
+    Attributes
+    ----------
+    characters : dict of str to int
+        How often each of them stands there, the most frequent first.
+    utterances : int
+        In how many transcripts.
+    emptied : int
+        How many transcripts have no other characters.
+    """
+
+    characters: dict[str, int]
+    utterances: int
+    emptied: int
+
+    @classmethod
+    def of(cls, alphabet: Alphabet, transcripts: Sequence[str]) -> Outside:
+        """Return what the alphabet lacks of these transcripts."""
+        found = alphabet.outside(transcripts)
+        return cls(
+            dict(sorted(found.items(), key=lambda item: (-item[1], item[0]))),
+            sum(1 for text in transcripts if alphabet.outside([text])),
+            sum(1 for text in transcripts if not alphabet.fit(text, "drop")),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.characters)
+
+    def __str__(self) -> str:
+        named = [f"{c!r} ({n})" for c, n in list(self.characters.items())[:_NAMED]]
+        more = len(self.characters) - len(named)
+        return f"{', '.join(named)}{f' and {more} more' if more else ''}"
+
+    def content(self) -> dict[str, Any]:
+        """Return the counts as JSON values."""
+        return {
+            "characters": self.characters,
+            "count": sum(self.characters.values()),
+            "utterances": self.utterances,
+        }
 
 
 class Utterances:
@@ -48,7 +99,10 @@ class Utterances:
     lengths, shortest, longest : (N,) int64
         Frames of each, as it is and at the highest and lowest speed that augmentation gives it.
     labels : list of N lists of int
-    texts, names : list of N str
+    transcripts, texts, names : list of N str
+        What was said; what the labels spell, without characters outside the alphabet; names.
+    outside : Outside
+        What the alphabet lacks of the transcripts.
 
     Raises
     ------
@@ -67,29 +121,20 @@ class Utterances:
         cache_bytes: int,
         augmentation: Augmentation | None = None,
     ):
-        self._corpus, self._members = corpus, members
+        self._corpus, self._members, self._alphabet = corpus, members, alphabet
         self._mean, self._scale = mean, scale
         self._kept = _Kept(cache_bytes)
         self._augmentation = augmentation
-        transcripts = [corpus.transcripts[i] for i in members]
+        self.transcripts = [corpus.transcripts[i] for i in members]
         self.names = [corpus.names[i] for i in members]
-        found = alphabet.outside(transcripts)
-        if found and outside == "error":
-            count = sum(1 for text in transcripts if alphabet.outside([text]))
+        self.outside = Outside.of(alphabet, self.transcripts)
+        if self.outside and outside == "error":
             raise TextError(
-                f"{corpus.path}: {count} of {len(transcripts)} transcripts have characters "
-                f"outside the alphabet: {_listing(found.most_common(8))}; "
-                "set data.outside='drop' or extend data.alphabet"
+                f"{corpus.path}: characters outside the alphabet in {self.outside.utterances} of "
+                f"{counted(len(members), 'transcript')}: {self.outside}; set data.outside='drop' "
+                "or extend data.alphabet"
             )
-        self.outside = found
-        self.texts = [alphabet.fit(text, "drop") for text in transcripts]
-        self.emptied = sum(1 for text in self.texts if not text)
-        if self.emptied * 10 > len(self.texts):
-            raise TextError(
-                f"{corpus.path}: {self.emptied} of {len(self.texts)} transcripts have no character "
-                f"of the alphabet {alphabet.characters[:40]!r}; set data.alphabet (the empty text "
-                "takes that of the corpus)"
-            )
+        self.texts = [alphabet.fit(text, "drop") for text in self.transcripts]
         self.labels = [alphabet.encode(text) for text in self.texts]
         self.lengths = self.shortest = self.longest = corpus.lengths[members]
         if augmentation is not None and augmentation.of_sound:
@@ -98,20 +143,22 @@ class Utterances:
             self.shortest = np.array(shortest, dtype=np.int64)
             self.longest = np.array(longest, dtype=np.int64)
 
-    def slowest(self) -> Utterances:
-        """The same utterances, each of them at its lowest speed in every epoch."""
-        if self._augmentation is None:
-            return self
-        found = copy(self)
-        found._augmentation = self._augmentation.slowest()
-        return found
-
     @property
     def features(self) -> int:
         return self._corpus.features
 
     def __len__(self) -> int:
         return len(self._members)
+
+    def require_texts(self) -> None:
+        """Raise TextError if more than a tenth of the transcripts have nothing to learn."""
+        if self.outside.emptied * 10 > len(self):
+            raise TextError(
+                f"{self._corpus.path}: no character of the alphabet "
+                f"{self._alphabet.characters[:40]!r} in {self.outside.emptied} of "
+                f"{counted(len(self), 'transcript')}; set data.alphabet (the empty text takes "
+                "that of the corpus)"
+            )
 
     def require_alignments(self, frames: np.ndarray) -> None:
         """Raise CorpusError if a model gives an utterance too few frames for its labels.
@@ -123,21 +170,23 @@ class Utterances:
         """
         found = zip(self.names, self.labels, self.shortest, frames, strict=True)
         for i, (name, labels, length, given) in enumerate(found):
-            if given < max(ops.frames_needed(labels), 1):
+            needed = max(ops.frames_needed(labels), 1)
+            if given < needed:
                 raise CorpusError(
-                    f"{self._corpus.path}: utterance {name!r} has {length} frames"
+                    f"{self._corpus.path}: utterance {name!r} has {counted(length, 'frame')}"
                     f"{' at its highest speed' if length < self.lengths[i] else ''}"
                     f"{f', of which the model makes {given},' if given < length else ''} for "
-                    f"{len(labels)} labels; needs at least {max(ops.frames_needed(labels), 1)}"
+                    f"{counted(len(labels), 'label')}; needs at least {needed}"
                 )
 
-    def warn_outside(self) -> None:
-        """Say on standard error which characters were dropped, if any."""
+    def warn_outside(self, fate: str) -> None:
+        """Say on standard error what becomes of characters outside the alphabet, if any."""
         if self.outside:
+            emptied = counted(self.outside.emptied, "transcript")
             print(
-                f"{self._corpus.path}: dropped characters outside the alphabet: "
-                f"{_listing(self.outside.most_common(8))}"
-                f"{f'; {self.emptied} transcripts are left empty' if self.emptied else ''}",
+                f"{self._corpus.path}: characters outside the alphabet {fate}: {self.outside}, in "
+                f"{self.outside.utterances} of {counted(len(self), 'utterance')}"
+                f"{f'; {emptied} without any other' if self.outside.emptied else ''}",
                 file=sys.stderr,
             )
 
@@ -168,31 +217,50 @@ class Utterances:
         return ops.normalise(frames, self._mean, self._scale).numpy()
 
     def batch(
-        self, leaves: Sequence[np.ndarray], merges: np.ndarray, epoch: int | None = None
+        self,
+        leaves: Sequence[np.ndarray],
+        merges: np.ndarray,
+        epoch: int | None = None,
+        into: Array | None = None,
     ) -> Batch:
         """Return the batch of some leaves (arrays of indices), with their tree program.
 
-        It is augmented as in that epoch; with None it is not.
+        It is augmented as in that epoch; with None it is not. Its frames are read into the array
+        that is given.
         """
-        members = [int(i) for leaf in leaves for i in leaf]
-        lengths = self.lengths_in(epoch, np.array(members, dtype=np.int64))
-        offsets = np.cumsum([0, *lengths], dtype=np.int64)
-        frames = empty((int(offsets[-1]), self.features))
+        members = _joined(leaves)
+        lengths = self.lengths_in(epoch, members)
+        frames = empty((int(lengths.sum()), self.features)) if into is None else into
+        batch = self._batch(leaves, merges, lengths, frames)
         rows = frames.numpy()
-        for i, start, stop in zip(members, offsets, offsets[1:], strict=False):
+        for i, start, stop in zip(members.tolist(), batch.offsets, batch.offsets[1:], strict=False):
             rows[start:stop] = self.frames(i) if epoch is None else self._frames_in(epoch, i)
             if epoch is not None and self._augmentation is not None:
                 self._augmentation.mask(epoch, self._at(i), rows[start:stop])
+        return batch
+
+    def longest_batch(
+        self, leaves: Sequence[np.ndarray], merges: np.ndarray, place: Place
+    ) -> Batch:
+        """The same, with each utterance as long as it ever is, and zeros for its features."""
+        lengths = self.longest[_joined(leaves)]
+        frames = zeros((int(lengths.sum()), self.features), device=place)
+        return self._batch(leaves, merges, lengths, frames)
+
+    def _batch(
+        self, leaves: Sequence[np.ndarray], merges: np.ndarray, lengths: np.ndarray, frames: Array
+    ) -> Batch:
+        members = _joined(leaves)
         return Batch(
-            frames=asarray(frames),
-            offsets=offsets,
+            frames=frames,
+            offsets=np.cumsum([0, *lengths], dtype=np.int64),
             labels=[self.labels[i] for i in members],
             names=[self.names[i] for i in members],
-            ids=np.array(members, dtype=np.int64),
+            ids=members,
             leaf_utterances=np.cumsum([0, *(len(leaf) for leaf in leaves)], dtype=np.int64),
             merges=merges,
             starts=np.zeros(len(members), dtype=np.int64),
-            lengths=np.diff(offsets),
+            lengths=lengths,
         )
 
 
@@ -215,5 +283,5 @@ class _Kept:
         return found
 
 
-def _listing(counts: list[tuple[str, int]]) -> str:
-    return ", ".join(f"{character!r} ({count})" for character, count in counts)
+def _joined(leaves: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, dtype=np.int64), *leaves]).astype(np.int64)

@@ -18,6 +18,7 @@ from majelpy.decoding.ngram import END, SPACE, START, UNKNOWN, NGram
 from majelpy.errors import LanguageModelError
 from majelpy.ops.beam import Spelling, check_settings
 from majelpy.speech.text import Alphabet
+from majelpy.wording import counted
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,8 @@ def _spelling(alphabet: Alphabet, model: NGram | None, characters: bool) -> Spel
         names = [SPACE if letter == " " else letter for letter in letters]
         if model and not any(name in known for name in names):
             raise LanguageModelError(
-                f"language model: not one of its {len(known)} tokens is a character of the "
-                f"alphabet {letters!r}; is it a model of words?"
+                f"language model: not one of its {counted(len(known), 'token')} is a character of "
+                f"the alphabet {letters!r}; is it a model of words?"
             )
         unknown = model.scores.unknown if model else 0
         tokens = np.array([unknown, *(known.get(name, unknown) for name in names)], dtype=np.int32)
@@ -164,8 +165,8 @@ def _spelling(alphabet: Alphabet, model: NGram | None, characters: bool) -> Spel
     )
     if model and not spelled:
         raise LanguageModelError(
-            f"language model: not one of its {len(known)} tokens can be spelled with the alphabet "
-            f"{letters!r}; needs words in the same case, or characters"
+            f"language model: not one of its {counted(len(known), 'token')} can be spelled with "
+            f"the alphabet {letters!r}; needs words in the same case, or characters"
         )
     return Spelling(
         space,

@@ -7,8 +7,6 @@ never left out; an unknown word has what the smoothing leaves to one more word.
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from majelpy.array import asarray
-from majelpy.array.elementary import log10
-from majelpy.decoding.ngram import END, SPACE, START, UNKNOWN
-from majelpy.errors import LanguageModelError, OutputError
-from majelpy.sink import require_replaceable
+from majelpy.decoding.ngram import END, SPACE, START, UNKNOWN, head
+from majelpy.errors import LanguageModelError
+from majelpy.files import open_plain, require_replaceable, write_whole
 from majelpy.speech.text import Alphabet, normalise
+from majelpy.standard.elementary import log10
 
 Gram = tuple[str, ...]
 
@@ -63,7 +61,7 @@ def sentences(
         If a file cannot be read.
     """
     for path in paths:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             for number, raw in enumerate(file, 1):
                 encoding = "utf-8-sig" if number == 1 else "utf-8"
                 try:
@@ -159,8 +157,8 @@ def _discounts(level: dict[Gram, int]) -> tuple[float, float, float]:
     return found if inside else USUAL
 
 
-def write_arpa(path: str | Path, model: Estimate) -> None:
-    """Write a model to a file, which appears only once it is whole.
+def write_arpa(path: str | Path, model: Estimate, kind: str = "words") -> None:
+    """Write a model of ``words`` or ``characters`` to a file, which appears once it is whole.
 
     Raises
     ------
@@ -169,20 +167,11 @@ def write_arpa(path: str | Path, model: Estimate) -> None:
     """
     target = Path(path)
     require_replaceable(target)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with open(aside, "x", encoding="utf-8", newline="\n") as file:
-            file.writelines(_lines(model))
-        os.replace(aside, target)
-    except OSError as error:
-        raise OutputError(f"{target}: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
+    write_whole(target, (line.encode() for line in _lines(model, kind)))
 
 
-def _lines(model: Estimate) -> Iterator[str]:
-    yield "\\data\\\n"
+def _lines(model: Estimate, kind: str) -> Iterator[str]:
+    yield f"{head(kind)}\n\n\\data\\\n"
     for n, level in enumerate(model.prob, 1):
         yield f"ngram {n}={len(level)}\n"
     for n, (level, backoff) in enumerate(zip(model.prob, model.backoff, strict=True), 1):

@@ -13,11 +13,14 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from majelpy.errors import LanguageModelError
+from majelpy.files import open_plain
 from majelpy.ops.beam import Foreign, Trie
+from majelpy.wording import counted
 
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
 SPACE = "<space>"
@@ -26,16 +29,44 @@ SPACE = "<space>"
 MISSING = -100.0
 """Decimal logarithm of the probability of unknown tokens where a file does not say (as KenLM)."""
 
+_LONGEST = 1 << 20
+"""Bytes of a line; an archive of a few MB can hold one of many GB."""
+
+_KIND = re.compile(r"# n-grams of (words|characters), by majel lm")
+"""The comment that `head` writes; KenLM passes over lines before the data that begin with #."""
+
+_MARK = re.compile(r"<.+>")
 _COUNT = re.compile(r"ngram ([0-9]{1,3})\s*=\s*([0-9]{1,15})")
 
 
 @dataclass(frozen=True)
 class NGram:
-    """A model: its order, its tokens, and what gives their probabilities."""
+    """A model: its order, its tokens, what gives their probabilities, and what a token is.
+
+    Attributes
+    ----------
+    kind : str
+        ``characters`` or ``words``, where the file says so; else empty.
+    """
 
     order: int
     tokens: tuple[str, ...]
     scores: Trie | Foreign
+    kind: str = ""
+
+    @property
+    def looks_like(self) -> str:
+        """What tokens look like: ``characters`` or ``words``; empty where they could be both."""
+        plain = [token for token in self.tokens if not _MARK.fullmatch(token)]
+        longer = sum(len(token) > 1 for token in plain)
+        if SPACE in self.tokens or (plain and not longer):
+            return "characters"
+        return "words" if 2 * longer > len(plain) else ""
+
+
+def head(kind: str) -> str:
+    """Return the first line of a file of ``characters`` or ``words``, which `read_arpa` knows."""
+    return f"# n-grams of {kind}, by majel lm"
 
 
 class _Lines:
@@ -46,18 +77,26 @@ class _Lines:
         self._lines = self._read()
 
     def _read(self) -> Iterator[str]:
-        with open(self.path, "rb") as file:
-            head = file.read(2)
-        opened = gzip.open if head == b"\x1f\x8b" else open
         try:
-            with opened(self.path, "rt", encoding="utf-8-sig", newline="\n") as file:
-                for self.number, text in enumerate(file, 1):
-                    if text.strip(" \t\r\n"):
-                        yield text.strip(" \t\r\n")
+            with open_plain(self.path) as stored:
+                zipped = stored.read(2) == b"\x1f\x8b"
+                stored.seek(0)
+                with gzip.open(stored) if zipped else stored as file:
+                    yield from self._texts(file)
         except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise LanguageModelError(
                 f"{self.path}: damaged after line {self.number}: {error}"
             ) from None
+
+    def _texts(self, file: gzip.GzipFile | BinaryIO) -> Iterator[str]:
+        while line := file.readline(_LONGEST + 1):
+            if len(line) > _LONGEST:
+                where = f"{self.path}:{self.number + 1}"
+                raise LanguageModelError(f"{where}: a line of more than {_LONGEST} bytes")
+            text = line.decode("utf-8" if self.number else "utf-8-sig")
+            self.number += 1
+            if text.strip(" \t\r\n"):
+                yield text.strip(" \t\r\n")
 
     def next(self, needed: str) -> str:
         text = next(self._lines, None)
@@ -85,7 +124,7 @@ def read_arpa(path: str | Path) -> NGram:
         If it cannot be opened.
     """
     lines = _Lines(Path(path))
-    counts = _counts(lines)
+    kind, counts = _kind(lines), _counts(lines)
     tokens: dict[str, int] = {}
     levels = []
     for n, count in enumerate(counts, 1):
@@ -101,12 +140,19 @@ def read_arpa(path: str | Path) -> NGram:
     if UNKNOWN not in tokens:
         tokens[UNKNOWN] = len(tokens)
         levels[0].append((tokens[UNKNOWN],), MISSING, 0.0, lines.number)
-    return NGram(len(counts), tuple(tokens), _trie(lines.path, levels, tokens))
+    return NGram(len(counts), tuple(tokens), _trie(lines.path, levels, tokens), kind)
+
+
+def _kind(lines: _Lines) -> str:
+    """Read up to the data; return the kind of tokens that a comment names."""
+    kind = ""
+    while (text := lines.next("\\data\\, as an ARPA file has it")) != "\\data\\":
+        named = _KIND.fullmatch(text)
+        kind = named[1] if named else kind
+    return kind
 
 
 def _counts(lines: _Lines) -> list[int]:
-    while lines.next("\\data\\") != "\\data\\":
-        pass
     counts: list[int] = []
     while (text := lines.next("\\1-grams:")) != "\\1-grams:":
         found = _COUNT.fullmatch(text)
@@ -147,7 +193,7 @@ def _section(lines: _Lines, n: int, count: int, order: int, tokens: dict[str, in
         fields = re.split(r"[ \t]+", text)
         if not n + 1 <= len(fields) <= n + 1 + (n < order):
             raise lines.error(
-                f"{len(fields)} fields; needs a number, {n} token{'s' if n > 1 else ''}"
+                f"{counted(len(fields), 'field')}; needs a number, {counted(n, 'token')}"
                 f"{' and perhaps a number' if n < order else ''}"
             )
         log10_prob = _number(lines, fields[0])

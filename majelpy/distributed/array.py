@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from majelpy.array import Array
-from majelpy.array.creation import full
 from majelpy.distributed.exchange import exchange
 from majelpy.distributed.mesh import WorldMesh
 from majelpy.distributed.operators import Operators
@@ -30,6 +29,7 @@ from majelpy.distributed.route import Route, carries, collection, need_of, redis
 from majelpy.errors import PlacementError, RangeError, ShapeError
 from majelpy.memory import CPU, Place
 from majelpy.memory.dtypes import FLOATS, INTEGERS, iinfo, name_of
+from majelpy.standard.creation import full
 
 
 class DistArray(Operators):

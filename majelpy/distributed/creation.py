@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from majelpy.array import Array, asarray, creation, empty
+from majelpy.array import Array, asarray, empty
 from majelpy.array import zeros as local_zeros
 from majelpy.distributed.array import DistArray
 from majelpy.distributed.exchange import exchange
@@ -20,6 +20,7 @@ from majelpy.distributed.route import scattering
 from majelpy.errors import PlacementError, RangeError, ShapeError, WorldError
 from majelpy.memory import CPU, Place, parse_place
 from majelpy.memory.dtypes import dtype_of, name_of
+from majelpy.standard import creation
 
 Device = Place | str | None
 

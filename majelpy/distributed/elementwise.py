@@ -9,23 +9,25 @@ decide how many parts they join, its bits would depend on the ranks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-import majelpy
 from majelpy.array import Array
+from majelpy.distributed import operators
 from majelpy.distributed.array import DistArray
 from majelpy.distributed.placement import layout
 from majelpy.distributed.propagation import cuts, one_mesh, placements_of, sliced
 from majelpy.errors import DTypeError, ShapeError
+from majelpy.standard import NAMES, arithmetic, elementary, logic, searching
 
-ELEMENTWISE = frozenset(
-    name
-    for module in ("arithmetic", "elementary", "logic")
-    for name in majelpy._NAMES[f"array.{module}"].split()
-) | {"where"}
-"""Names of the functions of majelpy that `apply` takes."""
+ELEMENTWISE: dict[str, Callable[..., Array]] = {
+    name: getattr(module, name)
+    for module in (arithmetic, elementary, logic)
+    for name in NAMES[module.__name__.rpartition(".")[2]].split()
+} | {"where": searching.where}
+"""The functions that `apply` takes, by name."""
 
 _EXACT = ("negative", "positive")
 
@@ -50,7 +52,7 @@ def apply(function: Callable[..., Array], *operands: Any, **options: Any) -> Dis
         If the shapes do not broadcast.
     """
     name = getattr(function, "__name__", str(function))
-    if name not in ELEMENTWISE or getattr(majelpy, name) is not function:
+    if ELEMENTWISE.get(name) is not function:
         raise DTypeError(f"apply: {name} is no elementwise function of majelpy")
     arrays = [x for x in operands if isinstance(x, DistArray)]
     for x in (*operands, *options.values()):
@@ -89,3 +91,8 @@ def _labels(shape: tuple[int, ...], joint: tuple[int, ...]) -> list[int | None]:
     """The axis of the result that each axis is, None where it is repeated."""
     skipped = len(joint) - len(shape)
     return [i if size == joint[i] else None for i, size in enumerate(shape, skipped)]
+
+
+operators.FUNCTIONS.update(
+    (name, partial(apply, function)) for name, function in ELEMENTWISE.items()
+)

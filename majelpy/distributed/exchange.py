@@ -14,12 +14,12 @@ import numpy as np
 
 from majelpy import tree
 from majelpy.array import Array, empty
-from majelpy.array.arithmetic import add, maximum, minimum, multiply
 from majelpy.comm.tags import Tag
 from majelpy.comm.world import World
 from majelpy.distributed.placement import Box, Layout, Partial, sizes_of, within
 from majelpy.distributed.route import Move, Route
 from majelpy.memory import CPU
+from majelpy.standard.arithmetic import add, maximum, minimum, multiply
 
 JOIN: dict[str, Callable[[Any, Any], Array]] = {
     "sum": add,

@@ -13,7 +13,6 @@ import hashlib
 import itertools
 import json
 import math
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,16 +21,18 @@ from typing import Any
 import h5py
 import numpy as np
 
+from majelpy import hdf5
 from majelpy.array import Array, empty
 from majelpy.distributed.array import DistArray
 from majelpy.distributed.creation import place_of, whole
 from majelpy.distributed.mesh import WorldMesh
 from majelpy.distributed.placement import Box, Placements, common, layout, sizes_of, within
 from majelpy.errors import ArrayFileError, MajelError, OutputError
+from majelpy.files import aside_of, put_in_place
 from majelpy.memory import Place
 from majelpy.memory.dtypes import bool as boolean
 from majelpy.memory.dtypes import dtype_of, name_of, word_of
-from majelpy.sink import Sink, sync_folder
+from majelpy.sink import Sink
 
 FORMAT = "majelpy array 1"
 TILE_BYTES = 4 << 20
@@ -118,10 +119,9 @@ class _Writer:
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self._path = path
-        self._aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._aside = aside_of(path)
         if path.is_dir():
             raise IsADirectoryError(21, "Is a directory")
-        self._aside.unlink(missing_ok=True)
         self._sink = Sink(self._aside)
         self._file = h5py.File(self._sink, "w", libver=("v110", "v110"))
         self._data = self._file.create_dataset("array", shape, _stored(dtype))
@@ -145,8 +145,7 @@ class _Writer:
         if self._sink.error is not None:
             raise self._sink.error
         self._sink.close()
-        os.replace(self._aside, self._path)
-        sync_folder(self._path.parent)
+        put_in_place(self._aside, self._path)
 
     def close(self) -> None:
         """Leave nothing behind but a finished file."""
@@ -159,19 +158,17 @@ class _Writer:
 
 def _read(path: Path, mesh: WorldMesh, placements: Placements) -> tuple[DistArray, str]:
     """Return this rank's part, and the digest of the whole."""
-    if not path.is_file():
-        raise ArrayFileError(f"{path}: there is no such file")
     try:
-        with h5py.File(path, "r", locking="best-effort") as file:
-            if "format" not in file.attrs or file.attrs["format"] != FORMAT.encode():
+        with hdf5.reading(path), hdf5.open_file(path) as file:
+            if "format" not in file.attrs or hdf5.text(file, "format") != FORMAT:
                 raise ArrayFileError(f"{path}: not an array ({FORMAT})")
-            data, digests = file["array"], np.asarray(file["digests"][()])
-            dtype = dtype_of("load", bytes(file.attrs["dtype"]).decode())
+            data = hdf5.dataset(file, "array")
+            digests = hdf5.array(hdf5.dataset(file, "digests"), np.uint8, 2)
+            dtype = dtype_of("load", hdf5.text(file, "dtype"))
             digest = _head_digest(data.shape, dtype, digests)
-            # A damaged header can claim any size; nobody should try to take it.
-            if data.nbytes > path.stat().st_size or data.dtype != _stored(dtype):
-                raise ValueError(f"{data.nbytes} bytes of {data.dtype} claimed")
-            if bytes(file.attrs["digest"]).decode() != digest:
+            if data.dtype != _stored(dtype):
+                raise ValueError(f"{data.dtype} stored for {name_of(dtype)}")
+            if hdf5.text(file, "digest") != digest:
                 raise ValueError("its head does not have the digest inside")
             target = whole("load", layout("load", data.shape, mesh, placements))
             box = target.box(mesh.world.rank)
@@ -186,11 +183,12 @@ def _read(path: Path, mesh: WorldMesh, placements: Placements) -> tuple[DistArra
                     raise ValueError(f"the tile at {tile} does not have its digest")
                 words[within(overlap, box)] = read[within(overlap, tile)]
             return DistArray(target, local), digest
-    except MajelError:
-        raise
-    except Exception as error:  # h5py raises almost anything on damaged files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArrayFileError(f"{path}: damaged or truncated ({reason})") from None
+    except (FileNotFoundError, IsADirectoryError):
+        raise ArrayFileError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise ArrayFileError(f"{path}: cannot be read ({error.strerror})") from None
+    except hdf5.Damaged as error:
+        raise ArrayFileError(f"{path}: damaged or truncated ({error})") from None
 
 
 def _stored(dtype: np.dtype) -> np.dtype:

@@ -1,21 +1,22 @@
 """Operators of distributed arrays, each the function of that meaning.
 
-Policy. As in majelpy.array.operators; the functions are those of majelpy.distributed.elementwise.
+Policy. As in majelpy.array.operators. The functions work on `DistArray`, so they stand above this
+module and put themselves in `FUNCTIONS`: elementwise.py and products.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import majelpy
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+"""What an operator calls, by name."""
 
 
 def _apply(name: str, a: Any, b: Any) -> Any:
-    from majelpy.distributed.elementwise import apply
-
     if not all(isinstance(x, Operators | bool | int | float) for x in (a, b)):
         return NotImplemented
-    return apply(getattr(majelpy, name), a, b)
+    return FUNCTIONS[name](a, b)
 
 
 class Operators:
@@ -69,14 +70,7 @@ class Operators:
         return _apply("greater_equal", self, other)
 
     def __neg__(self) -> Any:
-        from majelpy.distributed.elementwise import apply
-
-        return apply(majelpy.negative, self)
+        return FUNCTIONS["negative"](self)
 
     def __matmul__(self, other: Any) -> Any:
-        from majelpy.distributed.array import DistArray
-        from majelpy.distributed.products import matmul
-
-        if not isinstance(self, DistArray) or not isinstance(other, DistArray):
-            return NotImplemented
-        return matmul(self, other)
+        return FUNCTIONS["matmul"](self, other) if isinstance(other, Operators) else NotImplemented

@@ -12,14 +12,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from majelpy import tree
-from majelpy.array import Array, empty, linalg, statistics
+from majelpy.array import Array, empty
 from majelpy.array.checks import axes_of, broadcast
+from majelpy.distributed import operators
 from majelpy.distributed.array import DistArray
 from majelpy.distributed.exchange import fold
 from majelpy.distributed.placement import Layout, Partial, bound, layout
 from majelpy.distributed.propagation import Cut, cuts, one_mesh, placements_of, sliced
 from majelpy.errors import DTypeError, PlacementError, ShapeError
 from majelpy.memory.dtypes import promote
+from majelpy.standard import linalg, statistics
 
 _JOINED = -1  # the label of the axis that is summed
 
@@ -77,6 +79,9 @@ def matmul(a: DistArray, b: DistArray, *, parts: int = 1) -> DistArray:
 
     dtype = promote("matmul", x.dtype, y.dtype)
     return _by_parts(target, Partial(parts), inner, part, dtype, x)
+
+
+operators.FUNCTIONS["matmul"] = matmul
 
 
 def sum(x: DistArray, /, *, axis: Any = None, keepdims: bool = False, parts: int = 1) -> DistArray:

@@ -2,6 +2,6 @@
 
 Policy. `nvrtc` compiles, `build` keeps cubins, `dense`, `sums`, `recurrent`, `sequences` and
 `standard` turn an entry point of kernels/entry_points.h into launches, `device` is the only module
-here that imports CuPy. A plan knows no CuPy: it speaks to a `launch.Launcher`, so tests run the
+here that imports CuPy. A plan knows no CuPy: it speaks to a `launcher.Launcher`, so tests run the
 same plans on an emulation of blocks and threads on the CPU.
 """

@@ -12,11 +12,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from functools import cache
 from pathlib import Path
 
 from majelpy.errors import BuildError
+from majelpy.files import write_whole
 from majelpy.gpu import nvrtc
 
 
@@ -102,9 +102,7 @@ def cubin(program: str, architecture: int) -> Path:
     code = nvrtc.compile_source(source(program), folder(), architecture)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as aside:
-            aside.write(code)
-        os.replace(aside.name, path)
+        write_whole(path, code)
     except OSError as error:
         raise BuildError(
             f"gpu: cannot keep {path}: {error}; set XDG_CACHE_HOME to a folder that can be written"

@@ -9,7 +9,7 @@ import numpy as np
 
 from majelpy import tree
 from majelpy.gpu import sums
-from majelpy.gpu.launch import Buffer, Launcher, ceil_div, elements, host, matrix, utterance_rows
+from majelpy.gpu.launcher import Buffer, Launcher, ceil_div, elements, host, matrix, utterance_rows
 
 _f = np.float32
 

@@ -20,6 +20,7 @@ from majelpy.errors import BuildError, MajelError, PoolError
 from majelpy.gpu import build, dense, frames, norm, recurrent, sequences, standard, sums
 from majelpy.memory.place import Place
 from majelpy.memory.pool import Allocation, pool
+from majelpy.wording import install
 
 PLANS = {
     name: plan
@@ -234,7 +235,7 @@ def count() -> int:
     try:
         import cupy
     except ImportError:
-        raise BuildError("gpu: cupy is not installed; needs pip install majelpy[gpu]") from None
+        raise BuildError(f"gpu: cupy is not installed; needs {install('gpu')}") from None
     try:
         found = int(cupy.cuda.runtime.getDeviceCount())
     except cupy.cuda.runtime.CUDARuntimeError as error:
@@ -290,7 +291,7 @@ def set_device(place: Place, new: Any) -> None:
 def library(place: Place) -> Any:
     """Return the GPU's entry points: the names and arguments of `native.library`.
 
-    Which pointers are addresses on the GPU says majelpy.gpu.launch.
+    Which pointers are addresses on the GPU says majelpy.gpu.launcher.
     """
     if place not in _libraries:
         on = device(place)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from majelpy.gpu.dense import product
-from majelpy.gpu.launch import MOST_BLOCKS, Launcher, ceil_div, host, matrix
+from majelpy.gpu.launcher import MOST_BLOCKS, Launcher, ceil_div, host, matrix
 from majelpy.gpu.sums import CHUNK, chunk_starts, totals
 
 SCRATCH = 1 << 26

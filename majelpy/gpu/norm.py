@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.gpu.launch import Launcher, ceil_div, elements, host, matrix, utterance_rows
+from majelpy.gpu.launcher import Launcher, ceil_div, elements, host, matrix, utterance_rows
 from majelpy.gpu.sums import chunk_starts, totals
 
 _f = np.float32

@@ -13,7 +13,7 @@ import numpy as np
 
 from majelpy import tree
 from majelpy.gpu.dense import product
-from majelpy.gpu.launch import Buffer, Launcher, ceil_div, host, matrix, utterance_rows
+from majelpy.gpu.launcher import Buffer, Launcher, ceil_div, host, matrix, utterance_rows
 from majelpy.gpu.sums import CHUNK
 
 PASS, PERSISTENT_THREADS, FEWEST_COLUMNS = 32, 512, 8

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from majelpy.gpu.launch import THREADS, Launcher, ceil_div, elements, host
+from majelpy.gpu.launcher import THREADS, Launcher, ceil_div, elements, host
 
 
 def mj_log_softmax_rows(on: Launcher, rows: int, columns: int, x: int, out: int) -> None:

@@ -1,4 +1,4 @@
-"""Plans of the array library: elementwise functions, conversions, reductions, products.
+"""Plans of the array library: elementwise functions, conversions, reductions, products, random.
 
 Each function has the name and the arguments of its entry point, after the launcher. All pointers
 are addresses on the device, those to integers too.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from majelpy.gpu.launch import THREADS, Buffer, Launcher, ceil_div, elements
+from majelpy.gpu.launcher import THREADS, Buffer, Launcher, ceil_div, elements
 from majelpy.gpu.sums import CHUNK
 from majelpy.memory.numbering import BINARY, CLASSES, COMPARISONS, REDUCTIONS, TYPES, UNARY
 
@@ -18,6 +18,9 @@ SQUARES, PRODUCTS = len(REDUCTIONS), len(REDUCTIONS) + 1
 
 PART, LINE_THREADS, LINE_BYTES = 32, 64, 24
 """Of the kernels of lines: terms of a chunk in shared memory, threads, bytes of a chunk's place."""
+
+PHILOX_BYTES = 16
+"""Of a block of Philox."""
 
 GEMM_SIDE, GEMM_TERMS = 64, 16
 """Rows and columns of a tile of float64 products, terms of a stage."""
@@ -199,3 +202,36 @@ def mj_gemm_double(on: Launcher, m: int, n: int, k: int, a: int, b: int, c: int)
         tiles = ceil_div(m, GEMM_SIDE) * ceil_div(n, GEMM_SIDE)
         shared = np.dtype(np.float64).itemsize * GEMM_TERMS * (2 * GEMM_SIDE + 1)
         on.launch("mj_gemm_double_kernel", (tiles,), (256,), (m, n, k, a, b, c), shared=shared)
+
+
+def mj_random_bits(on: Launcher, count: int, key: int, stream: int, out: int) -> None:
+    elements(on, "mj_random_bits_kernel", ceil_div(count, 2), (count, key, stream, out))
+
+
+def mj_random_uniform(
+    on: Launcher, kind: int, count: int, key: int, stream: int, ends: int, out: int
+) -> None:
+    arguments = (kind, count, key, stream, ends, out)
+    elements(on, "mj_random_uniform_kernel", ceil_div(count, _numbers(kind)), arguments)
+
+
+def mj_random_normal(on: Launcher, kind: int, count: int, key: int, stream: int, out: int) -> None:
+    arguments = (kind, count, key, stream, out)
+    elements(on, "mj_random_normal_kernel", ceil_div(count, _numbers(kind)), arguments)
+
+
+def _numbers(kind: int) -> int:
+    """Numbers of a floating type that a block of Philox gives."""
+    return PHILOX_BYTES // TYPES[kind].itemsize
+
+
+def mj_random_integers(
+    on: Launcher, count: int, key: int, stream: int, low: int, span: int, out: int
+) -> None:
+    arguments = (count, key, stream, low, span, out)
+    elements(on, "mj_random_integers_kernel", count, arguments)
+
+
+def mj_random_coins(on: Launcher, count: int, key: int, stream: int, heads: int, out: int) -> None:
+    arguments = (count, key, stream, heads, out)
+    elements(on, "mj_random_coins_kernel", ceil_div(count, 2), arguments)

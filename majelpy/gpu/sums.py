@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.gpu.launch import THREADS, Buffer, Launcher, ceil_div, elements, host, matrix
+from majelpy.gpu.launcher import THREADS, Buffer, Launcher, ceil_div, elements, host, matrix
 
 CHUNK = 256
 """Terms of a chunk; MJ_CHUNK of kernels/mj_base.h."""

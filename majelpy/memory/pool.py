@@ -16,7 +16,8 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from majelpy.errors import PoolError
 from majelpy.memory.buddy import Buddies
 from majelpy.memory.place import CPU, Place
 from majelpy.memory.system import ALIGNMENT, Piece, System, system_of
+from majelpy.wording import byte_size, byte_sizes, counted
 
 SMALLEST = ALIGNMENT
 """Smallest block in bytes."""
@@ -178,8 +180,9 @@ class Pool:
         if self._live == 0:
             return ""
         return (
-            f"pool on {self.place}: {self._live} allocations are still held, {stats.in_use} bytes "
-            f"of the pool and {stats.fallback_in_use} of {self._system.fallback_name}"
+            f"pool on {self.place}: {counted(self._live, 'allocation')} still held, "
+            f"{byte_size(stats.in_use)} of the pool and {byte_size(stats.fallback_in_use)} of "
+            f"{self._system.fallback_name}"
         )
 
     def fallback_cost(self) -> str:
@@ -188,9 +191,10 @@ class Pool:
         if stats.fallbacks == 0 or self.capacity == 0:
             return ""
         return (
-            f"pool on {self.place}: {stats.fallbacks} of {stats.allocations} allocations came "
-            f"from {self._system.fallback_name}, {stats.fallback_peak} bytes at a time at most; "
-            f"raise --pool-bytes above {self.capacity}"
+            f"pool on {self.place}: {stats.fallbacks} of "
+            f"{counted(stats.allocations, 'allocation')} came from {self._system.fallback_name}, "
+            f"{byte_size(stats.fallback_peak)} at a time at most; raise --pool-bytes above "
+            f"{byte_size(self.capacity)}"
         )
 
     def allocate(self, nbytes: int) -> Allocation:
@@ -236,10 +240,13 @@ class Pool:
         except MemoryError as reason:
             if offset is not None:
                 self._blocks.put_back(size, offset)
-            limit = "no limit" if self.limit is None else f"limit {self.limit}"
+            asked, free, capacity, largest = byte_sizes(
+                nbytes, self.free, self.capacity, self.largest_free
+            )
+            limit = "no limit" if self.limit is None else f"limit {byte_size(self.limit)}"
             raise PoolError(
-                f"pool on {self.place}: {nbytes} bytes asked, {self.free} free of {self.capacity} "
-                f"(largest block {self.largest_free}), {limit}; {reason}"
+                f"pool on {self.place}: {asked} asked, {free} free of {capacity} "
+                f"(largest block {largest}), {limit}; {reason}"
             ) from None
 
     def _cut(self, size: int, offset: int, nbytes: int) -> Piece:
@@ -250,7 +257,7 @@ class Pool:
                 self._region = self._system.region(self.capacity)
             except MemoryError as error:
                 raise MemoryError(
-                    f"the region of {self.capacity} bytes cannot be had ({error}); lower "
+                    f"the region of {byte_size(self.capacity)} cannot be had ({error}); lower "
                     "--pool-bytes"
                 ) from None
             stats.regions += 1
@@ -261,7 +268,9 @@ class Pool:
     def _check_limit(self, more: int) -> None:
         used = self.statistics.in_use + self.statistics.fallback_in_use
         if self.limit is not None and used + more > self.limit:
-            raise MemoryError(f"{used} in use and {more} more would pass the limit")
+            raise MemoryError(
+                f"{byte_size(used)} in use and {byte_size(more)} more would pass the limit"
+            )
 
     def _release(self, returned: Returned) -> None:
         """Note a block that comes back, and merge it unless the pool is at work.
@@ -307,10 +316,10 @@ class Pool:
         stats.fallback_in_use += nbytes
         stats.fallback_peak = max(stats.fallback_peak, stats.fallback_in_use)
         if stats.fallbacks == 1 and self.capacity:
+            asked, free, capacity = byte_sizes(nbytes, self.free, self.capacity)
             self._report(
-                f"pool on {self.place}: {nbytes} bytes asked, {self.free} free of "
-                f"{self.capacity}; using {self._system.fallback_name}, which is slower "
-                "(raise --pool-bytes)"
+                f"pool on {self.place}: {asked} asked, {free} free of {capacity}; using "
+                f"{self._system.fallback_name}, which is slower (raise --pool-bytes)"
             )
         return piece
 
@@ -322,8 +331,20 @@ def _say(line: str) -> None:
 _pools = {CPU: Pool()}
 
 
+class _Thread(threading.local):
+    own: Pool | None = None
+
+
+_thread = _Thread()
+
+
 def pool(place: Place = CPU) -> Pool:
     """The pool that new arrays on that place take their memory from; made at the first call."""
+    own = _thread.own
+    return own if own is not None and own.place == place else _shared(place)
+
+
+def _shared(place: Place) -> Pool:
     if place not in _pools:
         _pools[place] = Pool(place=place)
     return _pools[place]
@@ -331,6 +352,16 @@ def pool(place: Place = CPU) -> Pool:
 
 def set_pool(new: Pool) -> Pool:
     """Let new arrays on the pool's place use ``new``; returns the pool used before."""
-    old = pool(new.place)
+    old = _shared(new.place)
     _pools[new.place] = new
     return old
+
+
+@contextmanager
+def apart(own: Pool) -> Iterator[None]:
+    """Let new arrays of the calling thread on the pool's place use ``own``, and no other's do."""
+    before, _thread.own = _thread.own, own
+    try:
+        yield
+    finally:
+        _thread.own = before

@@ -16,6 +16,7 @@ import numpy as np
 
 from majelpy.errors import PoolError
 from majelpy.memory.place import CPU, Place
+from majelpy.wording import byte_size, counted, install
 
 ALIGNMENT = 256
 """Of every allocation, in bytes."""
@@ -133,14 +134,14 @@ class GpuSystem:
             import cupy
         except ImportError:
             raise PoolError(
-                f"pool on {place}: cupy is not installed; needs pip install majelpy[gpu]"
+                f"pool on {place}: cupy is not installed; needs {install('gpu')}"
             ) from None
         try:
             count = cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as error:
             raise PoolError(f"pool on {place}: {error}") from None
         if place.number >= count:
-            raise PoolError(f"pool on {place}: this machine has {count} GPUs")
+            raise PoolError(f"pool on {place}: this machine has {counted(count, 'GPU')}")
         self.place, self._cuda = place, cupy.cuda
 
     def region(self, nbytes: int) -> Piece:
@@ -202,7 +203,7 @@ def cupy_allocator(pool: Any) -> Any:
         current = cupy.cuda.runtime.getDevice()
         if current != pool.place.number:
             raise PoolError(
-                f"pool on {pool.place}: {nbytes} bytes asked with gpu:{current} current; "
+                f"pool on {pool.place}: {byte_size(nbytes)} asked with gpu:{current} current; "
                 "needs the pool's own GPU"
             )
         held = pool.allocate(nbytes)

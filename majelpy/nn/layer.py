@@ -19,6 +19,7 @@ from majelpy.errors import RecipeError
 from majelpy.nn.parameters import Gradients, Parameter
 from majelpy.nn.share import Share
 from majelpy.nn.signal import Columns, Signal
+from majelpy.wording import counted
 
 
 @dataclass(frozen=True)
@@ -123,4 +124,6 @@ class Layer(ABC):
     def unfit(self, needs: str) -> RecipeError:
         """Return the error that it needs other columns."""
         grid = f" ({self.inputs.features} places of frequency)" if self.inputs.features else ""
-        return RecipeError(f"has {self.inputs.units} columns{grid} below it; needs {needs}")
+        return RecipeError(
+            f"has {counted(self.inputs.units, 'column')}{grid} below it; needs {needs}"
+        )

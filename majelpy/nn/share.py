@@ -20,8 +20,8 @@ import numpy as np
 
 from majelpy import ops, tree
 from majelpy.array import Array, asarray
-from majelpy.array.indexing import take
 from majelpy.nn.batch import Batch, numbers, offsets_of
+from majelpy.standard.indexing import take
 
 Needs = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Of the first frames and the frames after the last, (N,) each, that a layer gives: which it reads;

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from majelpy import arguments, native
-from majelpy.errors import CopyError, RangeError, ShapeError
-from majelpy.memory import CPU
-from majelpy.ops import check
+from majelpy.array import checks, operands
+from majelpy.errors import RangeError, ShapeError
 from majelpy.ops.ctc import frames_needed
 
 
@@ -182,10 +181,9 @@ def beam_search(
     Bi-Directional Recurrent DNNs, algorithm 1. Amodei et al. 2015, Deep Speech 2, section 7 (the
     share of the probability).
     """
-    lp = check.matrix("beam_search", "log_probs", log_probs)
-    rows = check.offsets("beam_search", offsets, lp.shape[0])
-    if lp.place != CPU:
-        raise CopyError(f"beam_search: log_probs lies on {lp.place}; needs {CPU}")
+    lp = operands.matrix("beam_search", "log_probs", log_probs)
+    rows = checks.offsets("beam_search", offsets, lp.shape[0])
+    checks.on_cpu("beam_search", log_probs=lp)
     check_settings(
         alpha=alpha, beta=beta, unknown=unknown, beam=beam, most=most, share=share, best=best
     )
@@ -260,9 +258,8 @@ def align(
     -----
     Order: along the path; of equal paths the one that stays in a state longest.
     """
-    lp = check.matrix("align", "log_probs", log_probs)
-    if lp.place != CPU:
-        raise CopyError(f"align: log_probs lies on {lp.place}; needs {CPU}")
+    lp = operands.matrix("align", "log_probs", log_probs)
+    checks.on_cpu("align", log_probs=lp)
     for n, (start, stop, text) in enumerate(zip(starts, stops, labels, strict=True)):
         if not 0 <= start <= stop <= lp.shape[0]:
             raise ShapeError(f"align: text {n} has rows {start}..{stop} of {lp.shape[0]}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from majelpy.array import Array, asarray, empty, launch, zeros
+from majelpy.array import Array, asarray, empty, kernels, zeros
 from majelpy.array.checks import one_place
 from majelpy.errors import DTypeError, ShapeError
 from majelpy.memory import dtypes
@@ -65,7 +65,7 @@ def conv_backward(
     """
     a, w = _operands("conv_backward", x, weight)
     d = asarray(dy)
-    on, n = launch.mover(one_place("conv_backward", d, a)), a.ndim - 2
+    on, n = kernels.mover(one_place("conv_backward", d, a)), a.ndim - 2
     steps, pads, gaps = (
         _each("conv_backward", name, value, n, least)
         for name, value, least in (
@@ -81,7 +81,7 @@ def conv_backward(
         )
     rows = d._moved(on.moveaxis(d._view, 1, 0)).reshape(len(w), d.size // len(w))
     by_weight = empty(w.shape, a.dtype, a.place)
-    launch.matmul(rows, patches, by_weight.reshape(len(w), w.size // len(w)))
+    kernels.matmul(rows, patches, by_weight.reshape(len(w), w.size // len(w)))
     # The gradient by x is a convolution of dy, spread out by the stride, with the reversed kernel.
     sizes = ((p - 1) * s + 1 for p, s in zip(places, steps, strict=True))
     spread = zeros((*d.shape[:2], *sizes), d.dtype, d.place)
@@ -149,7 +149,7 @@ def _patches(
         raise ShapeError(
             f"{operation}: the kernel reaches over {reach}, the padded input has {padded.shape[2:]}"
         )
-    on = launch.mover(x.place)
+    on = kernels.mover(x.place)
     windows = on.lib.stride_tricks.sliding_window_view(padded._view, reach, axes)
     every = slice(None)
     windows = windows[(every, every, *_stepped(steps)[1:])]
@@ -162,6 +162,6 @@ def _patches(
 def _product(patches: Array, weights: Array, shape: tuple[int, ...]) -> Array:
     """Patches times weights, the channels moved to the second axis."""
     sums = empty((len(patches), len(weights)), patches.dtype, patches.place)
-    launch.matmul(patches, weights.T, sums)
+    kernels.matmul(patches, weights.T, sums)
     by_place = sums.reshape(*shape, len(weights))
-    return sums._moved(launch.mover(sums.place).moveaxis(by_place._view, -1, 1))
+    return sums._moved(kernels.mover(sums.place).moveaxis(by_place._view, -1, 1))

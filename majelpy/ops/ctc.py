@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import Array, empty
+from majelpy.array import Array, checks, empty, operands
 from majelpy.errors import ShapeError
-from majelpy.ops import check
+from majelpy.wording import counted
 
 
 def log_softmax(x: Any) -> Array:
@@ -20,8 +20,8 @@ def log_softmax(x: Any) -> Array:
     -----
     Order: canonical sum over the columns of exp(x - max).
     """
-    a = check.matrix("log_softmax", "x", x)
-    on, place = check.kernels("log_softmax", x=a)
+    a = operands.matrix("log_softmax", "x", x)
+    on, place = operands.kernels("log_softmax", x=a)
     out = empty(a.shape, device=place)
     if a.shape[1]:
         on.mj_log_softmax_rows(*a.shape, a.pointer, out.pointer)
@@ -80,8 +80,8 @@ def ctc_loss(
     ----------
     Graves et al. 2006, Connectionist Temporal Classification, equations 6 to 16.
     """
-    lp = check.matrix("ctc_loss", "log_probs", log_probs)
-    rows = check.offsets("ctc_loss", offsets, lp.shape[0])
+    lp = operands.matrix("ctc_loss", "log_probs", log_probs)
+    rows = checks.offsets("ctc_loss", offsets, lp.shape[0])
     if len(labels) != len(rows) - 1:
         raise ShapeError(f"ctc_loss: {len(labels)} label sequences for {len(rows) - 1} utterances")
     for n, sequence in enumerate(labels):
@@ -91,7 +91,7 @@ def ctc_loss(
             repeats = _repeats(sequence)
             raise ShapeError(
                 f"ctc_loss: utterance {name} has {frames} frames for {len(sequence)} labels with "
-                f"{repeats} repeat{'s' if repeats != 1 else ''}; needs at least {need}"
+                f"{counted(repeats, 'repeat')}; needs at least {need}"
             )
         bad = [v for v in sequence if not 1 <= v < lp.shape[1]]
         if bad:
@@ -100,7 +100,7 @@ def ctc_loss(
             )
     flat = np.array([v for sequence in labels for v in sequence], dtype=np.int32)
     label_offsets = np.cumsum([0, *(len(s) for s in labels)], dtype=np.int64)
-    on, place = check.kernels("ctc_loss", log_probs=lp)
+    on, place = operands.kernels("ctc_loss", log_probs=lp)
     losses, gradient = empty(len(labels), device=place), empty(lp.shape, device=place)
     on.mj_ctc(
         *(len(labels), rows.ctypes.data, lp.shape[1], lp.pointer),
@@ -111,9 +111,9 @@ def ctc_loss(
 
 def argmax(x: Any) -> np.ndarray:
     """Return the index of the first largest value of each row, int32 (rows,), on the host."""
-    a = check.matrix("argmax", "x", x)
+    a = operands.matrix("argmax", "x", x)
     out = np.zeros(a.shape[0], dtype=np.int32)
     if a.shape[1]:
-        on, _ = check.kernels("argmax", x=a)
+        on, _ = operands.kernels("argmax", x=a)
         on.mj_argmax_rows(*a.shape, a.pointer, out.ctypes.data)
     return out

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from majelpy.array import Array, empty
-from majelpy.ops import check
+from majelpy.array import Array, checks, empty, operands
 
 
 def add(a: Any, b: Any) -> Array:
@@ -20,8 +19,8 @@ def multiply(a: Any, b: Any) -> Array:
 
 def clip(x: Any) -> Array:
     """Return the clipped rectifier min(max(x, 0), 20) (Hannun et al. 2014, section 2)."""
-    a = check.floats("clip", "x", x)
-    on, place = check.kernels("clip", x=a)
+    a = operands.floats("clip", "x", x)
+    on, place = operands.kernels("clip", x=a)
     out = empty(a.shape, device=place)
     on.mj_clip_array(a.size, a.pointer, out.pointer)
     return out
@@ -34,8 +33,8 @@ def clip_backward(dy: Any, y: Any) -> Array:
 
 def round_bfloat16(x: Any) -> Array:
     """Return x rounded to bfloat16, to nearest even, as float32; a NaN stays one."""
-    a = check.floats("round_bfloat16", "x", x)
-    on, place = check.kernels("round_bfloat16", x=a)
+    a = operands.floats("round_bfloat16", "x", x)
+    on, place = operands.kernels("round_bfloat16", x=a)
     out = empty(a.shape, device=place)
     on.mj_round_bfloat16_array(a.size, a.pointer, out.pointer)
     return out
@@ -49,9 +48,9 @@ def bias(x: Any, b: Any, *, clipped: bool = False) -> Array:
     x : (rows, columns) float32
     b : (columns,) float32
     """
-    a, v = check.matrix("bias", "x", x), check.vector("bias", "b", b)
-    check.columns("bias", "b", v, a.shape[1])
-    on, place = check.kernels("bias", x=a, b=v)
+    a, v = operands.matrix("bias", "x", x), operands.vector("bias", "b", b)
+    checks.columns("bias", "b", v, a.shape[1])
+    on, place = operands.kernels("bias", x=a, b=v)
     out = empty(a.shape, device=place)
     kernel = on.mj_bias_clip_rows if clipped else on.mj_bias_rows
     kernel(*a.shape, a.pointer, v.pointer, out.pointer)
@@ -60,11 +59,11 @@ def bias(x: Any, b: Any, *, clipped: bool = False) -> Array:
 
 def normalise(x: Any, mean: Any, scale: Any) -> Array:
     """Return (x - mean) * scale for each row; mean and scale are (columns,) float32."""
-    a = check.matrix("normalise", "x", x)
-    m, s = check.vector("normalise", "mean", mean), check.vector("normalise", "scale", scale)
-    check.columns("normalise", "mean", m, a.shape[1])
-    check.columns("normalise", "scale", s, a.shape[1])
-    on, place = check.kernels("normalise", x=a, mean=m, scale=s)
+    a = operands.matrix("normalise", "x", x)
+    m, s = operands.vector("normalise", "mean", mean), operands.vector("normalise", "scale", scale)
+    checks.columns("normalise", "mean", m, a.shape[1])
+    checks.columns("normalise", "scale", s, a.shape[1])
+    on, place = operands.kernels("normalise", x=a, mean=m, scale=s)
     out = empty(a.shape, device=place)
     on.mj_normalise_rows(*a.shape, a.pointer, m.pointer, s.pointer, out.pointer)
     return out
@@ -85,18 +84,18 @@ def context(x: Any, offsets: Any, frames: int) -> Array:
     -------
     Array of shape (rows, (2 * frames + 1) * features)
     """
-    a = check.matrix("context", "x", x)
-    rows = check.offsets("context", offsets, a.shape[0])
-    on, place = check.kernels("context", x=a)
+    a = operands.matrix("context", "x", x)
+    rows = checks.offsets("context", offsets, a.shape[0])
+    on, place = operands.kernels("context", x=a)
     out = empty((a.shape[0], (2 * frames + 1) * a.shape[1]), device=place)
     on.mj_context_rows(len(rows) - 1, rows.ctypes.data, a.shape[1], frames, a.pointer, out.pointer)
     return out
 
 
 def _binary(name: str, kernel: str, x: Any, y: Any) -> Array:
-    a, b = check.floats(name, "the first array", x), check.floats(name, "the second array", y)
-    check.same_shape(name, a, b)
-    on, place = check.kernels(name, **{"the first array": a, "the second array": b})
+    a, b = operands.floats(name, "the first array", x), operands.floats(name, "the second array", y)
+    checks.same_shape(name, a, b)
+    on, place = operands.kernels(name, **{"the first array": a, "the second array": b})
     out = empty(a.shape, device=place)
     getattr(on, kernel)(a.size, a.pointer, b.pointer, out.pointer)
     return out
@@ -108,8 +107,8 @@ MATH = ("exp", "log", "sigmoid", "tanh")
 
 def math_function(name: str, x: Any) -> Array:
     """Return a function of `MATH` of x, elementwise; errors in ulp: kernels/mj_math.h."""
-    a = check.floats(name, "x", x)
-    on, place = check.kernels(name, x=a)
+    a = operands.floats(name, "x", x)
+    on, place = operands.kernels(name, x=a)
     out = empty(a.shape, device=place)
     on.mj_math_array(list(MATH).index(name), a.size, a.pointer, out.pointer)
     return out
@@ -117,11 +116,11 @@ def math_function(name: str, x: Any) -> Array:
 
 def fma(a: Any, b: Any, c: Any) -> Array:
     """Return a * b + c rounded once, elementwise; by the instruction or by software."""
-    x, y = check.floats("fma", "a", a), check.floats("fma", "b", b)
-    z = check.floats("fma", "c", c)
-    check.same_shape("fma", x, y)
-    check.same_shape("fma", x, z)
-    on, place = check.kernels("fma", a=x, b=y, c=z)
+    x, y = operands.floats("fma", "a", a), operands.floats("fma", "b", b)
+    z = operands.floats("fma", "c", c)
+    checks.same_shape("fma", x, y)
+    checks.same_shape("fma", x, z)
+    on, place = operands.kernels("fma", a=x, b=y, c=z)
     out = empty(x.shape, device=place)
     on.mj_fma_array(x.size, x.pointer, y.pointer, z.pointer, out.pointer)
     return out

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import Array, empty
-from majelpy.ops import check
+from majelpy.array import Array, checks, empty, operands
 from majelpy.ops.extent import Extent, Reach
 from majelpy.ops.items import Items
 
@@ -65,7 +64,7 @@ def conv_frames(
     of.holds(name, "x", *reach.needed(to.starts, to.stops, of.lengths))
     outputs, taps, width, channels = w.shape
     places = -(-features // stride[1])
-    on, place = check.kernels(name, x=a, weight=w)
+    on, place = operands.kernels(name, x=a, weight=w)
     out = empty((int(to.offsets[-1]), places * outputs), device=place)
     listed = _places(of, to, reach)
     on.mj_conv_rows(
@@ -104,15 +103,15 @@ def conv_frames_input_gradient(
     frequency, then over the output channel; where a tap belongs to no output the term is +0.
     """
     name = "conv_frames_input_gradient"
-    w = check.of_rank(name, "weight", weight, 4)
+    w = operands.of_rank(name, "weight", weight, 4)
     outputs, taps, width, channels = w.shape
     reach, places = conv_reach(taps, stride[0]), -(-features // stride[1])
-    d = check.matrix(name, "dy", dy)
-    check.columns(name, "dy", d, places * outputs)
+    d = operands.matrix(name, "dy", dy)
+    checks.columns(name, "dy", d, places * outputs)
     of.check(name, "dy", d.shape[0])
     reach.check(name, to, of)
     of.holds(name, "dy", *reach.fed(to.starts, to.stops, to.lengths))
-    on, place = check.kernels(name, dy=d, weight=w)
+    on, place = operands.kernels(name, dy=d, weight=w)
     out = empty((int(to.offsets[-1]), features * channels), device=place)
     utterance, frame = to.frames()
     begins = of.offsets[:-1]
@@ -174,18 +173,18 @@ def conv_frames_weight_gradient(
     and the input, +0 beyond ends and edges.
     """
     name = "conv_frames_weight_gradient"
-    d, a = check.matrix(name, "dy", dy), check.matrix(name, "x", x)
+    d, a = operands.matrix(name, "dy", dy), operands.matrix(name, "x", x)
     places, channels = -(-features // stride[1]), a.shape[1] // features
     outputs = d.shape[1] // places
     reach = conv_reach(kernel[0], stride[0])
-    check.columns(name, "x", a, features * channels)
-    check.columns(name, "dy", d, places * outputs)
+    checks.columns(name, "x", a, features * channels)
+    checks.columns(name, "dy", d, places * outputs)
     of.check(name, "x", a.shape[0])
     to.check(name, "dy", d.shape[0])
     reach.check(name, of, to)
     of.holds(name, "x", *reach.needed(to.starts, to.stops, of.lengths))
     count, offsets, _ = items.of(name, d.shape[0])
-    on, place = check.kernels(name, dy=d, x=a)
+    on, place = operands.kernels(name, dy=d, x=a)
     out = empty((count, outputs * kernel[0] * kernel[1] * channels), device=place)
     listed = _places(of, to, reach)
     if items.order is not None:
@@ -200,8 +199,8 @@ def conv_frames_weight_gradient(
 def _convolution(
     operation: str, x: Any, of: Extent, weight: Any, features: int, stride: tuple[int, int]
 ) -> tuple[Array, Array, Reach]:
-    a, w = check.matrix(operation, "x", x), check.of_rank(operation, "weight", weight, 4)
-    check.columns(operation, "x", a, features * w.shape[3])
+    a, w = operands.matrix(operation, "x", x), operands.of_rank(operation, "weight", weight, 4)
+    checks.columns(operation, "x", a, features * w.shape[3])
     of.check(operation, "x", a.shape[0])
     return a, w, conv_reach(w.shape[1], stride[0])
 

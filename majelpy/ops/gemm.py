@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from majelpy import tree
-from majelpy.array import Array, empty
+from majelpy.array import Array, empty, operands
 from majelpy.errors import ShapeError
-from majelpy.ops import check
 
 
 def gemm(
@@ -36,7 +35,7 @@ def gemm(
     Order: each output is the canonical sum over k: fma upwards from +0 in chunks of 256 terms,
     chunk sums added in ascending order; parts by the tree.
     """
-    x, y = check.matrix("gemm", "a", a), check.matrix("gemm", "b", b)
+    x, y = operands.matrix("gemm", "a", a), operands.matrix("gemm", "b", b)
     m, k = x.shape[::-1] if transpose_a else x.shape
     inner, n = y.shape[::-1] if transpose_b else y.shape
     if k != inner:
@@ -46,7 +45,7 @@ def gemm(
             f"inner sizes {k} and {inner} differ"
         )
     tree.parts(k, parts)
-    on, place = check.kernels("gemm", a=x, b=y)
+    on, place = operands.kernels("gemm", a=x, b=y)
     out = empty((m, n), device=place)
     a_strides = (1, x.shape[1]) if transpose_a else (x.shape[1], 1)
     b_strides = (1, y.shape[1]) if transpose_b else (y.shape[1], 1)

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from majelpy import tree
-from majelpy.array import Array, empty
+from majelpy.array import Array, checks, empty, operands
 from majelpy.errors import ShapeError
-from majelpy.ops import check
 from majelpy.ops.leaves import Leaves, sum_leaves
 
 
@@ -60,7 +59,7 @@ class Items:
                 f"{self.leaves.tolist()[:8]}; needs an offset more, and leaves 0, 1, ... in order"
             )
         listed = rows if self.order is None else len(self.order)
-        check.offsets(operation, self.offsets, listed)
+        checks.offsets(operation, self.offsets, listed)
         if self.order is None:
             return count, self.offsets.ctypes.data, None
         if listed and not (self.order.min() >= 0 and self.order.max() < rows):
@@ -78,8 +77,8 @@ def sum_items(x: Any, items: Items) -> Array:
     -----
     Order: the canonical sum over the item's rows.
     """
-    a = check.matrix("sum_items", "x", x)
-    on, place = check.kernels("sum_items", x=a)
+    a = operands.matrix("sum_items", "x", x)
+    on, place = operands.kernels("sum_items", x=a)
     out = empty((len(items.leaves), a.shape[1]), device=place)
     on.mj_sum_items(*items.of("sum_items", a.shape[0]), a.shape[1], a.pointer, out.pointer)
     return out
@@ -96,9 +95,9 @@ def dot_items(a: Any, b: Any, items: Items) -> Array:
     -----
     Order: the canonical sum of products over the item's rows.
     """
-    x, y = check.matrix("dot_items", "a", a), check.matrix("dot_items", "b", b)
-    check.same_shape("dot_items", x, y)
-    on, place = check.kernels("dot_items", a=x, b=y)
+    x, y = operands.matrix("dot_items", "a", a), operands.matrix("dot_items", "b", b)
+    checks.same_shape("dot_items", x, y)
+    on, place = operands.kernels("dot_items", a=x, b=y)
     out = empty((len(items.leaves), x.shape[1]), device=place)
     rows = items.of("dot_items", x.shape[0])
     on.mj_dot_items(*rows, x.shape[1], x.pointer, y.pointer, out.pointer)
@@ -112,7 +111,7 @@ def merge_items(sums: Any, items: Items) -> Array:
     -----
     Order: the tree over the leaf's items.
     """
-    a = check.matrix("merge_items", "sums", sums)
+    a = operands.matrix("merge_items", "sums", sums)
     if len(a) != len(items.leaves):
         raise ShapeError(f"merge_items: sums are {a.shape}; needs {len(items.leaves)} rows")
     if items.leaf_count == len(a):

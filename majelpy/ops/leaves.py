@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import Array, asarray, launch
+from majelpy.array import Array, asarray, kernels, operands
 from majelpy.errors import CopyError, ShapeError
 from majelpy.memory import CPU, Place
-from majelpy.ops import check
 
 MOST_OPEN = 64
 """Entries that the stack of `tree_sum` holds (DEPTH in kernels/cpu/leaves.cpp)."""
@@ -114,7 +113,7 @@ def gemm_leaves(
     -----
     Order: within a leaf the canonical sum over its rows; leaves by the fixed tree.
     """
-    x, y = check.matrix("gemm_leaves", "a", a), check.matrix("gemm_leaves", "b", b)
+    x, y = operands.matrix("gemm_leaves", "a", a), operands.matrix("gemm_leaves", "b", b)
     a_first, a_last = a_columns or (0, x.shape[1])
     b_first, b_last = b_columns or (0, y.shape[1])
     m, n = a_last - a_first, b_last - b_first
@@ -124,7 +123,7 @@ def gemm_leaves(
             f"of b {y.shape}; rows must agree and columns exist"
         )
     stack = _matrix("gemm_leaves", slots)
-    on, _ = check.kernels("gemm_leaves", a=x, b=y, slots=stack)
+    on, _ = operands.kernels("gemm_leaves", a=x, b=y, slots=stack)
     on.mj_gemm_leaves(
         *leaves.of("gemm_leaves", x.shape[0]),
         *(m, n, x.pointer + 4 * a_first, x.shape[1], y.pointer + 4 * b_first, y.shape[1]),
@@ -146,10 +145,10 @@ def sum_leaves(x: Any, leaves: Leaves, slots: Any, column: int, *, rounded: bool
     -----
     Order: within a leaf the canonical sum over its rows; leaves by the fixed tree.
     """
-    a = check.matrix("sum_leaves", "x", x)
+    a = operands.matrix("sum_leaves", "x", x)
     columns = a.shape[1]
     stack = _matrix("sum_leaves", slots)
-    on, _ = check.kernels("sum_leaves", x=a, slots=stack)
+    on, _ = operands.kernels("sum_leaves", x=a, slots=stack)
     on.mj_sum_leaves(
         *leaves.of("sum_leaves", a.shape[0]),
         *(columns, a.pointer, columns),
@@ -204,7 +203,7 @@ def tree_sum(
     sources = np.array([v.ctypes.data for v in nodes], dtype=np.int64)
     targets = np.array([v.ctypes.data for v in out], dtype=np.int64)
     program = np.array(merges, dtype=np.int32)
-    launch.library(place).mj_tree_sum(
+    kernels.library(place).mj_tree_sum(
         *(len(nodes), sources.ctypes.data, program.ctypes.data),
         *(len(out), targets.ctypes.data, size, rounded),
     )

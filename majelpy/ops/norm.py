@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import Array, empty
+from majelpy.array import Array, checks, empty, operands
 from majelpy.errors import ShapeError
-from majelpy.ops import check
 from majelpy.ops.items import Items
 
 
@@ -32,9 +31,12 @@ def deviation_items(x: Any, mean: Any, items: Items) -> Array:
     -----
     Order: the canonical sum of products over the item's rows.
     """
-    a, m = check.matrix("deviation_items", "x", x), check.matrix("deviation_items", "mean", mean)
+    a, m = (
+        operands.matrix("deviation_items", "x", x),
+        operands.matrix("deviation_items", "mean", mean),
+    )
     _leaf_rows("deviation_items", "mean", m, items.leaf_count, a.shape[1])
-    on, place = check.kernels("deviation_items", x=a, mean=m)
+    on, place = operands.kernels("deviation_items", x=a, mean=m)
     out = empty((len(items.leaves), a.shape[1]), device=place)
     rows, leaves = items.of("deviation_items", a.shape[0]), items.leaves.ctypes.data
     on.mj_square_items(*rows, leaves, a.shape[1], a.pointer, m.pointer, out.pointer)
@@ -57,16 +59,16 @@ def gradient_items(dy: Any, x: Any, mean: Any, rstd: Any, items: Items) -> Array
     Order: the canonical sums over the item's rows, of numbers and of products.
     """
     name = "gradient_items"
-    d, a = check.matrix(name, "dy", dy), check.matrix(name, "x", x)
-    check.same_shape(name, d, a)
-    m, s = check.matrix(name, "mean", mean), check.matrix(name, "rstd", rstd)
+    d, a = operands.matrix(name, "dy", dy), operands.matrix(name, "x", x)
+    checks.same_shape(name, d, a)
+    m, s = operands.matrix(name, "mean", mean), operands.matrix(name, "rstd", rstd)
     _leaf_rows(name, "mean", m, items.leaf_count, a.shape[1])
     _leaf_rows(name, "rstd", s, items.leaf_count, a.shape[1])
-    on, place = check.kernels(name, dy=d, x=a, mean=m, rstd=s)
+    on, place = operands.kernels(name, dy=d, x=a, mean=m, rstd=s)
     out = empty((len(items.leaves), 2 * a.shape[1]), device=place)
     rows, leaves = items.of(name, a.shape[0]), items.leaves.ctypes.data
-    operands = (d.pointer, a.pointer, m.pointer, s.pointer)
-    on.mj_norm_dot_items(*rows, leaves, a.shape[1], *operands, out.pointer)
+    pointers = (d.pointer, a.pointer, m.pointer, s.pointer)
+    on.mj_norm_dot_items(*rows, leaves, a.shape[1], *pointers, out.pointer)
     return out
 
 
@@ -78,14 +80,14 @@ def leaf_means(sums: Any, counts: Any) -> Array:
     counts : (K,) int64
         Rows of each leaf, on all ranks; where there are none the mean is +0.
     """
-    a = check.matrix("leaf_means", "sums", sums)
+    a = operands.matrix("leaf_means", "sums", sums)
     numbers = np.ascontiguousarray(counts, dtype=np.int64)
     if numbers.shape != a.shape[:1] or (len(a) and not 0 <= numbers.min() <= numbers.max() < 2**31):
         raise ShapeError(
             f"leaf_means: counts {numbers.tolist()[:8]} for sums {a.shape}; "
             "needs a count below 2^31 for each row"
         )
-    on, place = check.kernels("leaf_means", sums=a)
+    on, place = operands.kernels("leaf_means", sums=a)
     out = empty(a.shape, device=place)
     on.mj_leaf_means(*a.shape[:1], numbers.ctypes.data, a.shape[1], a.pointer, out.pointer)
     return out
@@ -93,8 +95,8 @@ def leaf_means(sums: Any, counts: Any) -> Array:
 
 def rstd(variance: Any) -> Array:
     """Return 1 / sqrt(variance + 1e-5), elementwise."""
-    a = check.floats("rstd", "variance", variance)
-    on, place = check.kernels("rstd", variance=a)
+    a = operands.floats("rstd", "variance", variance)
+    on, place = operands.kernels("rstd", variance=a)
     out = empty(a.shape, device=place)
     on.mj_rstd_array(a.size, a.pointer, out.pointer)
     return out
@@ -116,13 +118,13 @@ def batch_norm(
     """
     name = "batch_norm"
     a, rows, m, s, g = _operands(name, x, offsets, mean, rstd, gain)
-    b = check.vector(name, "bias", bias)
-    check.columns(name, "bias", b, a.shape[1])
-    on, place = check.kernels(name, x=a, mean=m, rstd=s, gain=g, bias=b)
+    b = operands.vector(name, "bias", bias)
+    checks.columns(name, "bias", b, a.shape[1])
+    on, place = operands.kernels(name, x=a, mean=m, rstd=s, gain=g, bias=b)
     out = empty(a.shape, device=place)
-    operands = (a.pointer, m.pointer, s.pointer, g.pointer, b.pointer)
+    pointers = (a.pointer, m.pointer, s.pointer, g.pointer, b.pointer)
     sizes = (len(rows) - 1, rows.ctypes.data, a.shape[1])
-    on.mj_norm_rows(*sizes, *operands, clipped, out.pointer)
+    on.mj_norm_rows(*sizes, *pointers, clipped, out.pointer)
     return out
 
 
@@ -141,16 +143,16 @@ def batch_norm_backward(
         Means over each leaf's rows of dy and of dy * hat: `leaf_means` of the leaves' sums.
     """
     name = "batch_norm_backward"
-    d = check.matrix(name, "dy", dy)
+    d = operands.matrix(name, "dy", dy)
     a, rows, m, s, g = _operands(name, x, offsets, mean, rstd, gain)
-    check.same_shape(name, d, a)
-    both = check.matrix(name, "means", means)
+    checks.same_shape(name, d, a)
+    both = operands.matrix(name, "means", means)
     _leaf_rows(name, "means", both, len(rows) - 1, 2 * a.shape[1])
-    on, place = check.kernels(name, dy=d, x=a, mean=m, rstd=s, gain=g, means=both)
+    on, place = operands.kernels(name, dy=d, x=a, mean=m, rstd=s, gain=g, means=both)
     out = empty(a.shape, device=place)
-    operands = (d.pointer, a.pointer, m.pointer, s.pointer, g.pointer, both.pointer)
+    pointers = (d.pointer, a.pointer, m.pointer, s.pointer, g.pointer, both.pointer)
     sizes = (len(rows) - 1, rows.ctypes.data, a.shape[1])
-    on.mj_norm_backward_rows(*sizes, *operands, out.pointer)
+    on.mj_norm_backward_rows(*sizes, *pointers, out.pointer)
     return out
 
 
@@ -164,11 +166,14 @@ def running(statistic: Any, sums: Any, number: int, rate: float) -> None:
     number : int
         How many these are, at least 1.
     """
-    a, s = check.vector("running", "statistic", statistic), check.vector("running", "sums", sums)
-    check.same_shape("running", a, s)
+    a, s = (
+        operands.vector("running", "statistic", statistic),
+        operands.vector("running", "sums", sums),
+    )
+    checks.same_shape("running", a, s)
     if number < 1:
         raise ShapeError(f"running: {number} leaves with frames; needs at least 1")
-    on, _ = check.kernels("running", statistic=a, sums=s)
+    on, _ = operands.kernels("running", statistic=a, sums=s)
     on.mj_running_array(a.size, s.pointer, number, rate, a.pointer)
 
 
@@ -188,15 +193,15 @@ def layer_norm(x: Any, gain: Any, bias: Any) -> tuple[Array, Array, Array]:
     -----
     Order: the canonical sums over the columns, of x and of the products (x - mean)^2.
     """
-    a = check.matrix("layer_norm", "x", x)
-    g, b = check.vector("layer_norm", "gain", gain), check.vector("layer_norm", "bias", bias)
-    check.columns("layer_norm", "gain", g, a.shape[1])
-    check.columns("layer_norm", "bias", b, a.shape[1])
-    on, place = check.kernels("layer_norm", x=a, gain=g, bias=b)
+    a = operands.matrix("layer_norm", "x", x)
+    g, b = operands.vector("layer_norm", "gain", gain), operands.vector("layer_norm", "bias", bias)
+    checks.columns("layer_norm", "gain", g, a.shape[1])
+    checks.columns("layer_norm", "bias", b, a.shape[1])
+    on, place = operands.kernels("layer_norm", x=a, gain=g, bias=b)
     out = empty(a.shape, device=place)
     mean, scale = empty(a.shape[0], device=place), empty(a.shape[0], device=place)
-    operands = (a.pointer, g.pointer, b.pointer)
-    on.mj_layer_norm_rows(*a.shape, *operands, out.pointer, mean.pointer, scale.pointer)
+    pointers = (a.pointer, g.pointer, b.pointer)
+    on.mj_layer_norm_rows(*a.shape, *pointers, out.pointer, mean.pointer, scale.pointer)
     return out, mean, scale
 
 
@@ -215,17 +220,17 @@ def layer_norm_backward(dy: Any, x: Any, mean: Any, rstd: Any, gain: Any) -> tup
     Order: the canonical sums over the columns, of gain * dy and of the products of that and hat.
     """
     name = "layer_norm_backward"
-    d, a = check.matrix(name, "dy", dy), check.matrix(name, "x", x)
-    check.same_shape(name, d, a)
-    m, s = check.vector(name, "mean", mean), check.vector(name, "rstd", rstd)
-    g = check.vector(name, "gain", gain)
-    check.columns(name, "gain", g, a.shape[1])
+    d, a = operands.matrix(name, "dy", dy), operands.matrix(name, "x", x)
+    checks.same_shape(name, d, a)
+    m, s = operands.vector(name, "mean", mean), operands.vector(name, "rstd", rstd)
+    g = operands.vector(name, "gain", gain)
+    checks.columns(name, "gain", g, a.shape[1])
     if m.shape != a.shape[:1] or s.shape != a.shape[:1]:
         raise ShapeError(f"{name}: mean is {m.shape} and rstd {s.shape}; needs {a.shape[:1]}")
-    on, place = check.kernels(name, dy=d, x=a, mean=m, rstd=s, gain=g)
+    on, place = operands.kernels(name, dy=d, x=a, mean=m, rstd=s, gain=g)
     out, dy_hat = empty(a.shape, device=place), empty(a.shape, device=place)
-    operands = (d.pointer, a.pointer, m.pointer, s.pointer, g.pointer)
-    on.mj_layer_norm_backward_rows(*a.shape, *operands, out.pointer, dy_hat.pointer)
+    pointers = (d.pointer, a.pointer, m.pointer, s.pointer, g.pointer)
+    on.mj_layer_norm_backward_rows(*a.shape, *pointers, out.pointer, dy_hat.pointer)
     return out, dy_hat
 
 
@@ -237,11 +242,11 @@ def _leaf_rows(operation: str, name: str, x: Array, leaves: int, columns: int) -
 def _operands(
     operation: str, x: Any, offsets: Any, mean: Any, rstd: Any, gain: Any
 ) -> tuple[Array, np.ndarray, Array, Array, Array]:
-    a = check.matrix(operation, "x", x)
-    rows = check.offsets(operation, offsets, a.shape[0])
-    m, s = check.matrix(operation, "mean", mean), check.matrix(operation, "rstd", rstd)
+    a = operands.matrix(operation, "x", x)
+    rows = checks.offsets(operation, offsets, a.shape[0])
+    m, s = operands.matrix(operation, "mean", mean), operands.matrix(operation, "rstd", rstd)
     _leaf_rows(operation, "mean", m, len(rows) - 1, a.shape[1])
     _leaf_rows(operation, "rstd", s, len(rows) - 1, a.shape[1])
-    g = check.vector(operation, "gain", gain)
-    check.columns(operation, "gain", g, a.shape[1])
+    g = operands.vector(operation, "gain", gain)
+    checks.columns(operation, "gain", g, a.shape[1])
     return a, rows, m, s, g

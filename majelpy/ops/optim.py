@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from majelpy.array import Array, empty, launch
+from majelpy.array import Array, checks, empty, kernels, operands
 from majelpy.memory import CPU, Place
 from majelpy.native import library
-from majelpy.ops import check
 from majelpy.ops.statistics import square_sum
 
 
@@ -27,10 +26,10 @@ def norm_and_factor(
 
 def factor_of(square_sum: Any, limit: float, *, out: Array | None = None) -> tuple[Array, Array]:
     """Return the same as `norm_and_factor`, from the sum of squares, (1,)."""
-    total = check.vector("factor_of", "square_sum", square_sum)
+    total = operands.vector("factor_of", "square_sum", square_sum)
     both = empty(2, device=total.place) if out is None else out
-    check.columns("factor_of", "out", check.vector("factor_of", "out", both), 2)
-    on, _ = check.kernels("factor_of", square_sum=total, out=both)
+    checks.columns("factor_of", "out", operands.vector("factor_of", "out", both), 2)
+    on, _ = operands.kernels("factor_of", square_sum=total, out=both)
     norm, factor = both[:1], both[1:]
     on.mj_norm_and_factor(total.pointer, limit, norm.pointer, factor.pointer)
     return norm, factor
@@ -86,7 +85,7 @@ def average_shares(step: int, *, beta1: float, beta2: float, device: Place = CPU
     They are 1 - beta^step, with a relative error below 62 * 2^-24.
     """
     out = empty(2, device=device)
-    launch.library(device).mj_average_shares(step, beta1, beta2, out.pointer)
+    kernels.library(device).mj_average_shares(step, beta1, beta2, out.pointer)
     return out
 
 
@@ -131,7 +130,7 @@ def adam(
         "second_moments": second_moments,
     }
     on, g = _checked("adam", gradient, states, factor=factor, rate=rate, shares=shares)
-    check.columns("adam", "shares", shares, 2)
+    checks.columns("adam", "shares", shares, 2)
     on.mj_adam_array(
         *(g.size, parameters.pointer, first_moments.pointer, second_moments.pointer, g.pointer),
         *(factor.pointer, rate.pointer, shares.pointer, beta1, beta2, epsilon, decay),
@@ -175,9 +174,9 @@ def _checked(
     operation: str, gradient: Any, states: dict[str, Array], **numbers: Array
 ) -> tuple[Any, Array]:
     """The entry points of the place where all lies, and the gradient; vectors have one size."""
-    g = check.vector(operation, "gradient", gradient)
+    g = operands.vector(operation, "gradient", gradient)
     for name, state in states.items():
-        check.vector(operation, name, state)
+        operands.vector(operation, name, state)
     for state in [g, *states.values()]:
-        check.same_shape(operation, states["parameters"], state)
-    return check.kernels(operation, **states, gradient=g, **numbers)[0], g
+        checks.same_shape(operation, states["parameters"], state)
+    return operands.kernels(operation, **states, gradient=g, **numbers)[0], g

@@ -11,16 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import Array, empty
+from majelpy.array import Array, checks, empty, operands
+from majelpy.array.kernels import signed
 from majelpy.errors import ShapeError
 from majelpy.native import library
-from majelpy.ops import check
-
-
-def _key(seed: int) -> int:
-    """The seed's 64 bits as the signed integer that the kernel's argument is."""
-    low = seed & 0xFFFF_FFFF_FFFF_FFFF
-    return low - (1 << 64) if low >> 63 else low
 
 
 def uniform(count: int, *, gain: float, fan_in: int, seed: int, stream: int) -> Array:
@@ -29,7 +23,7 @@ def uniform(count: int, *, gain: float, fan_in: int, seed: int, stream: int) -> 
     They are multiples of 2^-23 times the bound sqrt(3 gain / fan_in), rounded once.
     """
     out = empty(count)
-    library().mj_uniform_array(count, _key(seed), stream, gain, fan_in, out.pointer)
+    library().mj_uniform_array(count, signed(seed), stream, gain, fan_in, out.pointer)
     return out
 
 
@@ -37,7 +31,7 @@ def words(count: int, *, seed: int, stream: int) -> np.ndarray:
     """Return ``count`` random uint32 words."""
     blocks = -(-count // 4)
     out = np.empty(4 * blocks, dtype=np.uint32)
-    library().mj_philox_words(blocks, _key(seed), stream, out.ctypes.data)
+    library().mj_philox_words(blocks, signed(seed), stream, out.ctypes.data)
     return out[:count]
 
 
@@ -83,8 +77,8 @@ class Dropout:
         Hannun et al. 2014, section 2.1; a number's fate depends on seed, epoch, layer, utterance,
         frame and column alone.
         """
-        a = check.matrix("dropout", "x", x)
-        offsets = check.offsets("dropout", self.offsets, a.shape[0])
+        a = operands.matrix("dropout", "x", x)
+        offsets = checks.offsets("dropout", self.offsets, a.shape[0])
         if len(self.ids) != len(offsets) - 1 or not 0 <= self.share < 1 or first % 16:
             raise ShapeError(
                 f"dropout: share {self.share}, {len(self.ids)} ids for {len(offsets) - 1} "
@@ -94,11 +88,11 @@ class Dropout:
         zero = np.zeros(len(self.ids), dtype=np.int64)
         starts = zero if self.starts is None else np.ascontiguousarray(self.starts, dtype=np.int64)
         ids = np.ascontiguousarray(self.ids, dtype=np.int64)
-        on, place = check.kernels("dropout", x=a)
+        on, place = operands.kernels("dropout", x=a)
         out = empty(a.shape, device=place)
         on.mj_dropout_rows(
             *(len(ids), offsets.ctypes.data, starts.ctypes.data, ids.ctypes.data),
-            *(first, a.shape[1], _key(self.seed)),
+            *(first, a.shape[1], signed(self.seed)),
             *(layer, self.epoch, int(self.share * 256), a.pointer, out.pointer),
         )
         return out
@@ -130,11 +124,11 @@ def noisy(
     Philox counts (stream, step, place / 4); each block of it gives four numbers by Box and Muller
     1958. The largest possible magnitude is 5.77 deviations.
     """
-    w = check.vector("noisy", "weights", weights)
+    w = operands.vector("noisy", "weights", weights)
     result = empty(w.shape, device=w.place) if out is None else out
-    check.same_shape("noisy", w, check.vector("noisy", "out", result))
-    on, _ = check.kernels("noisy", weights=w, out=result)
+    checks.same_shape("noisy", w, operands.vector("noisy", "out", result))
+    on, _ = operands.kernels("noisy", weights=w, out=result)
     on.mj_noise_array(
-        *(w.size, first, _key(seed), stream, step, deviation, w.pointer, result.pointer)
+        *(w.size, first, signed(seed), stream, step, deviation, w.pointer, result.pointer)
     )
     return result

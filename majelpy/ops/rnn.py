@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from majelpy import tree
-from majelpy.array import Array, empty
+from majelpy.array import Array, checks, empty, operands
 from majelpy.errors import ShapeError
-from majelpy.ops import check
 from majelpy.ops.cell import RNN, Cell
 
 
@@ -154,11 +153,14 @@ def rnn_forward(
     RNN: Hannun et al. 2014 (arXiv 1412.5567), section 2, equations 2 and 3. GRU: Amodei et al. 2016
     (arXiv 1512.02595), section 3. LSTM: Hochreiter and Schmidhuber 1997; Gers et al. 2000.
     """
-    a, w = check.matrix("rnn_forward", "x", x), check.of_rank("rnn_forward", "weight", weight, 3)
+    a, w = (
+        operands.matrix("rnn_forward", "x", x),
+        operands.of_rank("rnn_forward", "weight", weight, 3),
+    )
     directions, hidden = _sizes("rnn_forward", cell, cell.gates, a, w)
-    rows = check.offsets("rnn_forward", offsets, a.shape[0])
+    rows = checks.offsets("rnn_forward", offsets, a.shape[0])
     tree.parts(hidden, parts)
-    on, place = check.kernels("rnn_forward", x=a, weight=w)
+    on, place = operands.kernels("rnn_forward", x=a, weight=w)
     h = empty((a.shape[0], directions * hidden), device=place)
     kept = empty((a.shape[0], directions * cell.kept * hidden), device=place) if cell.kept else None
     last = empty((directions, len(rows) - 1, cell.forward_columns * hidden), device=place)
@@ -200,21 +202,21 @@ def rnn_backward(
     the tree); if ``cell.rounded``, the next step's ds is rounded to bfloat16 in it, and nowhere
     else. The other products: kernels/rnn.h.
     """
-    d, y = check.matrix("rnn_backward", "dy", dy), check.matrix("rnn_backward", "h", h)
-    w = check.of_rank("rnn_backward", "weight", weight, 3)
-    check.same_shape("rnn_backward", d, y)
+    d, y = operands.matrix("rnn_backward", "dy", dy), operands.matrix("rnn_backward", "h", h)
+    w = operands.of_rank("rnn_backward", "weight", weight, 3)
+    checks.same_shape("rnn_backward", d, y)
     directions, hidden = _sizes("rnn_backward", cell, 1, d, w)
-    rows = check.offsets("rnn_backward", offsets, d.shape[0])
+    rows = checks.offsets("rnn_backward", offsets, d.shape[0])
     tree.parts(hidden, parts)
     read = y
     if cell.kept:
-        read = check.matrix("rnn_backward", "kept", kept)
+        read = operands.matrix("rnn_backward", "kept", kept)
         if read.shape != (d.shape[0], directions * cell.kept * hidden):
             raise ShapeError(
                 f"rnn_backward: kept is {read.shape} for dy {d.shape}; needs {cell.kept} columns "
                 f"a unit of {cell.name}"
             )
-    on, place = check.kernels("rnn_backward", dy=d, weight=w, h=y, kept=read)
+    on, place = operands.kernels("rnn_backward", dy=d, weight=w, h=y, kept=read)
     dx = empty((d.shape[0], directions * cell.gates * hidden), device=place)
     ds = empty(dx.shape, device=place) if cell.apart else dx
     last = empty((directions, len(rows) - 1, cell.backward_columns * hidden), device=place)
@@ -233,11 +235,11 @@ def rnn_previous(
     """Return the rows h_{t-1} in each direction's own order; at an utterance's first step h of the
     carried state (that of `rnn_forward`), or +0.
     """
-    a = check.matrix("rnn_previous", "h", h)
-    rows = check.offsets("rnn_previous", offsets, a.shape[0])
+    a = operands.matrix("rnn_previous", "h", h)
+    rows = checks.offsets("rnn_previous", offsets, a.shape[0])
     _divides("rnn_previous", a, directions)
     hidden = a.shape[1] // directions
-    on, place = check.kernels("rnn_previous", h=a)
+    on, place = operands.kernels("rnn_previous", h=a)
     out = empty(a.shape, device=place)
     columns = max(carried.state.shape[-1], hidden) if carried else hidden
     needed = (directions, len(rows) - 1, columns)
@@ -250,10 +252,10 @@ def rnn_previous(
 
 def sum_directions(h: Any, directions: int) -> Array:
     """Return h_0 + h_1 + ... of the directions' columns, shape (rows, hidden)."""
-    a = check.matrix("sum_directions", "h", h)
+    a = operands.matrix("sum_directions", "h", h)
     _divides("sum_directions", a, directions)
     hidden = a.shape[1] // directions
-    on, place = check.kernels("sum_directions", h=a)
+    on, place = operands.kernels("sum_directions", h=a)
     out = empty((a.shape[0], hidden), device=place)
     on.mj_sum_directions(a.shape[0], directions, hidden, a.pointer, out.pointer)
     return out
@@ -261,8 +263,8 @@ def sum_directions(h: Any, directions: int) -> Array:
 
 def repeat_directions(dy: Any, directions: int) -> Array:
     """Return dy once for each direction, side by side: the gradient of `sum_directions`."""
-    a = check.matrix("repeat_directions", "dy", dy)
-    on, place = check.kernels("repeat_directions", dy=a)
+    a = operands.matrix("repeat_directions", "dy", dy)
+    on, place = operands.kernels("repeat_directions", dy=a)
     out = empty((a.shape[0], a.shape[1] * directions), device=place)
     on.mj_repeat_directions(*(a.shape[0], directions, a.shape[1]), a.pointer, out.pointer)
     return out

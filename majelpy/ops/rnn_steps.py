@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from majelpy.array import Array, empty
-from majelpy.ops import check
+from majelpy.array import Array, empty, operands
 from majelpy.ops.cell import RNN, Cell
 from majelpy.ops.rnn import pointer
 
@@ -72,7 +71,7 @@ def rnn_forward_step(
         What goes on from step to step, if ``cell.own``: of any content at step 0, changed in place.
     """
     hidden = x.shape[1] // (directions * cell.gates)
-    on, place = check.kernels("rnn_forward_step", x=x, h=h)
+    on, place = operands.kernels("rnn_forward_step", x=x, h=h)
     state = empty((directions, steps.live(step), hidden), device=place)
     on.mj_rnn_forward_step(
         *(cell.number, directions, *steps._arguments(step, hidden), int(cell.rounded)),
@@ -109,7 +108,7 @@ def rnn_backward_step(
     steps, step, own : as in `rnn_forward_step`
     """
     hidden = dy.shape[1] // directions
-    on, place = check.kernels("rnn_backward_step", dy=dy, kept=kept, dx=dx)
+    on, place = operands.kernels("rnn_backward_step", dy=dy, kept=kept, dx=dx)
     state = empty((directions, steps.live(step), cell.gates * hidden), device=place)
     on.mj_rnn_backward_step(
         *(cell.number, directions, *steps._arguments(step, hidden), int(cell.rounded)),

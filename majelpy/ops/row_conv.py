@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import Array, empty
-from majelpy.ops import check
+from majelpy.array import Array, checks, empty, operands
 from majelpy.ops.extent import Extent, Reach
 from majelpy.ops.items import Items
 
@@ -88,15 +87,15 @@ def row_conv_weight_gradient(
     nothing, and count as terms.
     """
     name = "row_conv_weight_gradient"
-    d, a = check.matrix(name, "dy", dy), check.matrix(name, "x", x)
-    check.columns(name, "x", a, d.shape[1])
+    d, a = operands.matrix(name, "dy", dy), operands.matrix(name, "x", x)
+    checks.columns(name, "x", a, d.shape[1])
     of.check(name, "x", a.shape[0])
     to.check(name, "dy", d.shape[0])
     reach = row_conv_reach(taps)
     reach.check(name, of, to)
     of.holds(name, "x", *reach.needed(to.starts, to.stops, of.lengths))
     count, offsets, _ = items.of(name, d.shape[0])
-    on, place = check.kernels(name, dy=d, x=a)
+    on, place = operands.kernels(name, dy=d, x=a)
     out = empty((count, taps * d.shape[1]), device=place)
     u, frame = to.frames()
     first = of.offsets[u] + frame - of.starts[u]
@@ -105,16 +104,16 @@ def row_conv_weight_gradient(
     if items.order is not None:
         listed = listed[items.order]
     listed = np.ascontiguousarray(listed)
-    operands = (taps, d.shape[1], d.pointer, a.pointer, out.pointer)
-    on.mj_row_conv_weight_items(count, offsets, listed.ctypes.data, *operands)
+    pointers = (taps, d.shape[1], d.pointer, a.pointer, out.pointer)
+    on.mj_row_conv_weight_items(count, offsets, listed.ctypes.data, *pointers)
     return out
 
 
 def _row_convolution(
     operation: str, name: str, x: Any, of: Extent, to: Extent, weight: Any
 ) -> tuple[Array, Array, Reach]:
-    a, w = check.matrix(operation, name, x), check.matrix(operation, "weight", weight)
-    check.columns(operation, "weight", w, a.shape[1])
+    a, w = operands.matrix(operation, name, x), operands.matrix(operation, "weight", weight)
+    checks.columns(operation, "weight", w, a.shape[1])
     of.check(operation, name, a.shape[0])
     reach = row_conv_reach(len(w))
     reach.check(operation, of, to)
@@ -124,7 +123,7 @@ def _row_convolution(
 def _rows(
     operation: str, x: Array, weight: Array, first: np.ndarray, terms: np.ndarray, step: int
 ) -> Array:
-    on, place = check.kernels(operation, x=x, weight=weight)
+    on, place = operands.kernels(operation, x=x, weight=weight)
     out = empty((len(first), x.shape[1]), device=place)
     listed = np.stack([first, terms], axis=1)
     sizes = (len(first), listed.ctypes.data, step, x.shape[1])

@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import Array, empty
-from majelpy.errors import CopyError, DTypeError, ShapeError
-from majelpy.memory import CPU
+from majelpy.array import Array, checks, empty, operands
+from majelpy.errors import DTypeError, ShapeError
 from majelpy.native import address_of, library
-from majelpy.ops import check
 
 
 def samples(pcm: np.ndarray) -> Array:
@@ -113,7 +111,6 @@ def add_noise(samples: Any, noise: Any, start: int, low: float, high: float, bit
 
 
 def _sound(operation: str, name: str, x: Any) -> Array:
-    array = check.vector(operation, name, x)
-    if array.place != CPU:
-        raise CopyError(f"{operation}: {name} lies on {array.place}; needs the CPU")
+    array = operands.vector(operation, name, x)
+    checks.on_cpu(operation, **{name: array})
     return array

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from majelpy.array import Array, empty
+from majelpy.array import Array, empty, operands
 from majelpy.errors import ShapeError
-from majelpy.ops import check
 
 
 def spectrogram(samples: Any, window: int, hop: int) -> Array:
@@ -33,14 +32,14 @@ def spectrogram(samples: Any, window: int, hop: int) -> Array:
     Order: a Stockham transform that takes off the smallest prime factor first; each butterfly
     sums its inputs in ascending order.
     """
-    x = check.vector("spectrogram", "samples", samples)
+    x = operands.vector("spectrogram", "samples", samples)
     if window < 2 or hop < 1 or x.size < window:
         raise ShapeError(
             f"spectrogram: {x.size} samples, window {window}, hop {hop}; needs window >= 2, "
             f"hop >= 1 and at least one window of samples"
         )
     frames = 1 + (x.size - window) // hop
-    on, place = check.kernels("spectrogram", samples=x)
+    on, place = operands.kernels("spectrogram", samples=x)
     out = empty((frames, window // 2 + 1), device=place)
     on.mj_spectrogram(frames, window, hop, x.pointer, out.pointer)
     return out

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from majelpy.array import Array, empty
-from majelpy.ops import check
+from majelpy.array import Array, checks, empty, operands
 
 
 def sum_rows(x: Any) -> Array:
@@ -18,8 +17,8 @@ def sum_rows(x: Any) -> Array:
     -----
     Order: the canonical sum over the rows.
     """
-    a = check.matrix("sum_rows", "x", x)
-    on, place = check.kernels("sum_rows", x=a)
+    a = operands.matrix("sum_rows", "x", x)
+    on, place = operands.kernels("sum_rows", x=a)
     out = empty(a.shape[1], device=place)
     on.mj_sum_rows(*a.shape, a.pointer, out.pointer)
     return out
@@ -32,10 +31,10 @@ def sum_deviations(x: Any, center: Any, *, squared: bool = False) -> Array:
     -----
     Order: the canonical sum over the rows; a square is rounded before it is added.
     """
-    a = check.matrix("sum_deviations", "x", x)
-    c = check.vector("sum_deviations", "center", center)
-    check.columns("sum_deviations", "center", c, a.shape[1])
-    on, place = check.kernels("sum_deviations", x=a, center=c)
+    a = operands.matrix("sum_deviations", "x", x)
+    c = operands.vector("sum_deviations", "center", center)
+    checks.columns("sum_deviations", "center", c, a.shape[1])
+    on, place = operands.kernels("sum_deviations", x=a, center=c)
     out = empty(a.shape[1], device=place)
     kernel = on.mj_sum_square_deviations if squared else on.mj_sum_deviations
     kernel(*a.shape, a.pointer, c.pointer, out.pointer)
@@ -44,11 +43,11 @@ def sum_deviations(x: Any, center: Any, *, squared: bool = False) -> Array:
 
 def mean_of(center: Any, sums: Any, count: int, *, out: Array | None = None) -> Array:
     """Return center + sums / count, (columns,) float32; written into ``out`` if given."""
-    c, s = check.vector("mean_of", "center", center), check.vector("mean_of", "sums", sums)
-    check.same_shape("mean_of", c, s)
+    c, s = operands.vector("mean_of", "center", center), operands.vector("mean_of", "sums", sums)
+    checks.same_shape("mean_of", c, s)
     result = empty(s.shape, device=s.place) if out is None else out
-    check.same_shape("mean_of", s, check.vector("mean_of", "out", result))
-    on, _ = check.kernels("mean_of", center=c, sums=s, out=result)
+    checks.same_shape("mean_of", s, operands.vector("mean_of", "out", result))
+    on, _ = operands.kernels("mean_of", center=c, sums=s, out=result)
     on.mj_mean_of(s.size, c.pointer, s.pointer, count, result.pointer)
     return result
 
@@ -58,10 +57,10 @@ def scale_of(sums: Any, square_sums: Any, count: int) -> Array:
 
     The deviation is taken as at least 1e-3, so a constant feature gives a finite scale.
     """
-    s = check.vector("scale_of", "sums", sums)
-    q = check.vector("scale_of", "square_sums", square_sums)
-    check.same_shape("scale_of", s, q)
-    on, place = check.kernels("scale_of", sums=s, square_sums=q)
+    s = operands.vector("scale_of", "sums", sums)
+    q = operands.vector("scale_of", "square_sums", square_sums)
+    checks.same_shape("scale_of", s, q)
+    on, place = operands.kernels("scale_of", sums=s, square_sums=q)
     out = empty(s.shape, device=place)
     on.mj_scale_of(s.size, s.pointer, q.pointer, count, out.pointer)
     return out
@@ -74,8 +73,8 @@ def square_sum(x: Any) -> Array:
     -----
     Order: the canonical sum of products x_i x_i.
     """
-    a = check.vector("square_sum", "x", x)
-    on, place = check.kernels("square_sum", x=a)
+    a = operands.vector("square_sum", "x", x)
+    on, place = operands.kernels("square_sum", x=a)
     out = empty(1, device=place)
     on.mj_square_sum(a.size, a.pointer, out.pointer)
     return out

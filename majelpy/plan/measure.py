@@ -32,6 +32,7 @@ from majelpy.plan.constants import (
     Rates,
     RecurrentRates,
 )
+from majelpy.wording import counted, lasting
 
 _SMALL, _LARGE = 64, 8 << 20
 """Bytes of the messages that alpha and beta are taken from."""
@@ -83,7 +84,7 @@ class Stopwatch:
         mine = statistics.median(self._round(call) for _ in range(self._effort.rounds))
         seconds = statistics.median(self._world.all_gather(mine))
         if self._world.rank == 0:
-            self.say(f"{what}: {seconds * 1e6:.4g} us")
+            self.say(f"{what}: {lasting(seconds)}")
         return seconds
 
     def _round(self, call: Callable[[], object]) -> float:
@@ -111,6 +112,9 @@ def measure(
     effort = effort or Effort()
     native.set_threads(threads)
     watch = Stopwatch(world, effort, say)
+    if world.rank == 0:
+        ranks, each = counted(world.size, "rank"), counted(threads, "thread")
+        say(f"measuring with {ranks} of {each}, for half a minute or so")
     rates = Rates(
         gemm=_gemm(watch, effort),
         recurrent=_recurrent(watch, effort),
@@ -160,7 +164,7 @@ def _recurrent(watch: Stopwatch, effort: Effort) -> RecurrentRates:
             h = ops.rnn_forward(x, offsets, weight).h
             ops.rnn_backward(x, offsets, weight, h)
 
-        seconds = watch(f"recurrent {utterances} utterances, {hidden} units", both)
+        seconds = watch(f"recurrent {counted(utterances, 'utterance')}, {hidden} units", both)
         products = 2 * _DIRECTIONS * steps
         rates.append(2e-9 * products * utterances * hidden * hidden / seconds)
     return RecurrentRates(effort.utterances, effort.hidden, tuple(rates))
@@ -246,7 +250,8 @@ def _links(world: World, watch: Stopwatch) -> tuple[Links, list[str]]:
     found = {level: _ping_pong(world, peer) for level, peer in peers.items()}
     if world.rank == 0:
         for level, link in found.items():
-            watch.say(f"link {level}: {link.alpha_us:.4g} us, {link.beta_gb_s:.4g} GB/s")
+            alpha = lasting(1e-6 * link.alpha_us)
+            watch.say(f"link {level}: {alpha}, {link.beta_gb_s:.4g} GB/s")
     remarks = [
         f"links.{level}: not measured, no two ranks are so"
         for level in ("socket", "host", "fabric")

@@ -11,6 +11,7 @@ from typing import Any
 
 from majelpy.errors import OutputError
 from majelpy.plan.model import Prediction
+from majelpy.wording import install
 
 _HEADINGS = (
     "ranks", "mesh", "step ms", "compute ms", "communication ms", "exposed %", "efficiency %",
@@ -81,7 +82,7 @@ def plot(predictions: Sequence[Prediction], path: str, title: str) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise OutputError("plan: --plot needs matplotlib; pip install 'majelpy[plot]'") from None
+        raise OutputError(f"plan: --plot needs matplotlib; {install('plot')}") from None
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     time, efficiency = figure.subplots(1, 2)
     for model, way in sorted({(p.mesh.model, p.mesh.way) for p in predictions}):

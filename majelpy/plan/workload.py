@@ -21,6 +21,7 @@ from majelpy.recipes.launch import Launch
 from majelpy.recipes.recipe import Augment, Recipe, Schedule
 from majelpy.speech.joined import exist
 from majelpy.train.setup import prepare_run
+from majelpy.wording import counted
 
 SAMPLE = 32
 """Most minibatches that are looked at."""
@@ -127,8 +128,9 @@ def workload(recipe: Recipe, frames: int | None = None, features: int | None = N
     )
     minibatch = tuple((utterance,) * len(leaf) for leaf in cut)
     source = (
-        f"{settings.batch} utterances of {frames} frames each, {architecture.features} features, "
-        f"{utterance.labels} labels (no corpus is read)"
+        f"{counted(settings.batch, 'utterance')} of {counted(frames, 'frame')}, "
+        f"{counted(architecture.features, 'feature')}, {counted(utterance.labels, 'label')} (no "
+        "corpus is read)"
     )
     return _workload(recipe, architecture, (minibatch,), source)
 

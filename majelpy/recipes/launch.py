@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from majelpy import arguments
 from majelpy.errors import RecipeError
 from majelpy.memory.place import parse_place
+from majelpy.wording import bounds
 
 _BOUNDS: dict[str, tuple[float, float]] = {
     "threads": (0, 1024),
@@ -88,8 +89,7 @@ class Launch:
         for name, (least, most) in _BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
-                needed = f"at least {least:g}" + (f", at most {most:g}" if most < math.inf else "")
-                raise RecipeError(f"{_option(name)} is {value}; needs {needed}")
+                raise RecipeError(f"{_option(name)} is {value}; needs {bounds(least, most)}")
 
 
 def _option(name: str) -> str:

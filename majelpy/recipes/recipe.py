@@ -12,12 +12,10 @@ import glob
 import hashlib
 import json
 import os
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from majelpy import arguments
@@ -25,11 +23,17 @@ from majelpy.errors import RecipeError
 from majelpy.nn import layers
 from majelpy.nn.networks import deep_speech_1
 from majelpy.optimizers import OPTIMIZERS
+from majelpy.parsing import parse_toml, shallow
+from majelpy.recipes import shipped
 from majelpy.settings import as_table, assign, parse, read_toml, setting
 from majelpy.version import ARITHMETIC
 
 MOST_MASKS = 16
 MOST_PARTS = 64
+SAVED = ("saved", "requested")
+"""What the contents of a run on disk and of a command are called where they differ."""
+_ENDING = ("epochs", "early_stop")
+_FEW = 3
 
 
 def _names(value: Any, where: str, source: str) -> str | tuple[str, ...]:
@@ -111,7 +115,7 @@ class ModelSettings:
 
     layers: tuple[layers.Table, ...] = setting(
         deep_speech_1(5, (256, 256, 256), 256, 256),
-        read=layers.read,
+        read=layers.listed,
         help='from the features up, such as [{ layer = "birnn", units = 256 }]; then come logits',
     )
     parts: int = setting(
@@ -306,13 +310,9 @@ def digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def shipped() -> list[str]:
-    """Names of the recipes that come with majelpy."""
-    folder = resources.files("majelpy") / "recipes"
-    return sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".toml"))
-
-
-def load(name: str | os.PathLike[str], assignments: Sequence[str] = ()) -> Recipe:
+def load(
+    name: str | os.PathLike[str], assignments: Sequence[str] = (), *, run_code: bool = False
+) -> Recipe:
     """Return the recipe of a file, or the shipped one of that name, with settings changed.
 
     Parameters
@@ -321,11 +321,14 @@ def load(name: str | os.PathLike[str], assignments: Sequence[str] = ()) -> Recip
         A path that ends in ``.toml``, or the name of a shipped recipe.
     assignments : sequence of str
         ``key=value`` with a dotted key and a TOML value; quotes around a text may be left out.
+    run_code : bool
+        Whether Python files with layers, beside the recipe, may be run.
 
     Raises
     ------
     RecipeError
-        If there is no such recipe, it is not TOML, or a setting is wrong.
+        If there is no such recipe, it is not TOML, a setting is wrong, or it names a Python file
+        that may not be run.
     ArgumentError
         If an argument is of another type.
     """
@@ -341,11 +344,18 @@ def load(name: str | os.PathLike[str], assignments: Sequence[str] = ()) -> Recip
         if not equals or not key.strip():
             raise RecipeError(f"--set {assignment}: needs key=value, such as optimizer.rate=0.01")
         try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except (ValueError, RecursionError):
+            value = parse_toml(f"value = {text}")["value"]
+        except ValueError:
             value = text.strip()
         assign(table, key.strip(), value)
+    try:
+        shallow(table)
+    except ValueError as error:
+        raise RecipeError(f"{name}: {error}") from None
     recipe: Recipe = parse(Recipe, table, name)
+    where = f"{name}: model.layers"
+    read = layers.read(recipe.model.layers, where, name, run_code=run_code)
+    recipe = replace(recipe, model=replace(recipe.model, layers=read))
     if recipe.schedule.result == "average" and not recipe.schedule.average:
         raise RecipeError(
             f"{name}: schedule.result is 'average' and schedule.average is 0; needs at least 1"
@@ -379,25 +389,80 @@ def read_table(name: str) -> dict[str, Any]:
             f"recipe {name!r}: not shipped (there are {', '.join(shipped())}) "
             "and not a file that ends in .toml"
         )
-    return tomllib.loads(
-        (resources.files("majelpy") / "recipes" / f"{name}.toml").read_text("utf-8")
-    )
+    return parse_toml((resources.files("majelpy") / "recipes" / f"{name}.toml").read_text("utf-8"))
 
 
-def differences(a: dict[str, Any], b: dict[str, Any], path: str = "") -> list[str]:
-    """Lines that name each setting with its two values, where two contents differ."""
+def past(content: dict[str, Any]) -> dict[str, Any]:
+    """A content without what only ends a run; with the same one, as far as both go, the same bits.
+
+    Nothing else looks at the last epoch: the rate, what a plateau counts, the ends of epochs that
+    an average is of, and the order of the data are functions of the epochs so far.
+    """
+    schedule = content.get("schedule")
+    if not isinstance(schedule, dict):  # no content of ours
+        return content
+    return content | {"schedule": {k: v for k, v in schedule.items() if k not in _ENDING}}
+
+
+def unfit(saved: dict[str, Any], requested: dict[str, Any]) -> list[str]:
+    """Lines that say why a run of one content cannot go on with another; none if it can.
+
+    A run may go on to more epochs or to fewer, and wait longer before it stops early. If it is to
+    wait less long, it might have had to stop already.
+    """
+    lines = differences(past(saved), past(requested), SAVED)
+    if lines:
+        return lines
+    before, now = (content["schedule"].get("early_stop") for content in (saved, requested))
+    if now and not (type(before) is int and 0 < before <= now):
+        lines.append(_difference("schedule.early_stop", before, now, SAVED))
+    return lines
+
+
+def settings_of(content: dict[str, Any]) -> dict[str, Any]:
+    """The settings in a content or in the file that is written for it, but for the corpora."""
+    found: dict[str, Any] = json.loads(json.dumps({"augment": as_table(Augment())} | content))
+    found.pop("arithmetic", None)
+    for table, keys in (("data", ("train", "dev")), ("augment", ("noise",))):
+        for key in keys:
+            found.get(table, {}).pop(key, None)
+    found.get("model", {}).setdefault("precision", "float32")
+    return found
+
+
+def few(lines: Sequence[str]) -> str:
+    """The first lines in one, and how many more there are."""
+    more = f"; and {len(lines) - _FEW} more" if len(lines) > _FEW else ""
+    return "; ".join(lines[:_FEW]) + more
+
+
+def differences(
+    a: dict[str, Any], b: dict[str, Any], names: tuple[str, str], path: str = ""
+) -> list[str]:
+    """Lines that name each setting with its two values, where two contents differ.
+
+    Parameters
+    ----------
+    names : (str, str)
+        What the two are called.
+    """
     lines = []
     for key in sorted({*a, *b}):
         left: Any = a.get(key)
         right: Any = b.get(key)
         if isinstance(left, dict) and isinstance(right, dict):
-            lines += differences(left, right, f"{path}{key}.")
+            lines += differences(left, right, names, f"{path}{key}.")
         elif _tables(left) and _tables(right) and len(left) == len(right):
             for i, tables in enumerate(zip(left, right, strict=True)):
-                lines += differences(*tables, f"{path}{key}[{i}].")
+                lines += differences(*tables, names, f"{path}{key}[{i}].")
         elif json.dumps(left) != json.dumps(right):
-            lines.append(f"{path}{key} is {left!r} and {right!r}")
+            lines.append(_difference(f"{path}{key}", left, right, names))
     return lines
+
+
+def _difference(key: str, left: Any, right: Any, names: tuple[str, str]) -> str:
+    values = ["missing" if value is None else repr(value) for value in (left, right)]
+    return f"{key} is {values[0]} ({names[0]}) and {values[1]} ({names[1]})"
 
 
 def _tables(value: Any) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,12 +26,17 @@ from typing import Any
 import h5py
 import numpy as np
 
+from majelpy import hdf5
 from majelpy.errors import CheckpointError, OutputError
-from majelpy.sink import Sink, sync_folder
+from majelpy.files import aside_of, set_aside, sync_folder
+from majelpy.parsing import parse_json
+from majelpy.sink import Sink
+from majelpy.wording import byte_sizes
 
 FORMAT = "majelpy checkpoint 1"
 KEEP = 3
 _DESCRIPTION = "description"
+_NAME = re.compile(r"step-(0|[1-9][0-9]{0,17})\.h5", re.ASCII)
 
 
 @dataclass
@@ -41,7 +47,7 @@ class Checkpoint:
     ----------
     step : int
     description : dict
-        JSON values: the recipe's digest, alphabet, layers, features, the schedule's state, steps
+        JSON values: the recipe's content, alphabet, layers, features, the schedule's state, steps
         just skipped in a row.
     tensors : dict of str to float32 array
         Parameters as ``parameters/NAME``, the optimizer's states likewise (``velocities/NAME``; see
@@ -106,6 +112,16 @@ def write(
     return path
 
 
+def make_room(folder: Path, kept: Sequence[int] = ()) -> bool:
+    """Remove the oldest checkpoint but the newest and those ``kept``; return whether one was."""
+    for step in reversed(list(steps(folder))[1:]):
+        if step not in kept:
+            with suppress(OSError):
+                path_of(folder, step).unlink()
+                return True
+    return False
+
+
 def write_as(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint to a file, whole or not at all.
 
@@ -124,15 +140,15 @@ def check_room(folder: Path, checkpoint: Checkpoint, more: int = 0) -> None:
     need = (KEEP + more) * sum(tensor.nbytes for tensor in checkpoint.tensors.values())
     free = shutil.disk_usage(folder).free
     if free < need:
-        raise OutputError(f"checkpoint: {folder} has {free} bytes free; needs {need}")
+        there, wanted = byte_sizes(free, need)
+        raise OutputError(f"checkpoint: {folder} has {there} free; needs {wanted}")
 
 
 @contextmanager
 def _aside(path: Path) -> Iterator[Path]:
     """Give a name beside a file; at the end bring the folder to the disk, or leave nothing."""
-    aside = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    aside = aside_of(path)
     try:
-        aside.unlink(missing_ok=True)
         yield aside
         sync_folder(path.parent)
     except OutputError:
@@ -155,7 +171,7 @@ def _written(path: Path, checkpoint: Checkpoint) -> Iterator[Sink]:
             file.attrs["step"] = checkpoint.step
             text = json.dumps(checkpoint.description, sort_keys=True).encode()
             file.create_dataset(_DESCRIPTION, data=np.frombuffer(text, np.uint8))
-            for name, tensor in checkpoint.tensors.items():
+            for name, tensor in sorted(checkpoint.tensors.items()):
                 file.create_dataset(name, data=tensor, dtype="<f4")
         if sink.error is None:
             yield sink
@@ -168,12 +184,8 @@ def _written(path: Path, checkpoint: Checkpoint) -> Iterator[Sink]:
 
 def steps(folder: Path) -> Iterator[int]:
     """Steps that have a checkpoint file, newest first."""
-    found = []
-    for path in folder.glob("step-*.h5"):
-        number = path.stem.removeprefix("step-")
-        if number.isdigit():
-            found.append(int(number))
-    yield from sorted(found, reverse=True)
+    names = (_NAME.fullmatch(path.name) for path in folder.glob("step-*.h5"))
+    yield from sorted((int(name[1]) for name in names if name), reverse=True)
 
 
 def read(path: Path) -> Checkpoint:
@@ -182,72 +194,90 @@ def read(path: Path) -> Checkpoint:
     Raises
     ------
     CheckpointError
-        If the file is missing, truncated, damaged or of another format.
+        If the file is missing, no plain file, truncated, damaged or of another format.
     OSError
         If the system does not let it be read.
     """
     try:
-        with h5py.File(path, "r", locking="best-effort") as file:
-            if "format" not in file.attrs or file.attrs["format"] != FORMAT.encode():
+        with hdf5.reading(path), hdf5.open_file(path) as file:
+            if "format" not in file.attrs or hdf5.text(file, "format") != FORMAT:
                 raise CheckpointError(f"{path}: not a checkpoint ({FORMAT})")
-            tensors: dict[str, np.ndarray] = {}
-
-            def collect(name: str, item: Any) -> None:
-                if isinstance(item, h5py.Dataset):
-                    kind = np.uint8 if name == _DESCRIPTION else np.float32
-                    tensors[name] = _array(item, kind)
-
-            file.visititems(collect)
-            description = json.loads(tensors.pop(_DESCRIPTION).tobytes())
-            checkpoint = Checkpoint(int(file.attrs["step"]), description, tensors)
-            digest = bytes(file.attrs["digest"]).decode()
-    except CheckpointError:
-        raise
-    except Exception as error:  # h5py raises almost anything on damaged files
-        if isinstance(error, OSError) and error.errno is not None and os.path.isfile(path):
+            found = hdf5.datasets(file)
+            description = parse_json(hdf5.array(found.pop(_DESCRIPTION), np.uint8, 1).tobytes())
+            if not isinstance(description, dict):
+                raise ValueError(f"its description is {type(description).__name__}")
+            tensors = {name: hdf5.array(tensor, np.float32) for name, tensor in found.items()}
+            checkpoint = Checkpoint(hdf5.number(file, "step"), description, tensors)
+            digest = hdf5.text(file, "digest")
+    except hdf5.Damaged as error:
+        raise CheckpointError(f"{path}: damaged or truncated ({error})") from None
+    except OSError as error:
+        if os.path.isfile(path):
             raise  # the system does not hand it out; it may be whole, so nobody set it aside
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: damaged or truncated ({reason})") from None
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     if checkpoint.digest() != digest:
         raise CheckpointError(f"{path}: damaged: its content does not have the digest inside")
+    named = _NAME.fullmatch(path.name)
+    if named and int(named[1]) != checkpoint.step:
+        raise CheckpointError(f"{path}: it is of step {checkpoint.step}; its name was changed")
     return checkpoint
 
 
-def _array(dataset: Any, kind: type[np.generic]) -> np.ndarray:
-    if dataset.dtype != kind:
-        raise ValueError(f"{dataset.name} is {dataset.dtype}")
-    # A damaged header can claim any size; without this check NumPy would try to take it.
-    if dataset.nbytes > dataset.file.id.get_filesize():
-        raise ValueError(f"{dataset.name} claims {dataset.nbytes} bytes, more than the file has")
-    return np.asarray(dataset[()])
+def mend_best(folder: Path, step: int) -> list[str]:
+    """Make the best checkpoint again from that of its step, if it is damaged or lost; return what
+    is to be said of it.
+    """
+    path, source = best_path(folder), path_of(folder, step)
+    try:
+        read(path)
+        return []
+    except CheckpointError as error:
+        problem = str(error)
+    with suppress(OSError):
+        set_aside(path, "damaged")
+    try:
+        write_as(path, read(source))
+    except CheckpointError:
+        return [f"{problem}; the checkpoint of step {step} is lost until an epoch is better"]
+    return [f"{problem}; made again from {source.name}"]
 
 
-def newest(folder: Path, *, set_aside: bool = False) -> tuple[Checkpoint | None, list[str]]:
+def newest(
+    folder: Path, *, most: int | None = None, keep_aside: bool = False
+) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest good checkpoint, and a line for each damaged one that was passed over.
 
-    The best one counts too. With ``set_aside`` the damaged ones get another name,
-    ``step-N.h5.damaged``: else they would count among the newest `KEEP`, and new ones be removed in
-    their place.
+    The best one counts too.
+
+    Parameters
+    ----------
+    most : int or None
+        Those of later steps do not count.
+    keep_aside : bool
+        Give damaged ones another name, ``step-N.h5.damaged-1``: else they would count among the
+        newest `KEEP`, and new ones be removed in their place.
     """
     problems: list[str] = []
-    for path in _newest_first(folder):
+    for step, path in _newest_first(folder):
+        if most is not None and step > most:
+            continue
         try:
             return read(path), problems
         except CheckpointError as error:
             problems.append(str(error))
-            if set_aside:
+            if keep_aside:
                 with suppress(OSError):
-                    path.rename(f"{path}.damaged")
+                    set_aside(path, "damaged")
     return None, problems
 
 
-def _newest_first(folder: Path) -> list[Path]:
-    """Checkpoints by step, the newest first; of one step the best one last."""
+def _newest_first(folder: Path) -> list[tuple[int, Path]]:
+    """Checkpoints with their steps, the newest first; of one step the best one last."""
     found = [(step, path_of(folder, step)) for step in steps(folder)]
     best = best_path(folder)
     try:
-        with h5py.File(best, "r", locking="best-effort") as file:
+        with hdf5.open_file(best) as file:
             found.append((int(file.attrs["step"]), best))
     except Exception:  # there is none, or nobody knows of which step it is
         pass
-    return [path for _, path in sorted(found, key=lambda item: item[0], reverse=True)]
+    return sorted(found, key=lambda item: item[0], reverse=True)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from majelpy.array.statistics import mean
 from majelpy.errors import AudioError
+from majelpy.standard.statistics import mean
+from majelpy.wording import counted
 
 MIX = "mix"
 """In place of a channel's number: the mean of all."""
@@ -58,7 +59,7 @@ def one_of(block: NDArray[np.float32], channel: Channel, start: int = 0) -> NDAr
     """
     count = block.shape[1]
     if isinstance(channel, int) and channel >= count:
-        has = "1 channel" if count == 1 else f"{count} channels"
+        has = counted(count, "channel")
         raise AudioError(f"channel {channel}; the recording has {has}, counted from 0")
     if channel == MIX and count > 1:
         return mean(np.ascontiguousarray(block), axis=1).numpy()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from majelpy.errors import CorpusError, OutputError
-from majelpy.sink import Sink, sync_folder
+from majelpy.files import aside_of, open_plain, put_in_place
+from majelpy.sink import Sink
 from majelpy.speech.corpus_format import corpus_digest, metadata, utterance_digest
+from majelpy.wording import counted
 
 # From this layout on HDF5 keeps a checksum of its own structure. Strings of variable length
 # have none: a flipped bit in them sends the library into an endless loop. Hence texts are
@@ -86,7 +87,7 @@ class CorpusWriter:
         self._transcripts: list[str] = []
         self._names: list[str] = []
         self._digests: list[bytes] = []
-        self._aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        self._aside = aside_of(self.path)
         try:
             self._sink = Sink(self._aside)
         except OSError as error:
@@ -121,7 +122,8 @@ class CorpusWriter:
             raise CorpusError(f"{name}: {needed}, found {content.dtype} {content.shape}")
         if not of_samples and content.shape[1] != self.features:
             raise CorpusError(
-                f"{name}: {content.shape[1]} features, the utterances before have {self.features}"
+                f"{name}: {counted(content.shape[1], 'feature')}, the utterances before have "
+                f"{self.features}"
             )
         start, stop = self._offsets[-1], self._offsets[-1] + len(content)
         with self._writing():
@@ -155,8 +157,7 @@ class CorpusWriter:
             self._file.close()
             self._require_written()
             self._sink.close()
-            os.replace(self._aside, self.path)
-            sync_folder(self.path.parent)
+            put_in_place(self._aside, self.path)
         return digest
 
     def __enter__(self) -> Self:
@@ -201,7 +202,7 @@ class CorpusWriter:
 def _is_hdf5(path: Path) -> bool:
     """Whether a file may be a corpus, be it damaged: nothing else is ever replaced."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return file.read(4) == b"\x89HDF"
     except OSError:
         return False

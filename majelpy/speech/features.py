@@ -12,6 +12,7 @@ import numpy as np
 from majelpy import ops
 from majelpy.array import Array
 from majelpy.errors import AudioError
+from majelpy.wording import counted
 
 
 def window_length(rate: int) -> int:
@@ -46,7 +47,8 @@ def spectrogram(samples: np.ndarray, rate: int) -> np.ndarray:
     window = window_length(rate)
     if len(samples) < window:
         raise AudioError(
-            f"spectrogram: {len(samples)} samples at {rate} Hz; needs at least {window} (20 ms)"
+            f"spectrogram: {counted(len(samples), 'sample')} at {rate} Hz; needs at least {window} "
+            "(20 ms)"
         )
     return ops.spectrogram(samples, window, hop_length(rate)).numpy()
 

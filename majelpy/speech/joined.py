@@ -21,6 +21,7 @@ from majelpy import arguments
 from majelpy.errors import CorpusError
 from majelpy.speech.corpus import Corpus
 from majelpy.speech.corpus_format import corpus_digest
+from majelpy.wording import counted
 
 
 class Joined:
@@ -161,7 +162,7 @@ def exist(names: str | Sequence[str]) -> bool:
 def _described(corpus: Corpus) -> str:
     at = f" of {corpus.window} samples every {corpus.hop} at {corpus.rate} Hz"
     kind = "" if corpus.kind == "features" else f" from stored {corpus.kind}"
-    return f"{corpus.features} features{at if corpus.rate else ''}{kind}"
+    return f"{counted(corpus.features, 'feature')}{at if corpus.rate else ''}{kind}"
 
 
 def _check_shards(corpora: Sequence[Corpus]) -> None:
@@ -171,7 +172,8 @@ def _check_shards(corpora: Sequence[Corpus]) -> None:
         first = corpora[start]
         group = corpora[start : start + first.shards]
         found = [f"{c.shard + 1}/{c.shards}" for c in group]
-        if found != [f"{n + 1}/{first.shards}" for n in range(first.shards)]:
+        needed = [f"{n + 1}/{first.shards}" for n in range(len(group))]
+        if len(group) < first.shards or found != needed:
             raise CorpusError(
                 f"{first.path}: shard {found[0]} of a corpus; needs all its shards in order, found "
                 f"{', '.join(found[:12])}"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,10 @@ from pathlib import Path
 
 from majelpy import arguments
 from majelpy.errors import ManifestError
+from majelpy.files import read_plain
+from majelpy.parsing import parse_json
 from majelpy.speech.piece import READ, Piece, piece_of, require_known
+from majelpy.wording import counted
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def read_manifest(path: str | os.PathLike[str], *, transcripts: bool = True) -> 
 
 def _read_text(path: str | os.PathLike[str]) -> str:
     try:
-        data = Path(path).read_bytes()
+        data = read_plain(path)
     except FileNotFoundError:
         raise ManifestError(f"{path}: there is no such manifest") from None
     except OSError as error:
@@ -140,8 +142,8 @@ def _tsv_rows(path: str, text: str, transcripts: bool) -> Iterator[_Row]:
                 continue
             if len(row) != len(header):
                 raise ManifestError(
-                    f"{path}:{reader.line_num}: the row has {len(row)} fields, "
-                    f"the header has {len(header)}"
+                    f"{path}:{reader.line_num}: the row has {counted(len(row), 'field')}, the "
+                    f"header has {len(header)}"
                 )
             if not row[where]:
                 raise ManifestError(f"{path}:{reader.line_num}: the field 'path' is empty")
@@ -158,10 +160,9 @@ def _jsonl_rows(path: str, text: str, transcripts: bool) -> Iterator[_Row]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line, parse_float=Decimal)  # seconds keep their digits
-        except (ValueError, RecursionError) as error:  # JSONDecodeError, and too long a number
-            deep = isinstance(error, RecursionError)
-            reason = "nested too deeply" if deep else getattr(error, "msg", str(error))
+            row = parse_json(line, parse_float=Decimal)  # seconds keep their digits
+        except ValueError as error:
+            reason = getattr(error, "msg", str(error))
             raise ManifestError(f"{path}:{number}: not a JSON object: {reason}") from None
         if not isinstance(row, dict):
             raise ManifestError(

@@ -9,7 +9,6 @@ appears under its name only when it is whole. Statistics are those of all uttera
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from majelpy import arguments, ops
 from majelpy.errors import AudioError, ManifestError, RecipeError
@@ -30,6 +28,8 @@ from majelpy.speech.remarks import Remarks
 from majelpy.speech.shards import MOST_SHARDS, Shards
 from majelpy.speech.sound_file import naming
 from majelpy.speech.text import normalise
+from majelpy.telling import Telling, say
+from majelpy.wording import counted
 
 HIGHEST_DEFAULT_RATE = 16000
 _RATES = (1000, 192000)
@@ -151,8 +151,8 @@ def prepare(
         window, hop = features.window_length(rate), features.hop_length(rate)
     if not 1 <= shards <= min(MOST_SHARDS, len(entries)):
         raise RecipeError(
-            f"prepare: {shards} shards; needs 1 to {min(MOST_SHARDS, len(entries))}, of which each "
-            f"has at least one of the {len(entries)} utterances"
+            f"prepare: {counted(shards, 'shard')}; needs 1 to {min(MOST_SHARDS, len(entries))}, of "
+            f"which each has at least one of {counted(len(entries), 'utterance')}"
         )
     statistics, remarks = features.Statistics(), Remarks()
     frames_in_all = 0
@@ -160,18 +160,16 @@ def prepare(
     described = {"rate": rate, "window": window, "hop": hop, "kind": kind}
     with ExitStack() as stack:
         files = Shards(out, shards, described, stack)
-        bar = stack.enter_context(
-            tqdm(entries, desc="prepare", unit="utterance", disable=not sys.stderr.isatty())
-        )
-        for number, entry in enumerate(bar):
+        told = stack.enter_context(Telling("prepare", "utterance", len(entries)))
+        for number, entry in enumerate(told.over(entries)):
             try:
                 transcript = _transcript(entry) if spoken else ""
                 content, frames, found = reader.read(entry)
                 _require_enough_frames(entry, frames, transcript)
                 if files.width not in (0, frames.shape[1]):
                     raise AudioError(
-                        f"{entry.path}: {frames.shape[1]} features, "
-                        f"the files before have {files.width}"
+                        f"{entry.path}: {counted(frames.shape[1], 'feature')}, the files before "
+                        f"have {files.width}"
                     )
                 with naming(entry.path):
                     statistics.add(frames)
@@ -211,7 +209,7 @@ class _Bad:
         if not self.skip:
             raise type(error)(message) from None
         self.count += 1
-        tqdm.write(f"skipped {message}", file=sys.stderr)
+        say(f"skipped {message}")
 
 
 def _are_features(entries: list[Entry]) -> bool:
@@ -239,10 +237,7 @@ def _common_rate(entries: list[Entry], bad: _Bad) -> tuple[list[Entry], int]:
         raise _nothing_left(bad)
     rate = min(*rates, HIGHEST_DEFAULT_RATE)
     others = sum(found != rate for found in rates)
-    tqdm.write(
-        f"rate: {rate} Hz ({others} of {len(rates)} recordings will be resampled)",
-        file=sys.stderr,
-    )
+    say(f"rate: {rate} Hz ({others} of {counted(len(rates), 'recording')} will be resampled)")
     return readable, rate
 
 
@@ -299,10 +294,11 @@ def _require_enough_frames(entry: Entry, frames: NDArray[np.float32], transcript
     needed = len(transcript) + repeats
     if len(frames) < needed:
         raise AudioError(
-            f"{entry.path}: {len(frames)} frames for {len(transcript)} labels with "
-            f"{repeats} repeats; needs at least {needed}"
+            f"{entry.path}: {counted(len(frames), 'frame')} for "
+            f"{counted(len(transcript), 'label')} with {counted(repeats, 'repeat')}; needs at "
+            f"least {needed}"
         )
 
 
 def _nothing_left(bad: _Bad) -> ManifestError:
-    return ManifestError(f"{bad.manifests}: none of its {bad.count} recordings can be used")
+    return ManifestError(f"{bad.manifests}: none of {counted(bad.count, 'recording')} can be used")

@@ -9,7 +9,6 @@ espeak-ng; the samples of espeak-ng itself belong to its wheel.
 from __future__ import annotations
 
 import os
-import sys
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +16,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from majelpy import arguments
 from majelpy.errors import OutputError, RecipeError
+from majelpy.files import open_plain
 from majelpy.speech import espeak
 from majelpy.speech.mixing import Draw, mix, resample, trim
+from majelpy.telling import Telling
+from majelpy.wording import counted
 
 RATE = 16000
 """Sample rate of the recordings in Hz."""
@@ -166,19 +167,17 @@ def synth(
     dev = arguments.whole(dev, "synth: dev")
     if utterances < 1 or dev < 0:
         raise RecipeError(
-            f"synth: {utterances} utterances and {dev} for development; "
-            f"needs at least 1 and at least 0"
+            f"synth: {counted(utterances, 'utterance')} and {dev} for development; needs at least "
+            "1 and at least 0"
         )
     splits = {"train": utterances, "dev": dev}
     try:
         for split in splits:
             _clear(folder / f"{split}.tsv")
         (folder / "wav").mkdir(parents=True, exist_ok=True)
-        with tqdm(
-            total=utterances + dev, desc="synth", unit="utterance", disable=not sys.stderr.isatty()
-        ) as bar:
+        with Telling("synth", "utterance", utterances + dev) as told:
             rows = {
-                split: [_write(folder, kind, seed, split, i, bar) for i in range(count)]
+                split: [_write(folder, kind, seed, split, i, told) for i in range(count)]
                 for split, count in splits.items()
             }
         return [
@@ -197,8 +196,8 @@ def _clear(manifest: Path) -> None:
     """Remove a manifest of an earlier call, and refuse to remove anybody else's."""
     if not manifest.exists():
         return
-    with manifest.open("rb") as file:
-        header = file.readline()
+    with open_plain(manifest) as file:
+        header = file.readline(len(_HEADER) + 1)
     if header != f"{_HEADER}\n".encode():
         raise OutputError(f"synth: {manifest} is not from majel synth; give another folder")
     manifest.unlink()
@@ -209,7 +208,7 @@ def _draw(kind: str, seed: int, split: str, index: int) -> Draw:
 
 
 def _write(
-    folder: Path, kind: str, seed: int, split: str, index: int, bar: tqdm[None]
+    folder: Path, kind: str, seed: int, split: str, index: int, told: Telling
 ) -> Sequence[str]:
     utterance = plan(kind, seed, split, index)
     samples = recording(kind, seed, split, index)
@@ -221,7 +220,7 @@ def _write(
         file.setframerate(RATE)
         file.writeframes(samples.astype("<i2").tobytes())
     milliseconds = len(samples) * 1000 // RATE
-    bar.update()
+    told.done()
     duration = f"{milliseconds // 1000}.{milliseconds % 1000:03d}"
     return name, utterance.text, duration, utterance.voice
 

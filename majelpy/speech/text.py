@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from majelpy.errors import TextError
+from majelpy.wording import counted
 
 ENGLISH = " 'abcdefghijklmnopqrstuvwxyz"
 """Characters of the English alphabet: space, apostrophe, a to z."""
@@ -135,7 +136,7 @@ class Alphabet:
     def _outside_error(self, text: str) -> TextError:
         return TextError(
             f"{_list(sorted(self.outside([text])))} of the transcript {text!r} "
-            f"not in the alphabet of {len(self.characters)} characters"
+            f"not in the alphabet of {counted(len(self.characters), 'character')}"
         )
 
 

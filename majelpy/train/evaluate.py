@@ -21,15 +21,30 @@ from majelpy.decoding.metrics import Errors, errors
 from majelpy.memory import CPU
 from majelpy.nn.model import Forward, Model
 from majelpy.speech.text import Alphabet
+from majelpy.telling import Telling
 
 BATCH = 32
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Errors, mean CTC loss an utterance (float32), their number, and n-best lists of a decoder."""
+    """Result of an evaluation.
+
+    Attributes
+    ----------
+    errors : Errors
+        Against what was said, in which characters outside the alphabet count as errors.
+    within : Errors
+        Against the same without such characters: what a schedule goes by.
+    loss : float32
+        Mean CTC loss of an utterance, of the labels that the alphabet has.
+    utterances : int
+    lists : tuple of tuple of Hypothesis
+        n-best lists of a decoder.
+    """
 
     errors: Errors
+    within: Errors
     loss: np.float32
     utterances: int
     lists: tuple[tuple[Hypothesis, ...], ...]
@@ -101,19 +116,21 @@ def evaluate(
     Order: the canonical sum of the losses in utterance order.
     """
     members = list(range(world.rank, len(data), world.size))
-    mine = [
-        (r.index, errors(data.texts[r.index], r.text), r.loss, r.hypotheses)
-        for r in recognise(model, parameters, data, alphabet, members, decoder)
-    ]
+    mine = []
+    with Telling("evaluating", "utterance", len(members), shown=world.rank == 0) as telling:
+        for r in recognise(model, parameters, data, alphabet, members, decoder):
+            said, text = data.transcripts[r.index], data.texts[r.index]
+            mine.append((r.index, errors(said, r.text), errors(text, r.text), r.loss, r.hypotheses))
+            telling.done()
     everyone = sorted(
         (result for results in world.all_gather(mine) for result in results), key=lambda r: r[0]
     )
-    total = Errors()
-    for _, found, _, _ in everyone:
-        total = total + found
-    losses = np.array([loss for _, _, loss, _ in everyone], dtype=np.float32).reshape(-1, 1)
-    lists = tuple(hypotheses for _, _, _, hypotheses in everyone)
-    return Evaluation(total, mean(ops.sum_rows(losses), len(losses)), len(losses), lists)
+    total = within = Errors()
+    for _, of_said, of_text, _, _ in everyone:
+        total, within = total + of_said, within + of_text
+    losses = np.array([loss for *_, loss, _ in everyone], dtype=np.float32).reshape(-1, 1)
+    lists = tuple(hypotheses for *_, hypotheses in everyone)
+    return Evaluation(total, within, mean(ops.sum_rows(losses), len(losses)), len(losses), lists)
 
 
 def rehearse(

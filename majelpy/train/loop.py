@@ -14,7 +14,10 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, nullcontext
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from majelpy import arguments
 from majelpy.comm.world import World
@@ -25,8 +28,11 @@ from majelpy.native import set_threads, threads
 from majelpy.recipes.launch import Launch, default_threads
 from majelpy.recipes.recipe import Recipe
 from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs import ledger as ledgers
+from majelpy.runs import resume
 from majelpy.runs.ledger import Ledger, hexadecimal, number
 from majelpy.runs.run_folder import RunFolder
+from majelpy.runs.timings import Timings
 from majelpy.train import evaluate as evaluation
 from majelpy.train import places
 from majelpy.train.evaluate import Evaluation
@@ -37,6 +43,26 @@ from majelpy.train.saving import Saver
 from majelpy.train.setup import Prepared, check_agreement, prepare_run, require_room
 from majelpy.train.signals import Interrupted, Watch
 from majelpy.train.trainer import DIGEST_STEPS, StepResult, Trainer
+from majelpy.wording import counted
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Where a training ended: the step, how many its recipe has, the digest of the parameters."""
+
+    step: int
+    steps: int
+    digest: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is the end of the run, and the digest its fingerprint."""
+        return self.step == self.steps
+
+    def __str__(self) -> str:
+        if self.finished:
+            return f"fingerprint: {self.digest}"
+        return f"digest after step {self.step} of {self.steps}: {self.digest}"
 
 
 class Run:
@@ -101,8 +127,8 @@ class Run:
             self._mesh,
         )
 
-    def train(self, stop_at: int | None = None) -> str:
-        """Train to the end, or to step ``stop_at``; return the fingerprint.
+    def train(self, stop_at: int | None = None) -> Ending:
+        """Train to the end, or to step ``stop_at``; return where it ended.
 
         Threads, pool and handlers of signals are then what they were before.
 
@@ -117,9 +143,10 @@ class Run:
             arguments.whole(stop_at, "stop_at")
         threads_before, pool_before = threads(), pool(self._place)
         try:
-            self.begin()
-            self._restore()
-            return self._train(stop_at)
+            with closing(self._folder):
+                self.begin()
+                self._restore()
+                return self._train(stop_at)
         except Interrupted as end:
             if self._world.size > 1:
                 self._world.abort(str(end), 130)
@@ -128,50 +155,59 @@ class Run:
             set_threads(threads_before)
             set_pool(pool_before)
 
-    def _train(self, stop_at: int | None) -> str:
+    def _train(self, stop_at: int | None) -> Ending:
         trainer = self._trainer
         last = min(trainer.steps, stop_at if stop_at is not None else trainer.steps)
         last = max(last, trainer.step)
         losses: list[float] = []
         with (
             ExitStack() as files,
-            Progress(shown=self._writes, steps=last, done=trainer.step) as progress,
+            Progress(
+                shown=self._writes,
+                steps=last,
+                done=trainer.step,
+                labels=self._prepared.alphabet.size,
+            ) as progress,
         ):
             if self._world.size == 1:
                 files.callback(trainer.close)
             begun = trainer.checkpoint() if trainer.step == 0 else None
             ledger = timings = None
             if self._writes:
-                files.callback(self._folder.close)
-                self._prepared.train.warn_outside()
+                self._prepared.train.warn_outside("are dropped")
                 if self._prepared.dev is not None:
-                    self._prepared.dev.warn_outside()
+                    self._prepared.dev.warn_outside("count as errors")
                 if begun is not None:  # not after a first epoch
                     more = (self._prepared.dev is not None) + self._recipe.schedule.average
                     checkpoints.check_room(self._folder.checkpoints, begun, more)
                 ledger = files.enter_context(closing(Ledger(self._folder.ledger, trainer.step)))
-                timings = files.enter_context(closing(Ledger(self._folder.timings, trainer.step)))
+                timings = Timings(self._folder.timings, trainer.step, progress.say)
+                files.callback(timings.close)
+                losses += self._losses_of_epoch()
             del begun  # a whole model, of which a rank may train a share only
             seconds, statistics = self._launch.checkpoint_seconds, self._prepared.statistics
             saver = Saver(trainer, self._world, self._folder, ledger, statistics, seconds)
             self._saver = saver
             files.enter_context(Watch(saver.serve, self._force))
             self._greet(progress, last)
-            saver.mend_best()
-            if trainer.step < last:
-                largest = rehearse(trainer, self._pool, self._world, self._rehearse_watch)
-                progress.say(str(largest))
-            warned, first = False, trainer.step + 1
+            if trainer.schedule.ended:
+                progress.say(trainer.schedule.why())
+            warned, first, rehearsed = False, trainer.step + 1, trainer.step
+            progress.begin()
             while trainer.step < last:
+                if trainer.step == rehearsed:
+                    largest = rehearse(trainer, self._pool, self._world, self._rehearse_watch)
+                    progress.say(str(largest))
+                    rehearsed = largest.until
                 start = time.perf_counter()
                 with saver.step(evaluated=self._evaluates(trainer.step + 1)) as change:
                     result, entry, watched = self._advance(progress, change)
-                    if ledger is not None:
-                        ledger.append(entry)
-                progress.step(result)
+                    saver.note(entry)
+                ends_epoch = trainer.step % trainer.steps_per_epoch == 0
+                progress.step(result, ends_epoch=ends_epoch)
                 if not result.skipped:
                     losses.append(float(result.loss))
-                if trainer.step % trainer.steps_per_epoch == 0:
+                if ends_epoch:
                     mean_loss = sum(losses) / len(losses) if losses else math.nan
                     progress.epoch(result, mean_loss, watched)
                     losses.clear()
@@ -184,39 +220,69 @@ class Run:
                 if not warned and (trainer.step in (first, last) or compared(result)):
                     warned = self._tell(progress, "".join(self._warnings))
             self._tell(progress, self._pool.fallback_cost())
-            fingerprint = trainer.digest()
-            if self._writes and trainer.step == trainer.steps:
-                self._folder.write_fingerprint(fingerprint)
+            ending = Ending(trainer.step, trainer.steps, trainer.digest())
+            if self._writes and ending.finished:
+                self._folder.write_fingerprint(ending.digest)
         if self._world.size > 1:  # together; it is not reached if a rank fails
             trainer.close()
-        return fingerprint
+        return ending
 
     def _restore(self) -> None:
-        """Continue from the newest good checkpoint; rank 0 reads and the others are told."""
-        found = None
+        """Continue from the newest checkpoint that counts; rank 0 reads and the others are told."""
+        found, error = None, None
         if self._writes:
-            found, problems = checkpoints.newest(self._folder.checkpoints, set_aside=True)
-            for problem in problems:
-                print(f"majel train: passed over {problem}", file=sys.stderr)
-            if problems and found is None:
-                print("majel train: no good checkpoint is left; starting over", file=sys.stderr)
+            start = resume.look(self._folder)
+            self._say_of_folder(start.said)
+            found, error = start.checkpoint, self._too_few(start.proved)
         found = self._world.broadcast(found)
-        error: CheckpointError | None = None
-        if found is not None:
+        if found is not None and error is None:
             try:
                 self._trainer.restore(found)
             except CheckpointError as unfit:
                 error = unfit
         self._world.agree(error)
+        if self._writes:
+            content = self._prepared.content  # said while the checkpoints are there to say it
+            self._say_of_folder(self._folder.go_on(self._recipe, content, self._trainer.step))
+            self._say_of_folder(resume.settle(self._folder, start))
+            best = self._trainer.schedule.state.best_step
+            if best > 0:
+                self._say_of_folder(checkpoints.mend_best(self._folder.checkpoints, best))
+
+    def _too_few(self, trained: int) -> CheckpointError | None:
+        """The error if the recipe has fewer epochs than were trained."""
+        steps, each = self._trainer.steps, self._trainer.steps_per_epoch
+        if trained <= steps:
+            return None
+        return CheckpointError(
+            f"train: {counted(trained, 'step')} trained, and schedule.epochs = "
+            f"{self._recipe.schedule.epochs} makes {steps}; needs schedule.epochs of at least "
+            f"{-(-trained // each)}, or another --out"
+        )
+
+    def _say_of_folder(self, lines: list[str]) -> None:
+        for line in lines:
+            print(f"majel train: {line}", file=sys.stderr)
+
+    def _losses_of_epoch(self) -> list[float]:
+        """Losses of the steps of this epoch that were done before, as the ledger has them."""
+        epoch = self._trainer.step // self._trainer.steps_per_epoch
+        return [
+            float(np.float32(entry["loss"]))
+            for entry in ledgers.read(self._folder.ledger).entries.values()
+            if entry.get("epoch") == epoch
+            and isinstance(entry.get("loss"), float)
+            and not entry.get("skipped")
+        ]
 
     def _greet(self, progress: Progress, last: int) -> None:
         trainer, world = self._trainer, self._world
-        hosts, size = len(world.hosts), self._prepared.model.layout.size
         progress.say(
             f"{'resuming after' if trainer.step else 'training from'} step {trainer.step} of "
-            f"{last}: {len(trainer.data)} utterances, {size} parameters, "
-            f"{world.size} rank{'s' if world.size > 1 else ''} on {hosts} "
-            f"host{'s' if hosts > 1 else ''}{f', mesh {self._mesh}' if self._mesh.way else ''}"
+            f"{last}: {counted(len(trainer.data), 'utterance')}, "
+            f"{counted(self._prepared.model.layout.size, 'parameter')}, "
+            f"{counted(world.size, 'rank')} on {counted(len(world.hosts), 'host')}"
+            f"{f', mesh {self._mesh}' if self._mesh.way else ''}"
             f"{f' ({self._why})' if self._why else ''}"
         )
 
@@ -237,7 +303,7 @@ class Run:
         entry, watched = self._entry(result), None
         if trainer.step % trainer.steps_per_epoch == 0:
             watched = self._watch(entry)
-            wrong = watched.errors.wrong_characters if watched else None
+            wrong = watched.within.wrong_characters if watched else None
             trainer.schedule.end_epoch(result.epoch + 1, trainer.step, wrong)
         return result, entry, watched
 
@@ -294,6 +360,8 @@ class Run:
         entry["dev_characters"] = found.errors.characters
         entry["dev_wrong_words"] = found.errors.wrong_words
         entry["dev_words"] = found.errors.words
+        if dev.outside:  # what the schedule goes by; no other ledger has a word of it
+            entry["dev_wrong_within_alphabet"] = found.within.wrong_characters
         return found
 
     def _force(self) -> BaseException:

@@ -13,6 +13,7 @@ import numpy as np
 
 from majelpy.errors import TrainingError
 from majelpy.runs.ledger import hexadecimal
+from majelpy.wording import counted
 
 if TYPE_CHECKING:
     from majelpy.recipes.recipe import OptimizerSettings
@@ -38,7 +39,7 @@ class NonFinite(TrainingError):
         if culprits:
             rest = f" and {len(culprits) - _NAMED} more" if len(culprits) > _NAMED else ""
             why = (
-                f"{len(culprits)} of {len(losses)} utterances have no finite loss: "
+                f"no finite loss for {len(culprits)} of {counted(len(losses), 'utterance')}: "
                 f"{', '.join(culprits[:_NAMED])}{rest}"
             )
         super().__init__(

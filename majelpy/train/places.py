@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from majelpy.array import launch
+from majelpy.array import kernels
 from majelpy.comm.world import World
 from majelpy.gpu import device as gpu
 from majelpy.memory import CPU, Place, parse_place
@@ -29,7 +29,7 @@ def choose(text: str, local_rank: int = 0) -> Place:
     if text == "gpu":
         place = Place("gpu", local_rank % gpu.count())
     if place != CPU:
-        launch.device(place)
+        kernels.device(place)
     return place
 
 
@@ -50,7 +50,7 @@ def take_pool(
     """
     mine = (world.host, free_bytes())
     if place != CPU:
-        on = launch.device(place)
+        on = kernels.device(place)
         mine = (f"{world.host} {on.identity}", on.free_bytes)
     # Everyone has looked before anyone takes.
     free = [bytes_ for identity, bytes_ in world.all_gather(mine) if identity == mine[0]]

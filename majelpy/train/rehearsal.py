@@ -4,8 +4,11 @@ Policy. Memory of a step grows with the frames that a rank computes, and whose f
 function of seed and epoch; so the largest step of the whole run is known at the start. Where speeds
 are drawn, each utterance counts, and is rehearsed, at the lowest of them. A small step is rehearsed
 first: it tells what a frame costs, and whether the largest one can be held at all. Then the
-largest, with room for what is read meanwhile, and the largest batch of an evaluation. Afterwards
-the pool has been as full as it will be. Nothing of it is kept: not a bit of the run changes.
+largest, the largest batch of an evaluation and what is gathered for a checkpoint, each beside the
+largest minibatches that can have been read by then (majelpy/data/loader.py). Afterwards the pool
+has been as full as it will be. Nothing of it is kept: not a bit of the run changes.
+Looking through a million epochs would take minutes, so a long run is looked through piece by piece:
+where one ends, the next is looked through and rehearsed likewise.
 """
 
 from __future__ import annotations
@@ -22,6 +25,10 @@ from majelpy.memory import CPU
 from majelpy.memory.free_memory import free_bytes
 from majelpy.memory.pool import Pool
 from majelpy.train.trainer import Trainer
+from majelpy.wording import byte_size, byte_sizes, counted
+
+EPOCHS, UTTERANCES = 1000, 1 << 21
+"""How many are looked through at a time, at most, but one epoch; that takes a second or two."""
 
 _REMEDY = (
     "start more ranks or hosts, lower data.batch or the sizes of [model], or prepare the corpus "
@@ -31,24 +38,26 @@ _REMEDY = (
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """What the largest step needs, of the rank whose pool is fullest."""
+    """What the largest step before ``until`` needs, of the rank whose pool is fullest."""
 
     peak: int
     capacity: int
     rank: int
     step: int
     frames: int
+    until: int
 
     def __str__(self) -> str:
         return (
-            f"rehearsed step {self.step}, the largest to come with {self.frames} frames on rank "
-            f"{self.rank}: at most {self.peak} of the pool's {self.capacity} bytes are used at a "
-            "time"
+            f"rehearsed step {self.step}, the largest to come with {counted(self.frames, 'frame')} "
+            f"on rank {self.rank}: at most {byte_size(self.peak)} of the pool's "
+            f"{byte_size(self.capacity)} are used at a time"
         )
 
 
 def rehearse(trainer: Trainer, pool: Pool, world: World, watch: Callable[[], None]) -> Rehearsed:
-    """Compute the largest steps to come and throw the results away; all ranks call it together.
+    """Compute the largest of the steps to come, or of those looked through, and throw the results
+    away; all ranks call it together.
 
     Parameters
     ----------
@@ -65,26 +74,42 @@ def rehearse(trainer: Trainer, pool: Pool, world: World, watch: Callable[[], Non
     PoolError
         If the largest step cannot be held; on the rank that cannot.
     """
-    step, frames = most_frames(trainer)
+    until = trainer.read_until = horizon(trainer)
+    step, frames = most_frames(trainer, until)
     stats = pool.statistics
     before = stats.asked_peak = stats.asked
     light = _lightest(trainer)
-    trainer.rehearse(light)
+    with trainer.reading_ahead(light):
+        trainer.rehearse(light)
     needed = (stats.asked_peak - before) * frames // max(1, trainer.frames(light))
-    what = f"train: step {step + 1} computes {frames} frames on rank {world.rank}, which needs "
-    what += f"about {needed} bytes besides {before} in use"
+    what = (
+        f"train: step {step + 1} computes {counted(frames, 'frame')} on rank {world.rank}, which "
+        f"needs about {byte_size(needed)} besides {byte_size(before)} in use"
+    )
     _check_room(world, pool, needed, what)
     try:
-        trainer.rehearse(step)
-        watch()
+        with trainer.reading_ahead(step):
+            trainer.rehearse(step)
+            watch()
+            if not trainer.team.mesh.whole_everywhere:
+                trainer.checkpoint()
     except PoolError as error:
         raise PoolError(f"{what}; {_REMEDY} ({error})") from None
-    mine = Rehearsed(stats.peak + stats.fallback_peak, pool.capacity, world.rank, step + 1, frames)
+    peak = stats.peak + stats.fallback_peak
+    mine = Rehearsed(peak, pool.capacity, world.rank, step + 1, frames, until)
     return max(world.all_gather(mine), key=lambda found: (found.peak, -found.rank))
 
 
-def most_frames(trainer: Trainer) -> tuple[int, int]:
-    """Return the step to come (from 0) in which this rank computes most frames, and how many.
+def horizon(trainer: Trainer) -> int:
+    """The step (from 0) that the look at the steps to come ends before; the same on all ranks."""
+    epochs = max(1, min(EPOCHS, UTTERANCES // len(trainer.data)))
+    end = (trainer.step // trainer.steps_per_epoch + epochs) * trainer.steps_per_epoch
+    return min(end, trainer.steps)
+
+
+def most_frames(trainer: Trainer, until: int) -> tuple[int, int]:
+    """Return the step to come, from 0 and before ``until``, in which this rank computes most
+    frames, and how many.
 
     Notes
     -----
@@ -95,7 +120,7 @@ def most_frames(trainer: Trainer) -> tuple[int, int]:
     first, last = trainer.team.leaves
     stretch = float((most / np.maximum(lengths, 1)).max())
     best = (trainer.step, -1)
-    for step in range(trainer.step, trainer.steps):
+    for step in range(trainer.step, until):
         members = trainer.members(step)
         whole, longest = int(lengths[members].sum()), int(lengths[members].max())
         if stretch * min(whole, (last - first) * (whole // leaves + 1 + longest)) <= best[1]:
@@ -124,7 +149,9 @@ def _check_room(world: World, pool: Pool, needed: int, what: str) -> None:
     here = [(more, free) for host, more, free in everyone if host == world.host]
     wanted, free = sum(more for more, _ in here), min(free for _, free in here)
     if more and wanted > free:
+        ranks = counted(len(here), "rank")
+        need, there = byte_sizes(wanted, free)
         raise PoolError(
-            f"{what}; the {len(here)} ranks of {world.host} need {wanted} bytes of ordinary memory "
-            f"and {free} are free; {_REMEDY}"
+            f"{what}; {world.host} needs {need} of ordinary memory for {ranks}, and {there} are "
+            f"free; {_REMEDY}"
         )

@@ -7,22 +7,24 @@ ended the run has no line in the ledger, so it is held against what was kept of 
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError, RecipeError
+from majelpy.files import read_plain
+from majelpy.parsing import parse_json
 from majelpy.recipes.launch import Launch
-from majelpy.recipes.recipe import differences, load
+from majelpy.recipes.recipe import SAVED, differences, few, load, past
 from majelpy.runs import checkpoint as checkpoints
+from majelpy.runs import ledger
 from majelpy.runs.compare import first_difference
-from majelpy.runs.ledger import entries
 from majelpy.runs.run_folder import RunFolder
 from majelpy.train.loop import Run
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.progress import Progress
+from majelpy.wording import counted
 
 _FIRST = ("loss_hex", "norm_hex", "rate", "rate_hex")
 
@@ -41,6 +43,8 @@ class Replay(Run):
         Settings to change: the paths of corpora that were moved.
     launch : Launch
     world : World
+    run_code : bool
+        Whether Python files of the run, with layers of its model, may be run.
 
     Raises
     ------
@@ -51,23 +55,36 @@ class Replay(Run):
     """
 
     def __init__(
-        self, folder: str, step: int, assignments: Sequence[str], launch: Launch, world: World
+        self,
+        folder: str,
+        step: int,
+        assignments: Sequence[str],
+        launch: Launch,
+        world: World,
+        *,
+        run_code: bool = False,
     ):
         files = RunFolder(folder)
-        self._lines = {entry["step"]: entry for entry in entries(files.ledger)}
+        lines = ledger.require(files.ledger)
+        self._lines = lines.entries
+        for fault in ledger.faults(files.ledger, lines) if world.rank == 0 else []:
+            print(f"majel replay: {fault}", file=sys.stderr)
         self._wanted = step
         self._kept = _failed(files, step)
         if step < 1:
             raise RecipeError(f"replay: --step is {step}; needs at least 1")
         if step not in self._lines and self._kept is None:
-            have = f"it ends at step {max(self._lines)}" if self._lines else "it has no line"
+            have = f"it ends at step {lines.last}" if self._lines else "it has no line"
             raise CheckpointError(f"replay: {files.ledger} has nothing of step {step}; {have}")
-        super().__init__(load(str(files.path / "recipe.toml"), assignments), launch, world, folder)
-        changed = differences(files.content() or {}, self._prepared.content)
+        recipe = load(str(files.path / "recipe.toml"), assignments, run_code=run_code)
+        super().__init__(recipe, launch, world, folder)
+        saved = files.content()
+        if saved is None:
+            raise CheckpointError(f"replay: {folder}: nothing says what trained it")
+        changed = differences(past(saved), past(self._prepared.content), SAVED)
         if changed:
             raise CheckpointError(
-                f"replay: {folder} was trained from something else: {'; '.join(changed[:3])} "
-                "(there and now)"
+                f"replay: {folder} was trained from something else: {few(changed)}"
             )
         self._found: NonFinite | None = None
 
@@ -79,8 +96,9 @@ class Replay(Run):
             self._trainer.restore(start)
         begun, wanted = self._trainer.step, self._wanted
         origin = f"the checkpoint of step {begun}" if begun else "the recipe's seed"
-        with Progress(shown=self._writes, steps=wanted, done=begun) as progress:
-            progress.say(f"replaying {_steps(wanted - begun)} from {origin}")
+        labels = self._prepared.alphabet.size
+        with Progress(shown=self._writes, steps=wanted, done=begun, labels=labels) as progress:
+            progress.say(f"replaying {counted(wanted - begun, 'step')} from {origin}")
             while self._trainer.step < wanted:
                 self._found = None
                 result, entry, _ = self._advance(progress)
@@ -98,9 +116,12 @@ class Replay(Run):
         self._trainer.close()
         if difference:
             return f"replay: step {self._trainer.step} differs: {difference}", False
+        held = [step for step in range(begun + 1, wanted + 1) if step in self._lines]
+        lacking = wanted - begun - len(held)
         return (
             f"replay: step {wanted} has the same bits ({', '.join(compared)}), "
-            f"{_steps(wanted - begun)} from {origin}"
+            f"{counted(wanted - begun, 'step')} from {origin}"
+            f"{f', {lacking} of them without a line in the ledger' if lacking else ''}"
         ), True
 
     def _newest_before(self) -> checkpoints.Checkpoint | None:
@@ -152,7 +173,7 @@ def _failed(files: RunFolder, step: int) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        kept = json.loads(path.read_text("utf-8"))
+        kept = parse_json(read_plain(path))
     except ValueError:
         kept = None
     if not isinstance(kept, dict):
@@ -174,7 +195,3 @@ def _first(then: dict[str, Any], now: dict[str, Any], place: str) -> str:
 
 def _shown(value: Any) -> str:
     return value.hex() if isinstance(value, float) else str(value)
-
-
-def _steps(count: int) -> str:
-    return f"{count} step{'s' if count != 1 else ''}"

@@ -24,11 +24,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from majelpy.comm.world import World, launched
-from majelpy.errors import CheckpointError, OutputError
+from majelpy.errors import OutputError
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs.checkpoint import Checkpoint
 from majelpy.runs.ledger import Ledger
@@ -147,15 +148,38 @@ class Saver:
         path = checkpoints.path_of(self._folder, self._trainer.step)
         self._save(self._ledger is not None and not path.exists(), best=False)
 
-    def mend_best(self) -> None:
-        """Write the best checkpoint if this is the step and it is not there. All ranks together."""
-        step, lacking = self._trainer.step, False
-        if self._ledger is not None and 0 < step == self._trainer.schedule.state.best_step:
-            try:
-                lacking = checkpoints.read(checkpoints.best_path(self._folder)).step != step
-            except CheckpointError:
-                lacking = True
-        self._save(False, best=self._world.broadcast(lacking))
+    def note(self, entry: dict[str, Any]) -> None:
+        """Add the line of a step to the ledger.
+
+        Raises
+        ------
+        OutputError
+            If there is no room for it; it says so if the step is saved nevertheless.
+        """
+        if self._ledger is None:
+            return
+        try:
+            self._ledger.append(entry)
+        except OutputError as error:
+            raise self._rescued(self._ledger, entry, error) from None
+
+    def _rescued(self, ledger: Ledger, entry: dict[str, Any], error: OutputError) -> OutputError:
+        """Save a step whose line had no room, in place of older ones; return what is to be said."""
+        schedule, noted = self._trainer.schedule.state, False
+        if not self._at_once:
+            return error  # other ranks have their share of the state
+        while checkpoints.make_room(self._folder, schedule.ends):
+            with suppress(OutputError):
+                if not noted:
+                    ledger.append(entry)
+                noted = True
+                state = self._trainer.checkpoint()
+                if schedule.best_step == state.step:
+                    best = checkpoints.best_path(self._folder)
+                    checkpoints.write_as(best, self._complete(state))
+                self._write(state)
+                return OutputError(f"{error}; saved after step {state.step}")
+        return error
 
     def _save(self, of_step: bool, best: bool) -> None:
         """Write the checkpoint of this step if rank 0 wants it, and the best one, as all know."""
@@ -205,6 +229,8 @@ class Saver:
             self._wanted = self._wanted or name
             return None
         with self._lock:
+            if self._over is not None:
+                return None
             state = self._before or self._trainer.checkpoint()
             try:
                 if state.step > self._saved and not (launched(os.environ) and self._forked(state)):

@@ -27,6 +27,7 @@ from majelpy.speech.joined import Joined, open_corpora
 from majelpy.speech.text import Alphabet, normalise
 from majelpy.train.schedule import check_watched
 from majelpy.version import ARITHMETIC, __version__
+from majelpy.wording import byte_sizes, counted
 
 
 @dataclass
@@ -66,8 +67,8 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
     if dev_corpus is None and settings.holdout:
         if settings.holdout >= len(corpus):
             raise RecipeError(
-                f"data.holdout is {settings.holdout}; {corpus.path} has {len(corpus)} utterances "
-                "and needs at least one more"
+                f"data.holdout is {settings.holdout}; {corpus.path} has "
+                f"{counted(len(corpus), 'utterance')} and needs at least one more"
             )
         everything, held = leaves.hold_out(len(corpus), settings.holdout, seed=recipe.seed)
     if dev_corpus is not None:
@@ -101,12 +102,13 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
     model = Model(architecture, Share(network.parts))
     for utterances in (train, dev):
         if utterances is not None:
+            utterances.require_texts()
             utterances.require_alignments(model.frames(utterances.shortest))
     content = recipe.content(
         corpus.digest, dev_corpus.digest if dev_corpus else "", noise.digest if noise else ""
     )
     description = {
-        "recipe": digest(content),
+        "content": content,
         "alphabet": alphabet.characters,
         "features": corpus.features,
         "rate": corpus.rate,
@@ -125,8 +127,8 @@ def require_room(model: Model) -> None:
     needed, free = 3 * size * np.dtype(np.float32).itemsize, free_bytes()
     if needed > free:
         raise RecipeError(
-            f"model.layers: {size} parameters take {needed} bytes with gradients and momentum; "
-            f"{free} are free"
+            f"model.layers: {counted(size, 'parameter')}, with gradients and momentum, need "
+            "{} of memory; {} are free".format(*byte_sizes(needed, free))
         )
 
 
@@ -146,7 +148,7 @@ def check_features(corpus: Joined, rate: int, features: int, needed_by: str) -> 
 
 
 def _kind(rate: int, features: int) -> str:
-    return f"{features} features {f'at {rate} Hz' if rate else 'from .npy files'}"
+    return f"{counted(features, 'feature')} {f'at {rate} Hz' if rate else 'from .npy files'}"
 
 
 def check_agreement(world: World, content: dict[str, Any], launch: Mapping[str, object]) -> None:

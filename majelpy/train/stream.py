@@ -12,7 +12,6 @@ import numpy as np
 
 from majelpy import ops
 from majelpy.array import Array, asarray
-from majelpy.array.manipulation import concat
 from majelpy.decoding.best_path import greedy
 from majelpy.memory import CPU, Place
 from majelpy.nn.batch import Batch
@@ -20,6 +19,7 @@ from majelpy.nn.model import Model
 from majelpy.nn.ways.stream import UNKNOWN, StreamShare
 from majelpy.runs.trained import Trained
 from majelpy.speech import features
+from majelpy.standard.manipulation import concat
 
 
 class Stream:

@@ -19,7 +19,9 @@ from majelpy.decoding.beam import Decoder
 from majelpy.decoding.metrics import Errors, errors
 from majelpy.memory import CPU
 from majelpy.nn.model import Model
+from majelpy.telling import Telling, say
 from majelpy.train.evaluate import heard
+from majelpy.wording import counted
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,18 @@ def tune(
     members = list(range(world.rank, len(data), world.size))
     grid = [(alpha, beta) for alpha in sorted(set(alphas)) for beta in sorted(set(betas))]
     found = [Errors()] * len(grid)
-    for chosen, forward in heard(model, parameters, data, members):
-        here, offsets = forward.log_probs.to_device(CPU), forward.batch.offsets
-        for at, (alpha, beta) in enumerate(grid):
-            lists = decoder.weighed(alpha, beta)(here, offsets)
-            found[at] = found[at] + total(data, chosen, [texts[0].text for texts in lists])
+    searches = len(members) * len(grid)
+    if world.rank == 0:
+        pairs = counted(len(grid), "pair of alpha and beta", "pairs of alpha and beta")
+        said = counted(len(data), "utterance")
+        say(f"tune: trying {pairs} on {said}, {counted(world.size, 'rank')}")
+    with Telling("tune", "search", searches, "searches", shown=world.rank == 0) as telling:
+        for chosen, forward in heard(model, parameters, data, members):
+            here, offsets = forward.log_probs.to_device(CPU), forward.batch.offsets
+            for at, (alpha, beta) in enumerate(grid):
+                lists = decoder.weighed(alpha, beta)(here, offsets)
+                found[at] = found[at] + total(data, chosen, [texts[0].text for texts in lists])
+                telling.done(len(chosen))
     everyone = world.all_gather(found)
     points = [
         Point(alpha, beta, sum((mine[at] for mine in everyone), Errors()))
@@ -61,7 +70,8 @@ def tune(
 def total(data: Utterances, members: np.ndarray, texts: list[str]) -> Errors:
     """Return the errors of some utterances' texts together."""
     return sum(
-        (errors(data.texts[i], text) for i, text in zip(members, texts, strict=True)), Errors()
+        (errors(data.transcripts[i], text) for i, text in zip(members, texts, strict=True)),
+        Errors(),
     )
 
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from majelpy import ops, tree
 from majelpy.array import Array, empty
-from majelpy.array.manipulation import concat
 from majelpy.memory import CPU
 from majelpy.nn.batch import Batch
 from majelpy.nn.share import Share, States
 from majelpy.nn.ways.neighbours import Neighbours
+from majelpy.standard.manipulation import concat
 
 
 class HiddenShare(Share):

@@ -14,10 +14,10 @@ import numpy as np
 
 from majelpy import ops
 from majelpy.array import Array
-from majelpy.array.manipulation import concat
 from majelpy.errors import RecipeError
 from majelpy.nn.batch import Batch
 from majelpy.nn.share import Frames, Needs, Share, States
+from majelpy.standard.manipulation import concat
 
 UNKNOWN = 1 << 40
 """Frames of an utterance that has not ended."""

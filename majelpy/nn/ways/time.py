@@ -14,11 +14,11 @@ import numpy as np
 
 from majelpy import ops
 from majelpy.array import Array, asarray
-from majelpy.array.indexing import take
-from majelpy.array.manipulation import concat
 from majelpy.nn.batch import Batch, numbers, offsets_of
 from majelpy.nn.share import Frames, Needs, Share, States, select
 from majelpy.nn.ways.neighbours import Neighbours, add_other
+from majelpy.standard.indexing import take
+from majelpy.standard.manipulation import concat
 
 
 class TimeShare(Share):

@@ -6,23 +6,15 @@ whatever would not be contiguous is a copy in the pool.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from majelpy.array import launch
-from majelpy.array.array import Array, empty, store
-from majelpy.array.checks import (
-    array_of,
-    axes_of,
-    axis_of,
-    broadcast,
-    converted,
-    numpy_errors,
-    one_place,
-)
+from majelpy.array import kernels
+from majelpy.array.array import Array, array_of, empty, store
+from majelpy.array.checks import axes_of, axis_of, broadcast, numpy_errors, one_place
+from majelpy.array.operands import converted
 from majelpy.errors import DTypeError, RangeError, ShapeError
 from majelpy.memory import dtypes
 from majelpy.memory.place import CPU
@@ -40,7 +32,7 @@ def broadcast_to(x: Any, /, shape: tuple[int, ...]) -> Array:
     a = array_of("broadcast_to", x)
     if broadcast("broadcast_to", a.shape, tuple(shape)) != tuple(shape):
         raise ShapeError(f"broadcast_to: shape {a.shape} does not broadcast to {shape}")
-    return a._moved(launch.mover(a.place).broadcast_to(a._view, tuple(shape)))
+    return a._moved(kernels.mover(a.place).broadcast_to(a._view, tuple(shape)))
 
 
 def broadcast_arrays(*arrays: Any) -> tuple[Array, ...]:
@@ -63,7 +55,7 @@ def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Array:
     shape = list(parts[0].shape)
     shape[at] = sum(a.shape[at] for a in parts)
     out = empty(tuple(shape), parts[0].dtype, parts[0].place)
-    launch.mover(out.place).concatenate([a._view for a in parts], axis=at, out=out._view)
+    kernels.mover(out.place).concatenate([a._view for a in parts], axis=at, out=out._view)
     return out
 
 
@@ -89,7 +81,7 @@ def _together(operation: str, arrays: Sequence[Any]) -> list[Array]:
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
     """Return the arrays that lie along an axis."""
     a = array_of("unstack", x)
-    rows = launch.mover(a.place).moveaxis(a._view, axis_of("unstack", axis, a.ndim), 0)
+    rows = kernels.mover(a.place).moveaxis(a._view, axis_of("unstack", axis, a.ndim), 0)
     return tuple(a._moved(rows[i, ...]) for i in range(len(rows)))
 
 
@@ -114,12 +106,7 @@ def squeeze(x: Any, /, axis: int | tuple[int, ...]) -> Array:
 
 def reshape(x: Any, /, shape: tuple[int, ...], *, copy: bool | None = None) -> Array:
     """Return a view (a copy if asked) of another shape; a size of -1 is what is left."""
-    a = array_of("reshape", x)
-    sizes = tuple(shape) if not isinstance(shape, int) else (shape,)
-    known = math.prod(size for size in sizes if size != -1)
-    if sizes.count(-1) > 1 or (-1 in sizes and (known == 0 or a.size % known)):
-        raise ShapeError(f"reshape: {a.shape} has {a.size} elements; shape {sizes} does not fit")
-    view = a.reshape(*(a.size // known if size == -1 else size for size in sizes))
+    view = array_of("reshape", x).reshape(shape)
     return view.copy() if copy else view
 
 
@@ -129,7 +116,7 @@ def permute_dims(x: Any, /, axes: tuple[int, ...]) -> Array:
     order = [axis_of("permute_dims", axis, a.ndim) for axis in axes]
     if sorted(order) != list(range(a.ndim)):
         raise ShapeError(f"permute_dims: axes {axes}; needs each of {a.ndim} axes once")
-    return a._moved(launch.mover(a.place).transpose(a._view, order))
+    return a._moved(kernels.mover(a.place).transpose(a._view, order))
 
 
 def matrix_transpose(x: Any, /) -> Array:
@@ -145,13 +132,13 @@ def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int
         axes_of("moveaxis", axes, a.ndim)
     if len(pairs[0]) != len(pairs[1]):
         raise ShapeError(f"moveaxis: {len(pairs[0])} axes to {len(pairs[1])} places")
-    return a._moved(launch.mover(a.place).moveaxis(a._view, pairs[0], pairs[1]))
+    return a._moved(kernels.mover(a.place).moveaxis(a._view, pairs[0], pairs[1]))
 
 
 def flip(x: Any, /, *, axis: int | tuple[int, ...] | None = None) -> Array:
     """Return the elements in reverse order along axes."""
     a = array_of("flip", x)
-    return a._moved(launch.mover(a.place).flip(a._view, axes_of("flip", axis, a.ndim)))
+    return a._moved(kernels.mover(a.place).flip(a._view, axes_of("flip", axis, a.ndim)))
 
 
 def roll(
@@ -162,7 +149,7 @@ def roll(
     for one in axis if isinstance(axis, tuple) else () if axis is None else (axis,):
         axis_of("roll", one, a.ndim)
     with numpy_errors("roll", a):
-        return a._moved(launch.mover(a.place).roll(a._view, shift, axis))
+        return a._moved(kernels.mover(a.place).roll(a._view, shift, axis))
 
 
 def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Array:
@@ -180,14 +167,14 @@ def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Array:
         raise RangeError("repeat: repeats below 0; needs 0 or more")
     with numpy_errors("repeat", a):
         if a.place == CPU or isinstance(times, int):
-            return a._moved(launch.mover(a.place).repeat(a._view, times, at))
+            return a._moved(kernels.mover(a.place).repeat(a._view, times, at))
         rows = np.repeat(np.arange(a.size if at is None else a.shape[at]), times)
         places = store(rows).to_device(a.place)
-        return a._moved(launch.mover(a.place).take(a._view, places._view, axis=at))
+        return a._moved(kernels.mover(a.place).take(a._view, places._view, axis=at))
 
 
 def tile(x: Any, repetitions: tuple[int, ...], /) -> Array:
     """Return the array laid side by side, so often along each axis."""
     a = array_of("tile", x)
     with numpy_errors("tile", a):
-        return a._moved(launch.mover(a.place).tile(a._view, repetitions))
+        return a._moved(kernels.mover(a.place).tile(a._view, repetitions))

@@ -11,16 +11,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from majelpy.array import launch
+from majelpy.array import kernels
 from majelpy.array.array import Array, empty, store
-from majelpy.array.checks import axis_of, broadcast, converted, of_kind, one_place, operands
-from majelpy.array.elementary import NUMERIC
-from majelpy.array.indexing import take
-from majelpy.array.logic import logical_not
-from majelpy.array.manipulation import squeeze
+from majelpy.array.checks import axis_of, broadcast, one_place
+from majelpy.array.operands import converted, of_kind, operands
 from majelpy.errors import DTypeError, ShapeError
 from majelpy.memory import dtypes
 from majelpy.memory.place import CPU
+from majelpy.standard.elementary import NUMERIC
+from majelpy.standard.indexing import take
+from majelpy.standard.logic import logical_not
+from majelpy.standard.manipulation import squeeze
 
 PLAIN = (dtypes.bool, *NUMERIC)
 
@@ -49,7 +50,7 @@ def _extreme(name: str, x: Any, axis: int | None, keepdims: bool) -> Array:
     out = empty(tuple(sizes), dtypes.int64, a.place)
     kept = out if keepdims else squeeze(out, axes)
     if out.size:  # CuPy does not reduce to nothing
-        found = getattr(launch.mover(a.place), name)(view, axis=at or 0)
+        found = getattr(kernels.mover(a.place), name)(view, axis=at or 0)
         out._view[...] = found.reshape(out.shape)
     return kept
 
@@ -64,7 +65,7 @@ def _keys(x: Array) -> Any:
     if not _keyed(x):
         return x._view
     out = empty(x.shape, dtypes.word_of(x.dtype), x.place)
-    launch.order_key(x, out)
+    kernels.order_key(x, out)
     return out._view
 
 
@@ -80,7 +81,7 @@ def nonzero(x: Any, /) -> tuple[Array, ...]:
     if a.ndim == 0:
         raise ShapeError("nonzero: an array without axes has no indices")
     held = converted(a, dtypes.bool)
-    found = launch.mover(a.place).nonzero(held._view)
+    found = kernels.mover(a.place).nonzero(held._view)
     return tuple(store(part, place=a.place) for part in found)
 
 
@@ -92,7 +93,7 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Array:
     shape = broadcast("where", choice.shape, a.shape, b.shape)
     out = empty(shape, a.dtype, a.place)
     out._view[...] = b._view
-    on = launch.mover(a.place)
+    on = kernels.mover(a.place)
     on.copyto(out._view, a._view, where=on.broadcast_to(choice._view, shape))
     return out
 
@@ -106,7 +107,7 @@ def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None)
         raise ShapeError(f"searchsorted: x1 has shape {a.shape}; needs one axis")
     if sorter is not None:
         a = take(a, sorter)
-    on = launch.mover(a.place)
+    on = kernels.mover(a.place)
     return store(on.asarray(on.searchsorted(_keys(a), _keys(b), side)), place=a.place)
 
 
@@ -114,7 +115,7 @@ def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = 
     """Return the elements sorted along an axis."""
     a = of_kind("sort", x, PLAIN)
     at = axis_of("sort", axis, a.ndim)
-    on = launch.mover(a.place)
+    on = kernels.mover(a.place)
     if _keyed(a):
         found = on.take_along_axis(a._view, on.argsort(_keys(a), axis=at, kind="stable"), axis=at)
     else:
@@ -126,7 +127,7 @@ def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool
     """Return the indices that sort along an axis; equal elements keep their order."""
     a = of_kind("argsort", x, PLAIN)
     at = axis_of("argsort", axis, a.ndim)
-    on, view = launch.mover(a.place), _keys(a)
+    on, view = kernels.mover(a.place), _keys(a)
     if not descending:
         return store(on.argsort(view, axis=at, kind="stable"), place=a.place)
     found = on.argsort(on.flip(view, at), axis=at, kind="stable")
@@ -159,7 +160,7 @@ class UniqueInverse(NamedTuple):
 def unique_all(x: Any, /) -> Unique:
     """Return the distinct values in ascending order with indices, inverse and counts."""
     a = of_kind("unique_all", x, PLAIN)
-    on, n = launch.mover(a.place), a.size
+    on, n = kernels.mover(a.place), a.size
     flat = _keys(a).reshape(-1)
     order = on.argsort(flat, kind="stable")
     ordered = flat[order]
@@ -203,7 +204,7 @@ def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Array:
     a, b = operands("isin", PLAIN, x1, x2)
     out = empty(a.shape, dtypes.bool, a.place)
     key = _keys(a)
-    out._view[...] = launch.mover(a.place).isin(key, _keys(b))
+    out._view[...] = kernels.mover(a.place).isin(key, _keys(b))
     if _keyed(a):
         out._view[...] &= ~_is_nan(a, key)  # NaN equals nothing
     return logical_not(out) if invert else out

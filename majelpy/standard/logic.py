@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import launch
+from majelpy.array import kernels
 from majelpy.array.array import Array, empty
-from majelpy.array.checks import broadcast, of_kind, operands
-from majelpy.array.elementary import NUMERIC, spread
+from majelpy.array.checks import broadcast
+from majelpy.array.operands import of_kind, operands
 from majelpy.memory import dtypes
+from majelpy.standard.elementary import NUMERIC, spread
 
 BOOL = (dtypes.bool,)
 BITS = (dtypes.bool, *dtypes.INTEGERS)
@@ -25,23 +26,23 @@ def _compare(name: str, x1: Any, x2: Any, kinds: tuple[np.dtype, ...] = NUMERIC)
     a, b = operands(name, kinds, x1, x2)
     out = empty(broadcast(name, a.shape, b.shape), dtypes.bool, a.place)
     if a.dtype in dtypes.FLOATS:
-        launch.compare(name, spread(a, out), spread(b, out), out)
+        kernels.compare(name, spread(a, out), spread(b, out), out)
     else:
-        getattr(launch.mover(a.place), name)(a._view, b._view, out=out._view)
+        getattr(kernels.mover(a.place), name)(a._view, b._view, out=out._view)
     return out
 
 
 def _bits(name: str, x1: Any, x2: Any) -> Array:
     a, b = operands(name, BITS, x1, x2)
     out = empty(broadcast(name, a.shape, b.shape), a.dtype, a.place)
-    getattr(launch.mover(a.place), name)(a._view, b._view, out=out._view)
+    getattr(kernels.mover(a.place), name)(a._view, b._view, out=out._view)
     return out
 
 
 def _shift(name: str, x1: Any, x2: Any) -> Array:
     a, b = operands(f"bitwise_{name}", dtypes.INTEGERS, x1, x2)
     out = empty(broadcast(f"bitwise_{name}", a.shape, b.shape), a.dtype, a.place)
-    on, last = launch.mover(a.place), 8 * a.dtype.itemsize - 1
+    on, last = kernels.mover(a.place), 8 * a.dtype.itemsize - 1
     count = b._view.view(dtypes.word_of(b.dtype))  # a negative count is a large one
     # C++, which CuPy hands its operands to, leaves larger shifts open.
     getattr(on, name)(a._view, on.minimum(count, last).view(b.dtype), out=out._view)
@@ -54,7 +55,7 @@ def _class(name: str, x: Any, kinds: tuple[np.dtype, ...] = NUMERIC) -> Array:
     a = of_kind(name, x, kinds)
     out = empty(a.shape, dtypes.bool, a.place)
     if a.dtype in dtypes.FLOATS:
-        launch.classify(name, a, out)
+        kernels.classify(name, a, out)
     else:
         out._view[...] = name == "isfinite"
     return out
@@ -134,7 +135,7 @@ def logical_not(x: Any, /) -> Array:
     """Return not x."""
     a = of_kind("logical_not", x, BOOL)
     out = empty(a.shape, a.dtype, a.place)
-    launch.mover(a.place).logical_not(a._view, out=out._view)
+    kernels.mover(a.place).logical_not(a._view, out=out._view)
     return out
 
 
@@ -162,5 +163,5 @@ def bitwise_invert(x: Any, /) -> Array:
     """Return ~x."""
     a = of_kind("bitwise_invert", x, BITS)
     out = empty(a.shape, a.dtype, a.place)
-    launch.mover(a.place).invert(a._view, out=out._view)
+    kernels.mover(a.place).invert(a._view, out=out._view)
     return out

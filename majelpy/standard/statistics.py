@@ -14,22 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import launch
-from majelpy.array.arithmetic import divide, subtract
-from majelpy.array.array import Array, convert_into, empty
-from majelpy.array.checks import (
-    array_of,
-    axes_of,
-    axis_of,
-    converted,
-    number,
-    numpy_errors,
-    of_kind,
-)
-from majelpy.array.elementary import NUMERIC, sqrt
-from majelpy.array.manipulation import concat, permute_dims
+from majelpy.array import kernels
+from majelpy.array.array import Array, array_of, convert_into, empty, number
+from majelpy.array.checks import axes_of, axis_of, numpy_errors
+from majelpy.array.operands import converted, of_kind
 from majelpy.errors import DTypeError, ShapeError
 from majelpy.memory import dtypes
+from majelpy.standard.arithmetic import divide, subtract
+from majelpy.standard.elementary import NUMERIC, sqrt
+from majelpy.standard.manipulation import concat, permute_dims
 
 Axis = int | tuple[int, ...] | None
 
@@ -54,7 +47,7 @@ def _remaining(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) ->
 
 def _by_kernel(name: str, a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     out = empty(_remaining(a.shape, axes, keepdims), a.dtype, a.place)
-    launch.reduce(name, _middle(a, axes), out)
+    kernels.reduce(name, _middle(a, axes), out)
     return out
 
 
@@ -65,7 +58,7 @@ def _by_mover(
     if out.size and axes:  # CuPy reduces neither to nothing nor over nothing
         options = {} if dtype is None else {"dtype": dtype}
         with numpy_errors(name, a):
-            function = getattr(launch.mover(a.place), name)
+            function = getattr(kernels.mover(a.place), name)
             out._view[...] = function(a._view, axis=axes, keepdims=keepdims, **options)
     elif out.size:
         convert_into(a._view, out, of=a.dtype)
@@ -153,7 +146,7 @@ def var(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
     axes = axes_of("var", axis, a.ndim)
     means = mean(a, axis=axes)
     out = empty(_remaining(a.shape, axes, keepdims), a.dtype, a.place)
-    launch.reduce_squares(_middle(a, axes), means, out)
+    kernels.reduce_squares(_middle(a, axes), means, out)
     freedom = math.prod(a.shape[i] for i in axes) - correction
     return divide(out, number("var", float(freedom) if freedom > 0 else 0.0, a.dtype, a.place))
 
@@ -191,9 +184,9 @@ def _cumulated(name: str, x: Any, axis: int | None, dtype: Any, initial: bool) -
     out = empty(a.shape, a.dtype, a.place)
     kind = "sum" if name == "cumulative_sum" else "prod"
     if a.dtype in dtypes.FLOATS:
-        launch.cumulate(kind, _middle(a, (at,)), out)
+        kernels.cumulate(kind, _middle(a, (at,)), out)
     elif out.size:
-        plain = getattr(launch.mover(a.place), f"cum{kind}")
+        plain = getattr(kernels.mover(a.place), f"cum{kind}")
         out._view[...] = plain(a._view, axis=at, dtype=a.dtype)
     if not initial:
         return out

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import launch
+from majelpy.array import kernels
 from majelpy.array.array import Array, empty
-from majelpy.array.checks import broadcast, numpy_errors, of_kind, operands
+from majelpy.array.checks import broadcast, numpy_errors
+from majelpy.array.operands import of_kind, operands
 from majelpy.errors import RangeError
 from majelpy.memory import dtypes
 
@@ -24,11 +25,11 @@ def unary(name: str, x: Any, kinds: tuple[np.dtype, ...] = dtypes.FLOATS) -> Arr
     a = of_kind(name, x, kinds)
     out = empty(a.shape, a.dtype, a.place)
     if a.dtype in dtypes.FLOATS:
-        launch.unary(name, a, out)
+        kernels.unary(name, a, out)
     elif name == "square":
-        launch.mover(a.place).multiply(a._view, a._view, out=out._view)
+        kernels.mover(a.place).multiply(a._view, a._view, out=out._view)
     elif name in ("negative", "abs", "sign"):
-        getattr(launch.mover(a.place), name)(a._view, out=out._view)
+        getattr(kernels.mover(a.place), name)(a._view, out=out._view)
     else:
         out._view[...] = a._view  # an integer is rounded already
     return out
@@ -38,12 +39,14 @@ def binary(name: str, x1: Any, x2: Any, kinds: tuple[np.dtype, ...] = NUMERIC) -
     a, b = operands(name, kinds, x1, x2)
     out = empty(broadcast(name, a.shape, b.shape), a.dtype, a.place)
     if a.dtype in dtypes.FLOATS:
-        launch.binary(name, spread(a, out), spread(b, out), out)
+        kernels.binary(name, spread(a, out), spread(b, out), out)
         return out
     if name == "pow" and out.size and b.dtype in dtypes.SIGNED and (b._view < 0).any():
         raise RangeError("pow: an integer has an exponent below 0; needs 0 or more, or floats")
+    if name in ("floor_divide", "remainder") and out.size and (b._view == 0).any():
+        raise RangeError(f"{name}: an integer is divided by 0; needs another divisor, or floats")
     with numpy_errors(name, a, b):
-        function = getattr(launch.mover(a.place), "power" if name == "pow" else name)
+        function = getattr(kernels.mover(a.place), "power" if name == "pow" else name)
         function(a._view, b._view, out=out._view)
     return out
 
@@ -52,7 +55,7 @@ def spread(x: Array, out: Array) -> Array:
     """The elements of x for those of out; a single element stays one."""
     if x.shape == out.shape or x.size == 1:
         return x
-    return x._moved(launch.mover(x.place).broadcast_to(x._view, out.shape))
+    return x._moved(kernels.mover(x.place).broadcast_to(x._view, out.shape))
 
 
 def acos(x: Any, /) -> Array:

@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import launch
+from majelpy.array import kernels
 from majelpy.array.array import Array, empty
-from majelpy.array.checks import axis_of, broadcast, operands
-from majelpy.array.elementary import NUMERIC
-from majelpy.array.manipulation import permute_dims, reshape
+from majelpy.array.checks import axis_of, broadcast
+from majelpy.array.operands import operands
 from majelpy.errors import ShapeError
 from majelpy.memory import dtypes
 from majelpy.memory.place import CPU
+from majelpy.standard.elementary import NUMERIC
+from majelpy.standard.manipulation import permute_dims, reshape
 
 
 def matmul(x1: Any, x2: Any, /) -> Array:
@@ -58,11 +59,11 @@ def _products(a: Array, b: Array, out: Array) -> None:
     """All matrix products of a batch; one product where only the left side has a batch."""
     if b.ndim == 2:
         rows = math.prod(a.shape[:-1])
-        launch.matmul(a.reshape(rows, a.shape[-1]), b, out.reshape(rows, out.shape[-1]))
+        kernels.matmul(a.reshape(rows, a.shape[-1]), b, out.reshape(rows, out.shape[-1]))
         return
     batch = out.shape[:-2]
     for index in np.ndindex(batch):
-        launch.matmul(a[_of_batch(a, index)], b[_of_batch(b, index)], out[index])
+        kernels.matmul(a[_of_batch(a, index)], b[_of_batch(b, index)], out[index])
 
 
 def _of_batch(x: Array, index: tuple[int, ...]) -> tuple[int, ...]:
@@ -91,14 +92,14 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
         )
     if a.shape[axis] != b.shape[axis]:
         raise ShapeError(f"vecdot: shapes {a.shape} and {b.shape} differ along axis {axis}")
-    on = launch.mover(a.place)
+    on = kernels.mover(a.place)
     views = [on.moveaxis(v._view, axis, -1) for v in (a, b)]
     shape = broadcast("vecdot", *(view.shape for view in views))
     x, y = (v._moved(on.broadcast_to(view, shape)) for v, view in zip((a, b), views, strict=True))
     out = empty(shape[:-1], a.dtype, a.place)
     if a.dtype in dtypes.FLOATS:
         rows = math.prod(shape[:-1]), shape[-1]
-        launch.dot_rows(x.reshape(*rows), y.reshape(*rows), out)
+        kernels.dot_rows(x.reshape(*rows), y.reshape(*rows), out)
     else:
         out._view[...] = on.sum(x._view * y._view, axis=-1, dtype=a.dtype)
     return out

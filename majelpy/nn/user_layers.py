@@ -16,6 +16,7 @@ from majelpy.array import Array
 from majelpy.errors import DTypeError, MajelError, RangeError, RecipeError, ShapeError
 from majelpy.nn.parameters import Parameter
 from majelpy.nn.signal import Columns, Signal
+from majelpy.wording import counted
 
 
 @contextmanager
@@ -61,7 +62,9 @@ def check_forward(found: Any, where: str, units: int) -> None:
         raise RecipeError(f"{where}: forward gives {_shown(found)}; needs (Signal, saved)")
     signal = found[0]
     if signal.units != units:
-        raise RecipeError(f"{where}: forward gives {signal.units} columns; its outputs are {units}")
+        raise RecipeError(
+            f"{where}: forward gives {counted(signal.units, 'column')}; its outputs are {units}"
+        )
     first, last = signal.share.units(units)
     _check(signal.own, where, "forward", (int(signal.batch.offsets[-1]), last - first))
 

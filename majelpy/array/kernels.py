@@ -121,3 +121,45 @@ def dot_rows(a: Array, b: Array, out: Array) -> None:
     """Let out_i = the sum over j of a_ij b_ij."""
     kind = TYPES.index(a.dtype)
     library(out.place).mj_dot_rows(kind, *a.shape, a.pointer, b.pointer, out.pointer)
+
+
+def random_keys(count: int, key: int, stream: int, first: int) -> np.ndarray:
+    """Return the children of a key from number ``first`` on, (count, 2) words of 64 bits."""
+    out = np.empty((count, 2), np.uint64)
+    on = native.library()
+    on.mj_random_keys(count, signed(key), signed(stream), signed(first), out.ctypes.data)
+    return out
+
+
+def random_bits(key: int, stream: int, out: Array) -> None:
+    """Let out = random words, of uint64."""
+    library(out.place).mj_random_bits(out.size, signed(key), signed(stream), out.pointer)
+
+
+def random_uniform(key: int, stream: int, ends: Array, out: Array) -> None:
+    """Let out = random numbers from ends[0] on, below ends[1]."""
+    kind, keys = TYPES.index(out.dtype), (signed(key), signed(stream))
+    library(out.place).mj_random_uniform(kind, out.size, *keys, ends.pointer, out.pointer)
+
+
+def random_normal(key: int, stream: int, out: Array) -> None:
+    """Let out = standard normal numbers."""
+    kind, keys = TYPES.index(out.dtype), (signed(key), signed(stream))
+    library(out.place).mj_random_normal(kind, out.size, *keys, out.pointer)
+
+
+def random_integers(key: int, stream: int, low: int, span: int, out: Array) -> None:
+    """Let out, of int64, = random integers from ``low`` on, ``span`` of them; modulo 2^64."""
+    arguments = (signed(key), signed(stream), signed(low), signed(span))
+    library(out.place).mj_random_integers(out.size, *arguments, out.pointer)
+
+
+def random_coins(key: int, stream: int, heads: int, out: Array) -> None:
+    """Let out, of bool, = True with probability heads / 2^53."""
+    library(out.place).mj_random_coins(out.size, signed(key), signed(stream), heads, out.pointer)
+
+
+def signed(word: int) -> int:
+    """Return the integer modulo 2^64 as the signed one that a kernel's argument is."""
+    low = word & 0xFFFF_FFFF_FFFF_FFFF
+    return low - (1 << 64) if low >> 63 else low

@@ -1,6 +1,6 @@
 """Elementwise functions of two arguments, signs and limits.
 
-Policy. As in majelpy.array.elementary: floats by bodies, integers by NumPy or CuPy.
+Policy. As in majelpy.standard.elementary: floats by bodies, integers by NumPy or CuPy.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from majelpy.array.array import Array
-from majelpy.array.checks import converted, of_kind
-from majelpy.array.elementary import NUMERIC, binary, unary
+from majelpy.array.operands import converted, of_kind
 from majelpy.memory import dtypes
+from majelpy.standard.elementary import NUMERIC, binary, unary
 
 
 def add(x1: Any, x2: Any, /) -> Array:
@@ -34,12 +34,24 @@ def divide(x1: Any, x2: Any, /) -> Array:
 
 
 def floor_divide(x1: Any, x2: Any, /) -> Array:
-    """Return the floor of x1 / x2; 0 for an integer over 0."""
+    """Return the floor of x1 / x2.
+
+    Raises
+    ------
+    RangeError
+        If an integer is divided by 0.
+    """
     return binary("floor_divide", x1, x2)
 
 
 def remainder(x1: Any, x2: Any, /) -> Array:
-    """Return the remainder of floor_divide, with the sign of x2."""
+    """Return the remainder of x1 / x2, with the sign of x2.
+
+    Raises
+    ------
+    RangeError
+        If an integer is divided by 0.
+    """
     return binary("remainder", x1, x2)
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.array import launch
-from majelpy.array.array import Array, on_place
-from majelpy.array.checks import array_of
+from majelpy.array import kernels
+from majelpy.array.array import Array, array_of, on_place
 from majelpy.memory import dtypes
 from majelpy.memory.place import CPU, Place
 
@@ -59,7 +58,7 @@ class Info:
 
     def devices(self) -> tuple[Place, ...]:
         """Return the places: the CPU, and the GPUs that CuPy finds."""
-        return (CPU, *launch.gpus())
+        return (CPU, *kernels.gpus())
 
 
 def __array_namespace_info__() -> Info:
