@@ -155,7 +155,7 @@ def keep_copy(path: Path, why: str) -> Path:
     """Copy a file to such a name, for the file itself is to be written anew; raises as above."""
     kept = _free_name(path, why)
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             write_whole(kept, iter(lambda: file.read(1 << 20), b""))
     except OutputError:
         raise

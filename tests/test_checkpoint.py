@@ -200,17 +200,17 @@ def test_only_names_that_majelpy_writes_are_checkpoints(tmp_path: Path) -> None:
 def test_the_best_one_is_made_again(tmp_path: Path) -> None:
     best, whole = checkpoints.best_path(tmp_path), example(7)
     checkpoints.write(tmp_path, whole)
-    said = checkpoints.mend_best(tmp_path, 7)
+    (said,) = checkpoints.mend_best(tmp_path, 7)
     assert said.endswith(
         "best.h5: cannot be read (No such file or directory); made again from step-7.h5"
     )
     assert checkpoints.read(best).digest() == whole.digest()
-    assert checkpoints.mend_best(tmp_path, 7) == ""
+    assert checkpoints.mend_best(tmp_path, 7) == []
     best.write_bytes(b"nothing")
     checkpoints.path_of(tmp_path, 7).unlink()
-    said = checkpoints.mend_best(tmp_path, 7)
+    (said,) = checkpoints.mend_best(tmp_path, 7)
     assert said.endswith("; the checkpoint of step 7 is lost until an epoch is better")
-    assert os.listdir(tmp_path) == ["best.h5.damaged"]
+    assert os.listdir(tmp_path) == ["best.h5.damaged-1"]
 
 
 def test_room_is_made_by_the_oldest_that_is_not_kept(tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ def check_saved(started: Started, name: str, *, heard: bool = True) -> None:
     assert said[0].endswith(f"{name}: saved after step {step}; the same command resumes")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_ends(
     number: signal.Signals, recipe: Path, undisturbed: Done, tmp_path: Path
 ) -> None:

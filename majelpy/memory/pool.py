@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from majelpy import arguments
 from majelpy.errors import PoolError
 from majelpy.memory.buddy import Buddies
 from majelpy.memory.place import CPU, Place
@@ -141,6 +142,7 @@ class Pool:
         report: Callable[[str], object] | None = None,
         system: System | None = None,
     ):
+        nbytes = arguments.whole(nbytes, "pool: bytes")
         if nbytes < 0:
             raise PoolError(f"pool: {nbytes} bytes asked; needs 0 or more")
         self.capacity = nbytes // SMALLEST * SMALLEST

@@ -28,6 +28,12 @@ def _characters(value: Any, where: str, source: str) -> str:
     return value
 
 
+def _content(value: Any, where: str, source: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RecipeError(f"{where} is {value!r}; needs tables of settings")
+    return value
+
+
 def _parts(value: Any, where: str, source: str) -> int:
     if type(value) is not int or value not in (1 << n for n in range(7)):
         raise RecipeError(f"{where} is {value!r}; needs a power of two of at most 64")
@@ -71,7 +77,7 @@ class Description:
     """See majelpy.train.setup, which writes it, and majelpy.train.trainer."""
 
     schedule: ScheduleState
-    recipe: str = setting(help="digest of the recipe's content")
+    content: dict[str, Any] = setting(read=_content, help="what trained it: the recipe's content")
     alphabet: str = setting(read=_characters, help="characters in the order of their labels")
     features: int = setting(least=1, most=1 << 24, help="of a frame")
     rate: int = setting(read=_rate, help="sample rate; 0: trained on .npy features")

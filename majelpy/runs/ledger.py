@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from majelpy.errors import CheckpointError, OutputError
-from majelpy.files import open_in_place, write_whole
+from majelpy.files import open_in_place, open_plain, write_whole
 from majelpy.parsing import parse_json
 
 _LONGEST = 1 << 16
@@ -127,7 +127,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Number and text of each line; a longer one than any of a ledger is empty."""
     if not path.exists():
         return
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         for count in itertools.count(1):
             line = file.readline(_LONGEST)
             if not line:

@@ -7,14 +7,16 @@ newest checkpoint names; the checkpoints of these steps are kept.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from majelpy import ops
+from majelpy import arguments, ops
 from majelpy.array import Array, asarray, zeros
 from majelpy.errors import CheckpointError
 from majelpy.nn import layers
@@ -52,7 +54,11 @@ class Trained:
 
 
 def load_trained(
-    folder: str, which: str = "", *, run_code: bool = False, quiet: bool = False
+    folder: str | os.PathLike[str],
+    which: str = "",
+    *,
+    run_code: bool = False,
+    quiet: bool = False,
 ) -> Trained:
     """Return the model of a run's checkpoint; say what was passed over, or not.
 
@@ -69,7 +75,11 @@ def load_trained(
         If the folder has no such checkpoint, or it is damaged.
     RecipeError
         If its model needs a Python file that may not be run, or has changed.
+    ArgumentError
+        If an argument is of another type.
     """
+    folder = arguments.path(folder, "run folder")
+    arguments.require(which, str, "which", "'last', 'best', 'average' or the digits of a step")
     found, described = _described(folder, which, quiet)
     recipe = RunFolder(folder).path / "recipe.toml"
     listed = layers.read(
@@ -99,9 +109,10 @@ def alphabet_of(folder: str) -> Alphabet:
 
 def _described(folder: str, which: str, quiet: bool) -> tuple[Checkpoint, Description]:
     found = _choose(folder, which, quiet)
+    described = _describe(found, folder)
     if not quiet:
-        _tell_edited(folder, found.description.get("content"))
-    return found, _describe(found, folder)
+        _tell_edited(folder, described.content)
+    return found, described
 
 
 def _describe(checkpoint: Checkpoint, folder: str) -> Description:
@@ -111,9 +122,9 @@ def _describe(checkpoint: Checkpoint, folder: str) -> Description:
         raise CheckpointError(f"{folder}: {error}") from None
 
 
-def _tell_edited(folder: str, content: object) -> None:
+def _tell_edited(folder: str, content: dict[str, Any]) -> None:
     run = RunFolder(folder)
-    lines = run.edited(content) if isinstance(content, dict) else []
+    lines = run.edited(content)
     if lines:
         print(
             f"{run.recipe}: not what trained this run: {few(lines)}; the checkpoint decides",

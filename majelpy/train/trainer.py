@@ -193,8 +193,8 @@ class Trainer:
         """What the last step waited for its minibatch."""
         return self._ahead.waited_seconds
 
-    def advance(self) -> StepResult:
-        """Do one step.
+    def advance(self, change: Callable[[], object] = lambda: None) -> StepResult:
+        """Do one step; ``change`` is called when only what changes the state is left to do.
 
         Raises
         ------
@@ -210,6 +210,7 @@ class Trainer:
         result = StepResult(self.step + 1, epoch, loss, norm, rate.numpy()[0], len(members), frames)
         if not (np.isfinite(norm) and np.isfinite(loss)):  # all ranks have the same sums
             raise NonFinite(result, self._losses(batch, epoch))
+        change()
         self.optimizer.update(
             *(self.parameters, total[: self.model.layout.trained], result.step),
             factor=factor,
@@ -341,12 +342,7 @@ class Trainer:
             tensor or has one of another shape.
         """
         described = describe(checkpoint)
-        saved = checkpoint.description.get("content")
-        if not isinstance(saved, dict):
-            raise CheckpointError(
-                f"checkpoint of step {checkpoint.step}: it does not say what trained it"
-            )
-        changed = differences(past(saved), past(self.description["content"]), SAVED)
+        changed = differences(past(described.content), past(self.description["content"]), SAVED)
         if changed:
             raise CheckpointError(
                 f"checkpoint of step {checkpoint.step}: it belongs to another recipe: "
