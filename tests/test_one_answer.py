@@ -20,7 +20,6 @@ from extras import extra
 from gpu_place import emulated_gpu
 from mpi_launch import PATIENCE, environment
 from training import (
-    LEAVES,
     STEPS,
     Done,
     Ground,
@@ -262,11 +261,12 @@ def test_the_same_corpus_written_again_gives_the_same(
 
 @pytest.mark.mpi
 def test_more_ranks_than_leaves_is_one_clear_line(ground: Ground, tmp_path: Path) -> None:
-    ended = majel("train", ground.recipe, "--out", tmp_path / "run", ranks=LEAVES + 1)
+    fewer = ["--set", "data.leaves=2"]
+    ended = majel("train", ground.recipe, "--out", tmp_path / "run", *fewer, ranks=3)
     assert ended.returncode == 2
     assert own_lines(ended.stderr) == [
-        "majel train: 9 ranks for data.leaves = 8 and model.parts = 1; needs D x M ranks, D at "
-        "most 8 and M at most 1, such as 8 (raising leaves or parts changes the bits)"
+        "majel train: 3 ranks for data.leaves = 2 and model.parts = 1; needs D x M ranks, D at "
+        "most 2 and M at most 1, such as 2 (raising leaves or parts changes the bits)"
     ]
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "run").exists()
