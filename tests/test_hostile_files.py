@@ -25,7 +25,7 @@ from training import (
 
 from majelpy import files, hdf5
 from majelpy.comm.world import World
-from majelpy.distributed import Mesh, Shard, distribute, load, save
+from majelpy.distributed import Shard, WorldMesh, distribute, load, save
 from majelpy.errors import ArrayFileError, CheckpointError, CorpusError, MajelError, OutputError
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.speech.corpus import Corpus
@@ -205,7 +205,7 @@ Lead = Callable[[h5py.File, str, Path], None]
 
 @pytest.fixture
 def array_file(tmp_path: Path) -> Path:
-    mesh = Mesh(World.start(), {"x": 1})
+    mesh = WorldMesh(World.start(), {"x": 1})
     save(tmp_path / "x.h5", distribute(np.ones((50, 7), np.float32), mesh, [Shard(0)]))
     return tmp_path / "x.h5"
 
@@ -233,7 +233,7 @@ def test_nothing_but_the_file_itself_is_read(
         elif kind == "checkpoint":
             checkpoints.read(path)
         else:
-            load(path, Mesh(World.start(), {"x": 1}), [Shard(0)])
+            load(path, WorldMesh(World.start(), {"x": 1}), [Shard(0)])
     assert isinstance(caught.value, CorpusError | CheckpointError | ArrayFileError)
     assert "\n" not in str(caught.value)
 
