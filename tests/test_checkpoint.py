@@ -13,6 +13,7 @@ import h5py
 import needs
 import numpy as np
 import pytest
+from mpi_launch import PATIENCE
 
 from majelpy.errors import CheckpointError, OutputError
 from majelpy.runs import checkpoint as checkpoints
@@ -117,7 +118,7 @@ print(found, good)
 """
     ended = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "step-7.h5")],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     found, good = map(int, ended.stdout.split())
@@ -289,7 +290,7 @@ def test_a_full_disk(small_disk: Path) -> None:
     # In a process of its own: HDF5 used to crash at the end of a process whose write had failed.
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(small_disk), "2000", "4000", "100000"],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
     line = f"checkpoint: cannot write {small_disk / 'step-2.h5'} (No space left on device)"

@@ -22,7 +22,7 @@ LAYERS = [
     {"majelpy.version", "majelpy.errors", "majelpy.wording"},
     {
         *("majelpy.namespace", "majelpy.tree", "majelpy.parsing", "majelpy.files", "majelpy.sink"),
-        *("majelpy.telling",),
+        *("majelpy.arguments", "majelpy.telling"),
     },
     {"majelpy.settings", "majelpy.hdf5", "majelpy.mesh"},
     {"majelpy.native", "majelpy.memory"},

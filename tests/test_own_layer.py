@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from extras import extra
 from training import Ground, Inside, network, train, write_recipe
 
 from majelpy.errors import RecipeError
@@ -37,7 +38,8 @@ def recipe(ground: Ground, tmp_path: Path) -> Path:
     return write_recipe(tmp_path / "own.toml", ground.corpus, model__layers=layers, model__parts=1)
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.mpi
+@pytest.mark.parametrize("ranks", [3, *extra(2)])
 def test_it_trains_to_one_answer(ranks: int, recipe: Path, tmp_path: Path) -> None:
     alone = train(recipe, tmp_path / "alone", "--steps", "10")
     several = train(recipe, tmp_path / "several", "--steps", "10", ranks=ranks)
@@ -45,13 +47,14 @@ def test_it_trains_to_one_answer(ranks: int, recipe: Path, tmp_path: Path) -> No
     assert several.fingerprint == alone.fingerprint
 
 
-def test_ranks_may_share_it(ground: Ground, recipe: Path, tmp_path: Path) -> None:
+@pytest.mark.mpi
+@pytest.mark.parametrize("way", ["hidden", *extra("time", "directions")])
+def test_ranks_may_share_it(way: str, recipe: Path, tmp_path: Path) -> None:
     parts = ["--steps", "6", "--set", "model.parts=2", "--set", wide()]
     alone = train(recipe, tmp_path / "alone", *parts)
-    for way in ("time", "directions", "hidden"):
-        options = [*parts, "--mesh", "model=2", "--model-parallel", way]
-        shared = train(recipe, tmp_path / way, *options, ranks=2)
-        assert shared.ledger == alone.ledger, way
+    options = [*parts, "--mesh", "model=2", "--model-parallel", way]
+    shared = train(recipe, tmp_path / way, *options, ranks=2)
+    assert shared.ledger == alone.ledger
 
 
 def wide() -> str:

@@ -161,10 +161,34 @@ def test_without_a_good_checkpoint_it_starts_over(
     for path in (copied / "checkpoints").iterdir():
         flip(path, 0.5)
     found, said = resume(inside, ground, copied)
-    assert said.count("majel train: passed over ") == 3
+    assert said.count("majel train: passed over ") == 4  # of three steps, and the best one
     assert "majel train: no good checkpoint is left; starting over\n" in said
     assert f"training from step 0 of {STEPS}" in said
     assert_same(found, ground.undisturbed)
+
+
+def test_the_best_checkpoint_counts_where_it_is_the_newest(
+    ground: Ground, copied: Path, inside: Inside
+) -> None:
+    best = checkpoints.read(copied / "checkpoints" / "best.h5").step
+    assert best < 12
+    for step in (10, 11, 12):
+        (copied / "checkpoints" / f"step-{step}.h5").unlink()
+    found, said = resume(inside, ground, copied)
+    assert f"resuming after step {best} of {STEPS}" in said
+    assert_same(found, ground.undisturbed)
+
+
+def test_a_best_checkpoint_that_is_lost_at_its_step_is_made_again(
+    ground: Ground, tmp_path: Path, inside: Inside
+) -> None:
+    # As if the run was killed between the two files.
+    resume(inside, ground, tmp_path, "--steps", "5")
+    best = tmp_path / "checkpoints" / "best.h5"
+    whole = best.read_bytes()
+    best.unlink()
+    resume(inside, ground, tmp_path, "--steps", "5")
+    assert best.read_bytes() == whole
 
 
 def test_damaged_checkpoints_do_not_push_out_new_ones(

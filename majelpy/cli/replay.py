@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from majelpy.cli import line
 from majelpy.cli.code import add_run_code
+from majelpy.cli.streams import answer
 from majelpy.cli.train import add_launch, launch_of
 from majelpy.comm.world import RankFailed, World
 from majelpy.errors import MajelError
@@ -68,8 +68,8 @@ def run(options: argparse.Namespace) -> int:
         if world.size == 1:
             raise
         world.abort(line("replay", found).removeprefix("majel "), 2)
-    if world.rank == 0:
-        print(said)
-        sys.stdout.flush()
-    world.barrier()
+    try:
+        answer(world, said)
+    except RankFailed:
+        return 2
     return 0 if same else 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from majelpy.cli import line
 from majelpy.cli.code import add_run_code
+from majelpy.cli.streams import answer
 from majelpy.comm.world import RankFailed, World
 from majelpy.errors import MajelError, RecipeError
 from majelpy.mesh import WAYS
@@ -173,10 +174,10 @@ def run(options: argparse.Namespace) -> int:
         if world.size == 1:
             raise
         world.abort(line("train", found).removeprefix("majel "), 2)
-    if world.rank == 0:
-        print(ending)
-        sys.stdout.flush()
-        if not ending.finished:
-            print("unfinished: the same command without --steps goes on", file=sys.stderr)
-    world.barrier()
+    try:
+        answer(world, str(ending))
+    except RankFailed:
+        return 2
+    if world.rank == 0 and not ending.finished:
+        print("unfinished: the same command without --steps goes on", file=sys.stderr)
     return 0

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from majelpy import arguments
 from majelpy.decoding.ngram import END, START, UNKNOWN, NGram, read_arpa
 from majelpy.errors import LanguageModelError
 from majelpy.files import open_plain, read_plain
@@ -46,6 +47,7 @@ def read_model(path: str | Path, words: str | Path | None = None) -> NGram:
     OSError
         If a file cannot be opened.
     """
+    path = arguments.path(path, "language model")
     with open_plain(path) as file:
         binary = file.read(len(_MAGIC)) == _MAGIC
     if binary:

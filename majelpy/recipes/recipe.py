@@ -18,6 +18,7 @@ from fractions import Fraction
 from importlib import resources
 from typing import Any
 
+from majelpy import arguments
 from majelpy.errors import RecipeError
 from majelpy.nn import layers
 from majelpy.nn.networks import deep_speech_1
@@ -309,12 +310,14 @@ def digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def load(name: str, assignments: Sequence[str] = (), *, run_code: bool = False) -> Recipe:
+def load(
+    name: str | os.PathLike[str], assignments: Sequence[str] = (), *, run_code: bool = False
+) -> Recipe:
     """Return the recipe of a file, or the shipped one of that name, with settings changed.
 
     Parameters
     ----------
-    name : str
+    name : str or path
         A path that ends in ``.toml``, or the name of a shipped recipe.
     assignments : sequence of str
         ``key=value`` with a dotted key and a TOML value; quotes around a text may be left out.
@@ -326,11 +329,17 @@ def load(name: str, assignments: Sequence[str] = (), *, run_code: bool = False) 
     RecipeError
         If there is no such recipe, it is not TOML, a setting is wrong, or it names a Python file
         that may not be run.
+    ArgumentError
+        If an argument is of another type.
     """
+    name = arguments.path(name, "recipe", "a path that ends in .toml, or a shipped one's name")
+    if isinstance(assignments, str) or not isinstance(assignments, Sequence):
+        raise arguments.wrong("assignments", assignments, "a list of texts such as 'seed=2'")
     table = read_table(name)
     if name.endswith(".toml"):
         _move(table, os.path.dirname(name))
     for assignment in assignments:
+        arguments.require(assignment, str, "assignment", "a text such as 'seed=2'")
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
             raise RecipeError(f"--set {assignment}: needs key=value, such as optimizer.rate=0.01")

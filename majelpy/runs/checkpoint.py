@@ -1,8 +1,10 @@
 """Checkpoints: all of a run's state at a step, in one HDF5 file that knows no ranks.
 
-Policy. Written aside, synced, renamed, so a file under its final name is whole; the digest inside
-covers every tensor and the description, so a damaged one is found before it is used. The newest
-`KEEP` are kept, those that an average is of too, and the best one as ``best.h5``. No pickle. As in
+Policy. Written aside and renamed, so a file under its final name is whole; the digest inside covers
+every tensor and the description, so a damaged one is found before it is used. A new name comes
+before the sync, which may take long: a process killed meanwhile has its checkpoint, and older ones
+go only after it. The newest `KEEP` are kept, those that an average is of too, and the best one as
+``best.h5``, which replaces another and is synced first. No pickle. As in
 a corpus, HDF5 keeps checksums of its own structure, there are no strings of variable length (a
 flipped bit in one sends the library into an endless loop), and a failed write never reaches the
 library (it would crash at exit).
@@ -15,8 +17,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ import numpy as np
 
 from majelpy import hdf5
 from majelpy.errors import CheckpointError, OutputError
-from majelpy.files import aside_of, put_in_place, set_aside
+from majelpy.files import aside_of, set_aside, sync_folder
 from majelpy.parsing import parse_json
 from majelpy.sink import Sink
 from majelpy.wording import byte_sizes
@@ -63,7 +65,7 @@ class Checkpoint:
         for name in sorted(self.tensors):
             tensor = self.tensors[name]
             digest.update(f"\n{name} {tensor.shape}\n".encode())
-            digest.update(np.ascontiguousarray(tensor, "<f4").tobytes())
+            digest.update(np.ascontiguousarray(tensor, "<f4").data)
         return digest.hexdigest()
 
 
@@ -77,10 +79,16 @@ def best_path(folder: Path) -> Path:
     return folder / "best.h5"
 
 
-def write(folder: Path, checkpoint: Checkpoint, kept: Sequence[int] = ()) -> Path:
+def write(
+    folder: Path,
+    checkpoint: Checkpoint,
+    kept: Sequence[int] = (),
+    first: Callable[[], None] = lambda: None,
+) -> Path:
     """Write the checkpoint of a step and remove older ones.
 
-    The newest `KEEP` stay, and those of the steps ``kept``.
+    The newest `KEEP` stay, and those of the steps ``kept``. ``first`` is called before the sync, to
+    bring to the disk what must not be there later.
 
     Raises
     ------
@@ -88,7 +96,15 @@ def write(folder: Path, checkpoint: Checkpoint, kept: Sequence[int] = ()) -> Pat
         If it cannot be written; earlier checkpoints stay.
     """
     path = path_of(folder, checkpoint.step)
-    write_as(path, checkpoint)
+    with _aside(path) as aside, _written(aside, checkpoint) as sink:
+        os.replace(aside, path)
+        try:
+            first()
+            sink.close()
+        except OSError:
+            with suppress(OSError):
+                path.unlink()
+            raise
     for step in list(steps(folder))[KEEP:]:
         if step not in kept:
             with suppress(OSError):
@@ -114,14 +130,9 @@ def write_as(path: Path, checkpoint: Checkpoint) -> None:
     OutputError
         If it cannot be written; what was there stays.
     """
-    aside = aside_of(path)
-    try:
-        _write(aside, checkpoint)
-        put_in_place(aside, path)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise OutputError(f"checkpoint: cannot write {path} ({error.strerror})") from None
+    with _aside(path) as aside, _written(aside, checkpoint) as sink:
+        sink.close()
+        os.replace(aside, path)
 
 
 def check_room(folder: Path, checkpoint: Checkpoint, more: int = 0) -> None:
@@ -133,8 +144,25 @@ def check_room(folder: Path, checkpoint: Checkpoint, more: int = 0) -> None:
         raise OutputError(f"checkpoint: {folder} has {there} free; needs {wanted}")
 
 
-def _write(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a file and bring it to the disk; raises the system's OSError."""
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """Give a name beside a file; at the end bring the folder to the disk, or leave nothing."""
+    aside = aside_of(path)
+    try:
+        yield aside
+        sync_folder(path.parent)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"checkpoint: cannot write {path} ({error.strerror})") from None
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written(path: Path, checkpoint: Checkpoint) -> Iterator[Sink]:
+    """Write a file, which closing brings to the disk; raises the system's OSError."""
     sink = Sink(path)
     try:
         with h5py.File(sink, "w", libver=("v110", "v110")) as file:
@@ -143,10 +171,10 @@ def _write(path: Path, checkpoint: Checkpoint) -> None:
             file.attrs["step"] = checkpoint.step
             text = json.dumps(checkpoint.description, sort_keys=True).encode()
             file.create_dataset(_DESCRIPTION, data=np.frombuffer(text, np.uint8))
-            for name, tensor in checkpoint.tensors.items():
+            for name, tensor in sorted(checkpoint.tensors.items()):
                 file.create_dataset(name, data=tensor, dtype="<f4")
         if sink.error is None:
-            sink.close()
+            yield sink
     finally:
         sink.give_up()
         sink.close()
@@ -219,6 +247,8 @@ def newest(
 ) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest good checkpoint, and a line for each damaged one that was passed over.
 
+    The best one counts too.
+
     Parameters
     ----------
     most : int or None
@@ -228,10 +258,9 @@ def newest(
         newest `KEEP`, and new ones be removed in their place.
     """
     problems: list[str] = []
-    for step in steps(folder):
+    for step, path in _newest_first(folder):
         if most is not None and step > most:
             continue
-        path = path_of(folder, step)
         try:
             return read(path), problems
         except CheckpointError as error:
@@ -240,3 +269,15 @@ def newest(
                 with suppress(OSError):
                     set_aside(path, "damaged")
     return None, problems
+
+
+def _newest_first(folder: Path) -> list[tuple[int, Path]]:
+    """Checkpoints with their steps, the newest first; of one step the best one last."""
+    found = [(step, path_of(folder, step)) for step in steps(folder)]
+    best = best_path(folder)
+    try:
+        with hdf5.open_file(best) as file:
+            found.append((int(file.attrs["step"]), best))
+    except Exception:  # there is none, or nobody knows of which step it is
+        pass
+    return sorted(found, key=lambda item: item[0], reverse=True)

@@ -77,7 +77,7 @@ class Description:
     """See majelpy.train.setup, which writes it, and majelpy.train.trainer."""
 
     schedule: ScheduleState
-    content: dict[str, Any] = setting(read=_content, help="what trained it")
+    content: dict[str, Any] = setting(read=_content, help="what trained it: the recipe's content")
     alphabet: str = setting(read=_characters, help="characters in the order of their labels")
     features: int = setting(least=1, most=1 << 24, help="of a frame")
     rate: int = setting(read=_rate, help="sample rate; 0: trained on .npy features")

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import tomli_w
 
-from majelpy import files
+from majelpy import arguments, files
 from majelpy.errors import CheckpointError, OutputError, RecipeError
 from majelpy.files import open_in_place, read_plain, write_whole
 from majelpy.nn import layers
@@ -40,7 +40,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = Path(path)
+        self.path = Path(arguments.path(path, "run folder"))
         self.recipe = self.path / "recipe.toml"
         self.ledger = self.path / "ledger.jsonl"
         self.timings = self.path / "timings.jsonl"

@@ -7,6 +7,7 @@ newest checkpoint names; the checkpoints of these steps are kept.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from majelpy import ops
+from majelpy import arguments, ops
 from majelpy.array import Array, asarray, zeros
 from majelpy.errors import CheckpointError
 from majelpy.nn import layers
@@ -53,7 +54,11 @@ class Trained:
 
 
 def load_trained(
-    folder: str, which: str = "", *, run_code: bool = False, quiet: bool = False
+    folder: str | os.PathLike[str],
+    which: str = "",
+    *,
+    run_code: bool = False,
+    quiet: bool = False,
 ) -> Trained:
     """Return the model of a run's checkpoint; say what was passed over, or not.
 
@@ -70,7 +75,11 @@ def load_trained(
         If the folder has no such checkpoint, or it is damaged.
     RecipeError
         If its model needs a Python file that may not be run, or has changed.
+    ArgumentError
+        If an argument is of another type.
     """
+    folder = arguments.path(folder, "run folder")
+    arguments.require(which, str, "which", "'last', 'best', 'average' or the digits of a step")
     found, described = _described(folder, which, quiet)
     recipe = RunFolder(folder).path / "recipe.toml"
     listed = layers.read(

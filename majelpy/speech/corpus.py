@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from majelpy import hdf5, ops
+from majelpy import arguments, hdf5, ops
 from majelpy.errors import CorpusError
 from majelpy.parsing import parse_json
 from majelpy.speech.corpus_format import FORMATS, corpus_digest, metadata, utterance_digest
@@ -106,7 +106,7 @@ class Corpus:
         CorpusError
             If the file is missing, is no corpus, or is cut off or damaged.
         """
-        where = Path(path)
+        where = Path(arguments.path(path, "corpus"))
         with _reading(where):
             file = hdf5.open_file(where)
         try:

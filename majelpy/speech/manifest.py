@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from majelpy import arguments
 from majelpy.errors import ManifestError
 from majelpy.files import read_plain
 from majelpy.parsing import parse_json
@@ -85,6 +86,7 @@ def read_manifest(path: str | os.PathLike[str], *, transcripts: bool = True) -> 
         If the file is missing, has another ending, is not UTF-8, is empty, has a line
         without what is needed, or a column or key that would change what is read.
     """
+    path = arguments.path(path, "manifest")
     manifest = Path(os.path.abspath(path))
     readers = {".tsv": _tsv_rows, ".jsonl": _jsonl_rows}
     reader = readers.get(manifest.suffix)

@@ -4,8 +4,9 @@ Policy. Memory of a step grows with the frames that a rank computes, and whose f
 function of seed and epoch; so the largest step of the whole run is known at the start. Where speeds
 are drawn, each utterance counts, and is rehearsed, at the lowest of them. A small step is rehearsed
 first: it tells what a frame costs, and whether the largest one can be held at all. Then the
-largest, with room for what is read meanwhile, and the largest batch of an evaluation. Afterwards
-the pool has been as full as it will be. Nothing of it is kept: not a bit of the run changes.
+largest, the largest batch of an evaluation and what is gathered for a checkpoint, each beside the
+largest minibatches that can have been read by then (majelpy/data/loader.py). Afterwards the pool
+has been as full as it will be. Nothing of it is kept: not a bit of the run changes.
 Looking through a million epochs would take minutes, so a long run is looked through piece by piece:
 where one ends, the next is looked through and rehearsed likewise.
 """
@@ -73,13 +74,13 @@ def rehearse(trainer: Trainer, pool: Pool, world: World, watch: Callable[[], Non
     PoolError
         If the largest step cannot be held; on the rank that cannot.
     """
-    trainer.read_nothing_ahead()
-    until = horizon(trainer)
+    until = trainer.read_until = horizon(trainer)
     step, frames = most_frames(trainer, until)
     stats = pool.statistics
     before = stats.asked_peak = stats.asked
     light = _lightest(trainer)
-    trainer.rehearse(light)
+    with trainer.reading_ahead(light):
+        trainer.rehearse(light)
     needed = (stats.asked_peak - before) * frames // max(1, trainer.frames(light))
     what = (
         f"train: step {step + 1} computes {counted(frames, 'frame')} on rank {world.rank}, which "
@@ -87,8 +88,11 @@ def rehearse(trainer: Trainer, pool: Pool, world: World, watch: Callable[[], Non
     )
     _check_room(world, pool, needed, what)
     try:
-        trainer.rehearse(step)
-        watch()
+        with trainer.reading_ahead(step):
+            trainer.rehearse(step)
+            watch()
+            if not trainer.team.mesh.whole_everywhere:
+                trainer.checkpoint()
     except PoolError as error:
         raise PoolError(f"{what}; {_REMEDY} ({error})") from None
     peak = stats.peak + stats.fallback_peak
