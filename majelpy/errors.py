@@ -13,6 +13,10 @@ class MajelError(Exception):
     """Base of all errors that majelpy raises on purpose."""
 
 
+class ArgumentError(MajelError, TypeError):
+    """An argument is of a type that the function has no use for."""
+
+
 class ShapeError(MajelError, ValueError):
     """Shapes, sizes or index ranges do not fit together."""
 

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from majelpy import arguments
 from majelpy.errors import BuildError, RecipeError
 
 LIBRARY_FOLDER = Path(__file__).parent / "lib"
@@ -91,10 +92,10 @@ def _prototypes(header: str) -> dict[str, list[Any]]:
     """Argument types of each function of the header, by name."""
     text = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
     functions: dict[str, list[Any]] = {}
-    for name, arguments in re.findall(r"void (mj_\w+)\(([^)]*)\);", text):
+    for name, declared in re.findall(r"void (mj_\w+)\(([^)]*)\);", text):
         functions[name] = [
             ctypes.c_void_p if "*" in argument else _TYPES[argument.split()[0]]
-            for argument in arguments.split(",")
+            for argument in declared.split(",")
         ]
     return functions
 
@@ -166,8 +167,11 @@ def set_threads(count: int) -> None:
     ------
     RecipeError
         If ``count`` is below 1.
+    ArgumentError
+        If it is no whole number.
     """
     global _threads
+    count = arguments.whole(count, "threads")
     if count < 1:
         raise RecipeError(f"threads: {count} asked; needs at least 1")
     library().mj_set_threads(count)

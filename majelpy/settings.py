@@ -8,15 +8,15 @@ needed. Integers stand for floats; nothing else is converted.
 from __future__ import annotations
 
 import difflib
-import tomllib
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
 from majelpy.errors import RecipeError
+from majelpy.files import read_plain
+from majelpy.parsing import parse_toml
 from majelpy.wording import bounds
 
 
@@ -52,12 +52,12 @@ def read_toml(path: str) -> dict[str, Any]:
         If it cannot be read or is not TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text("utf-8"))
+        return parse_toml(read_plain(path).decode())
     except UnicodeDecodeError:
         raise RecipeError(f"{path}: not UTF-8 text") from None
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers of 4300 digits
+    except ValueError as error:
         raise RecipeError(f"{path}: not TOML: {error}") from None
 
 

@@ -101,7 +101,7 @@ def trainer(corpus: Path, place: str, world: World, recipe: Recipe = RECIPE) -> 
     data = Utterances(opened, everything, alphabet, "error", opened.mean, opened.scale, 1 << 30)
     model = Model(Architecture(opened.features, alphabet.size, recipe.model.layers))
     mesh = Mesh(world.size)
-    return Trainer(recipe, launch, world, model, data, {"recipe": ""}, where, mesh)
+    return Trainer(recipe, launch, world, model, data, {"content": {}}, where, mesh)
 
 
 def bits(corpus: Path, place: str, steps: int, world: World, recipe: Recipe = RECIPE) -> list[str]:

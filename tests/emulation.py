@@ -26,7 +26,7 @@ HERE = Path(__file__).parent / "gpu_emulation"
 
 FLAGS = (
     *("-std=c++17", "-O1", "-shared", "-fPIC", "-ffp-contract=off", "-fno-fast-math", "-fwrapv"),
-    *("-fno-strict-aliasing", "-Wno-psabi"),
+    *("-fno-strict-aliasing", "-Wno-psabi", "-U_FORTIFY_SOURCE"),
 )
 
 

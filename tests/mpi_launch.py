@@ -11,7 +11,10 @@ from pathlib import Path
 
 import needs
 
-_PROGRAMS = Path(__file__).parent / "mpi_programs"
+PROGRAMS = Path(__file__).parent / "mpi_programs"
+
+PATIENCE = 500
+"""Seconds after which a program hangs: none needs as many, however busy the machine is."""
 
 
 def found_mpirun() -> str | None:
@@ -39,10 +42,10 @@ def environment() -> dict[str, str]:
 
 
 def launch(
-    program: str, ranks: int, *arguments: str, timeout: float = 120
+    program: str, ranks: int, *arguments: str, timeout: float = PATIENCE
 ) -> subprocess.CompletedProcess[str]:
     """Run ``mpi_programs/<program>`` on `ranks` ranks; the exit code is the caller's to check."""
-    command = [mpirun(), "-n", str(ranks), sys.executable, str(_PROGRAMS / program), *arguments]
+    command = [mpirun(), "-n", str(ranks), sys.executable, str(PROGRAMS / program), *arguments]
     return subprocess.run(
         command, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
     )

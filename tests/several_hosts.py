@@ -27,7 +27,7 @@ from typing import Any
 
 import needs
 import pytest
-from mpi_launch import environment, mpirun
+from mpi_launch import PATIENCE, environment, mpirun
 
 _PROGRAMS = ("ip", "unshare", "nsenter", "sysctl")
 _CLUSTER = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -111,7 +111,7 @@ class Hosts:
         return started
 
     def run(
-        self, *words: str | Path, timeout: float = 120, **variables: str
+        self, *words: str | Path, timeout: float = PATIENCE, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """Run `words` on all ranks; the exit code is the caller's to check."""
         pipe = subprocess.PIPE
@@ -132,7 +132,7 @@ class Hosts:
     def reap(self) -> None:
         """Wait for all that was started; the hosts have ended and taken it along."""
         for started in self._started:
-            started.wait(20)
+            started.wait(PATIENCE)
             for stream in (started.stdout, started.stderr):
                 if stream:
                     stream.close()
@@ -171,7 +171,7 @@ def several_hosts(ranks: Sequence[int]) -> Iterator[Hosts]:
             yield hosts
         finally:
             cluster.stdin.close()
-            cluster.wait(20)
+            cluster.wait(PATIENCE)
             cluster.stdout.close()
             cluster.stderr.close()
 

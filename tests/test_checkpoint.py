@@ -13,6 +13,7 @@ import h5py
 import needs
 import numpy as np
 import pytest
+from mpi_launch import PATIENCE
 
 from majelpy.errors import CheckpointError, OutputError
 from majelpy.runs import checkpoint as checkpoints
@@ -117,7 +118,7 @@ print(found, good)
 """
     ended = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "step-7.h5")],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     found, good = map(int, ended.stdout.split())
@@ -135,7 +136,7 @@ def test_truncated_anywhere(tmp_path: Path) -> None:
 
 
 def test_missing(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"step-1\.h5: damaged or truncated \(.*No such file"):
+    with pytest.raises(CheckpointError, match=r"step-1\.h5: cannot be read \(No such file"):
         checkpoints.read(tmp_path / "step-1.h5")
 
 
@@ -184,6 +185,40 @@ def test_the_newest_are_kept(tmp_path: Path) -> None:
     assert KEEP == 3
     assert sorted(os.listdir(tmp_path)) == ["step-10.h5", "step-11.h5", "step-9.h5"]
     assert list(checkpoints.steps(tmp_path)) == [11, 10, 9]
+
+
+def test_only_names_that_majelpy_writes_are_checkpoints(tmp_path: Path) -> None:
+    checkpoints.write(tmp_path, example(7))
+    for name in ("²²", "٣", "007", "+8", "1_0", "9" * 40, "8.h5", "", "-3"):
+        (tmp_path / f"step-{name}.h5").write_bytes(b"nothing")
+    assert list(checkpoints.steps(tmp_path)) == [7]
+    (tmp_path / "step-7.h5").rename(tmp_path / "step-9.h5")
+    with pytest.raises(CheckpointError, match=r"step-9\.h5: it is of step 7; its name was changed"):
+        checkpoints.read(tmp_path / "step-9.h5")
+
+
+def test_the_best_one_is_made_again(tmp_path: Path) -> None:
+    best, whole = checkpoints.best_path(tmp_path), example(7)
+    checkpoints.write(tmp_path, whole)
+    (said,) = checkpoints.mend_best(tmp_path, 7)
+    assert said.endswith(
+        "best.h5: cannot be read (No such file or directory); made again from step-7.h5"
+    )
+    assert checkpoints.read(best).digest() == whole.digest()
+    assert checkpoints.mend_best(tmp_path, 7) == []
+    best.write_bytes(b"nothing")
+    checkpoints.path_of(tmp_path, 7).unlink()
+    (said,) = checkpoints.mend_best(tmp_path, 7)
+    assert said.endswith("; the checkpoint of step 7 is lost until an epoch is better")
+    assert os.listdir(tmp_path) == ["best.h5.damaged-1"]
+
+
+def test_room_is_made_by_the_oldest_that_is_not_kept(tmp_path: Path) -> None:
+    for step in (3, 4, 5):
+        checkpoints.write(tmp_path, example(step))
+    assert checkpoints.make_room(tmp_path, [3])
+    assert list(checkpoints.steps(tmp_path)) == [5, 3]
+    assert not checkpoints.make_room(tmp_path, [3])
 
 
 def test_the_newest_good_one_is_found(tmp_path: Path) -> None:
@@ -255,7 +290,7 @@ def test_a_full_disk(small_disk: Path) -> None:
     # In a process of its own: HDF5 used to crash at the end of a process whose write had failed.
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(small_disk), "2000", "4000", "100000"],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
     line = f"checkpoint: cannot write {small_disk / 'step-2.h5'} (No space left on device)"

@@ -10,7 +10,7 @@ from pathlib import Path
 import needs
 import numpy as np
 import pytest
-from training import MAJEL, Ground, Inside, majel, own_lines, utterances
+from training import Ground, Inside, majel, own_lines, utterances
 
 from majelpy import ARITHMETIC, __version__
 from majelpy.cli import COMMANDS, line
@@ -284,23 +284,6 @@ def test_force_replaces_a_result(tmp_path: Path, inside: Inside) -> None:
     said = inside("lm", tmp_path / "book.txt", "-o", tmp_path / "lm.arpa", "--force")
     assert (said.code, own_lines(said.err)) == (0, [])
     assert (tmp_path / "lm.arpa").read_text().startswith("# n-grams of words, by majel lm\n")
-
-
-def test_a_reader_that_goes_away(ground: Ground, tmp_path: Path) -> None:
-    np.save(tmp_path / "one.npy", utterances(1)[0][0])
-    words = [
-        *MAJEL,
-        "transcribe",
-        str(ground.undisturbed.folder),
-        *[str(tmp_path / "one.npy")] * 20,
-    ]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    with process.stdout as stdout, process.stderr as stderr:
-        stdout.close()
-        assert stderr.read() == ""
-        assert process.wait(timeout=30) == 0
 
 
 def test_the_installed_program_is_the_module() -> None:

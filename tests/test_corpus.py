@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from mpi_launch import PATIENCE
 
 from majelpy.errors import CorpusError, OutputError
 from majelpy.speech.corpus import Corpus
@@ -258,7 +259,7 @@ def test_flipped_bytes_are_refused_or_harmless(path: Path, tmp_path: Path) -> No
         [sys.executable, "-c", _READ_ALL, *map(str, copies)],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -362,7 +363,7 @@ def test_a_full_disk(tmp_path: Path, limit: int, count: int) -> None:
         [sys.executable, "-c", _FULL_DISK, str(tmp_path / "a.h5"), str(limit), str(count)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,6 @@ from majelpy.errors import (
 )
 
 PROGRAM = Path(__file__).parent / "mpi_programs" / "dist_program.py"
-SOON = 30  # seconds; a world that hangs takes for ever, a busy machine some
 
 
 def alone(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -255,9 +253,7 @@ def test_bad_input_in_a_world_is_one_line_and_code_2(program: str) -> None:
 def test_a_rank_that_ends_in_an_exchange_ends_the_world_and_is_named(
     program: str, said: str
 ) -> None:
-    start = time.monotonic()
     done = launch("dist_program.py", 3, program)
-    assert time.monotonic() - start < SOON
     assert done.returncode != 0
     assert re.search(said, done.stderr), done.stderr
 

@@ -17,7 +17,7 @@ import one_case
 import pytest
 from gpu_cases import all_cases
 from makers import digest, touchy_data
-from mpi_launch import environment, found_mpirun
+from mpi_launch import PATIENCE, environment, found_mpirun
 from one_case import Case, on_device
 
 from majelpy.comm.world import World
@@ -147,7 +147,7 @@ def test_a_training_of_several_ranks(
     paths = os.pathsep.join([str(HERE.parent), *sys.path])
     ended = subprocess.run(
         words, env=environment() | {"PYTHONPATH": paths},
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines() == expected["Deep Speech 1"]

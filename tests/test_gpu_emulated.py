@@ -12,6 +12,7 @@ import numpy as np
 import one_case
 import pytest
 from emulation import Emulation, Memory
+from extras import extra
 from gpu_cases import all_cases, program, tree_sums
 from makers import digest, level_data, same_bits, touchy_data
 from one_case import Case, Out, on_cpu, on_device
@@ -49,7 +50,7 @@ MEETING = [
 ]
 
 
-@pytest.mark.parametrize("order", [1, 20])
+@pytest.mark.parametrize("order", [1, *extra(20)])
 @pytest.mark.parametrize("case", MEETING, ids=lambda c: c.name)
 def test_threads_in_any_order(case: Case, order: int) -> None:
     check(case, Emulation(order=order))
@@ -72,7 +73,7 @@ RECURRENT = [c for c in CASES if c.entry in ("mj_rnn_forward_rows", "mj_rnn_back
 
 
 @pytest.mark.parametrize("case", RECURRENT, ids=lambda c: c.name)
-@pytest.mark.parametrize("multiprocessors", [1, 7, 24])
+@pytest.mark.parametrize("multiprocessors", [7, *extra(1, 24)])
 def test_persistent_layers_on_any_number_of_blocks(case: Case, multiprocessors: int) -> None:
     on = Emulation(multiprocessors=multiprocessors, shared_bytes=1 << 21)
     check(case, on)

@@ -21,10 +21,10 @@ KERNELS = ROOT / "kernels"
 LAYERS = [
     {"majelpy.version", "majelpy.errors", "majelpy.wording"},
     {
-        *("majelpy.namespace", "majelpy.tree", "majelpy.settings", "majelpy.sink"),
-        *("majelpy.files", "majelpy.telling"),
+        *("majelpy.namespace", "majelpy.tree", "majelpy.parsing", "majelpy.files", "majelpy.sink"),
+        *("majelpy.arguments", "majelpy.telling"),
     },
-    {"majelpy.mesh"},
+    {"majelpy.settings", "majelpy.hdf5", "majelpy.mesh"},
     {"majelpy.native", "majelpy.memory"},
     {"majelpy.gpu"},
     {"majelpy.array"},
@@ -50,9 +50,10 @@ the package stands on top: nothing imports it."""
 DOORS = {
     "mpi4py": {"majelpy.comm.world"},
     "h5py": {
-        *("majelpy.speech.corpus", "majelpy.speech.corpus_writer", "majelpy.runs.checkpoint"),
+        *("majelpy.hdf5", "majelpy.speech.corpus_writer", "majelpy.runs.checkpoint"),
         *("majelpy.distributed.file", "majelpy.cli.info"),
     },
+    "tomllib": {"majelpy.parsing"},
     "soundfile": {"majelpy.speech.sound_file", "majelpy.speech.synth", "majelpy.cli.info"},
     "soxr": {"majelpy.speech.audio", "majelpy.speech.synth"},
     "espeakng_loader": {"majelpy.speech.espeak"},
@@ -68,7 +69,7 @@ DOORS = {
     "scipy": set[str](),
     "pickle": set[str](),
 }
-"""Who may import what; `cli.info` tells h5py's version."""
+"""Who may import what; `hdf5` is h5py's door for reading, `cli.info` tells its version."""
 
 
 def modules() -> dict[str, ast.Module]:

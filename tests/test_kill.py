@@ -10,13 +10,15 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from mpi_launch import environment, mpirun
+from extras import extra
+from mpi_launch import PATIENCE, environment, mpirun
 from training import (
     Done,
     Ground,
@@ -26,6 +28,7 @@ from training import (
     done,
     own_lines,
     processes_with,
+    slow_majel,
     train,
     write_recipe,
 )
@@ -35,7 +38,6 @@ from majelpy.runs import checkpoint as checkpoints
 pytest_plugins = ["training"]
 pytestmark = pytest.mark.slow
 
-KILLS = 10
 EPOCHS = 60
 STEPS = 5 * EPOCHS
 
@@ -54,10 +56,14 @@ def undisturbed(recipe: Path) -> Done:
 
 
 class Started:
-    """A running `majel train`, with its output in files."""
+    """A running `majel train`, with its output in files; it does so many steps before it is slow,
+    so that a test meets it before its end."""
 
-    def __init__(self, folder: Path, recipe: Path, out: Path, ranks: int, *options: str) -> None:
-        words = command("train", recipe, "--out", out, *options, ranks=ranks)
+    def __init__(
+        self, folder: Path, recipe: Path, out: Path, ranks: int, *options: str, steps: int = 20
+    ) -> None:
+        slow = slow_majel(newest_step(out) + steps)
+        words = command("train", recipe, "--out", out, *options, ranks=ranks, program=slow)
         self.ranks, self.out = ranks, out
         self._outputs = (folder / "stdout", folder / "stderr")
         with self._outputs[0].open("w") as stdout, self._outputs[1].open("w") as stderr:
@@ -83,19 +89,19 @@ class Started:
         for pid in descendants(self.process.pid):
             with suppress(OSError):
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                if words[1:3] == [b"-m", b"majelpy"]:
+                if words[0] == sys.executable.encode() and b"train" in words:
                     found.append(pid)
         return sorted(found)
 
-    def wait_for_step(self, step: int, timeout: float = 30) -> None:
+    def wait_for_step(self, step: int) -> None:
         """Return when the ledger has that step, or the process has ended."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + PATIENCE
         while self.process.poll() is None and newest_step(self.out) < step:
-            assert time.monotonic() < end, f"no step {step} after {timeout} s: {self.stderr}"
+            assert time.monotonic() < end, f"no step {step}: {self.stderr}"
             time.sleep(0.002)
 
     def wait(self) -> int:
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=PATIENCE)
 
 
 def newest_step(out: Path) -> int:
@@ -114,10 +120,10 @@ def kill(pid: int) -> None:
 
 @contextmanager
 def no_orphans(out: Path) -> Iterator[None]:
-    """Fail if a process of that run folder is still there some seconds after the end."""
+    """Fail if a process of that run folder is still there after the end and goes on."""
     try:
         yield
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while processes_with(str(out)) and time.monotonic() < end:
             time.sleep(0.1)
         assert processes_with(str(out)) == []
@@ -126,11 +132,13 @@ def no_orphans(out: Path) -> Iterator[None]:
             kill(pid)
 
 
-def start(folder: Path, recipe: Path, out: Path, ranks: int, *options: str) -> Started:
+def start(
+    folder: Path, recipe: Path, out: Path, ranks: int, *options: str, steps: int = 20
+) -> Started:
     """Start training; if ranks of the last start are still dying in the folder, start again."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while True:
-        started = Started(folder, recipe, out, ranks, *options)
+        started = Started(folder, recipe, out, ranks, *options, steps=steps)
         before = newest_step(out)
         while started.process.poll() is None and newest_step(out) == before:
             if "resuming after" in started.stderr or "training from" in started.stderr:
@@ -156,17 +164,20 @@ def draw(name: str) -> random.Random:
 
 
 @pytest.mark.mpi
-def test_killed_ten_times_in_a_row(recipe: Path, undisturbed: Done, tmp_path: Path) -> None:
-    dice = draw("kill")
+@pytest.mark.parametrize("kills", [4, *extra(10)])
+def test_killed_so_often_in_a_row(
+    kills: int, recipe: Path, undisturbed: Done, tmp_path: Path
+) -> None:
+    dice = draw(f"kill {kills}")
     mpirun()
     out = tmp_path / "run"
     hits = 0
     with no_orphans(out):
-        for attempt in range(KILLS):
+        for attempt in range(kills):
             ranks = dice.randint(1, 5)
             before = newest_step(out)
             started = start(tmp_path, recipe, out, ranks, "--checkpoint-seconds", "0")
-            if attempt % 5 != 4:  # else before the first step, or about there
+            if attempt % 5 != 3:  # else before the first step, or about there
                 started.wait_for_step(before + dice.randint(1, 15))
             time.sleep(dice.uniform(0, 0.04))
             assert started.process.poll() is None, f"ended before the kill: {started.stderr}"
@@ -186,10 +197,10 @@ def test_killed_ten_times_in_a_row(recipe: Path, undisturbed: Done, tmp_path: Pa
             assert code != 0
             assert not (out / "fingerprint").exists()
             hits += after > before
-        assert hits >= KILLS // 2, "too few kills met training"
+        assert hits >= kills // 2, "too few kills met training"
         assert newest_step(out) < STEPS
         ranks = dice.randint(1, 5)
-        started = start(tmp_path, recipe, out, ranks)
+        started = start(tmp_path, recipe, out, ranks, steps=STEPS)
         assert started.wait() == 0, started.stderr
         assert "resuming after step" in started.stderr
     assert_same(done(out, started.stdout), undisturbed)
@@ -201,12 +212,14 @@ def test_killed_ten_times_in_a_row(recipe: Path, undisturbed: Done, tmp_path: Pa
 def test_a_killed_rank_ends_the_world_within_seconds(recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with no_orphans(out):
+        began = time.monotonic()
         started = start(tmp_path, recipe, out, 3)
         started.wait_for_step(3)
+        took = time.monotonic() - began  # more on a busy machine
         kill(started.rank_processes()[1])
         began = time.monotonic()
         assert started.wait() != 0
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 10 + 5 * took
 
 
 def saved_step(out: Path) -> int:
@@ -227,7 +240,7 @@ def check_saved(started: Started, name: str, *, heard: bool = True) -> None:
     assert said[0].endswith(f"{name}: saved after step {step}; the same command resumes")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_ends(
     number: signal.Signals, recipe: Path, undisturbed: Done, tmp_path: Path
 ) -> None:

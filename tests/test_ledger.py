@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,10 +147,41 @@ def test_it_cannot_be_written(tmp_path: Path) -> None:
         Ledger(tmp_path / "file" / "ledger.jsonl", 0)
 
 
+def test_a_line_without_room_leaves_no_part_of_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(path, 0)
+    ledger.append({"step": 1})
+    before = path.read_bytes()
+
+    class Full:
+        """Takes five bytes, and then no more."""
+
+        def __init__(self, file: Any) -> None:
+            self._file, self.fileno, self.truncate = file, file.fileno, file.truncate
+            self._room = 5
+
+        def write(self, data: bytes) -> int:
+            if not self._room:
+                raise OSError(28, "No space left on device")
+            self._room -= len(data[:5])
+            return int(self._file.write(data[:5]))
+
+    whole = ledger._file
+    monkeypatch.setattr(ledger, "_file", Full(whole))
+    with pytest.raises(OutputError, match="No space left on device"):
+        ledger.append({"step": 2})
+    assert path.read_bytes() == before
+    monkeypatch.setattr(ledger, "_file", whole)
+    ledger.append({"step": 2})
+    ledger.close()
+    assert list(read(path).entries) == [1, 2]
+
+
 def test_a_full_disk(path: Path) -> None:
     ledger = Ledger(path, 0)
     ledger.close()
-    ledger._file = open("/dev/full", "a")  # noqa: SIM115
+    ledger._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
     with pytest.raises(OutputError, match=r"^ledger: cannot write .* \(No space left on device\)$"):
         ledger.append({"step": 1})
     ledger.close()
@@ -188,13 +220,12 @@ def test_timings_trouble_nobody(tmp_path: Path) -> None:
     assert said == [f"folder: cannot write {path} (Is a directory); going on without this log"]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_timings_on_a_full_disk(tmp_path: Path) -> None:
     said: list[str] = []
     timings = Timings(tmp_path / "timings.jsonl", 0, said.append)
     assert timings._log is not None
     timings._log.close()
-    timings._log._file = open("/dev/full", "a")  # noqa: SIM115
+    timings._log._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
     for step in (1, 2):
         timings.append({"step": step})
     timings.close()

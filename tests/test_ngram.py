@@ -54,6 +54,27 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
     assert all(np.array_equal(getattr(a, name), getattr(b, name)) for name in vars(a))
 
 
+def test_a_line_of_many_megabytes_in_a_small_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lm.arpa"
+    with gzip.open(path, "wb") as file:
+        file.write(b"\\data\\\n")
+        for _ in range(64):
+            file.write(bytes(1 << 20))
+    read = []
+    readline = gzip.GzipFile.readline
+
+    def counted(self: gzip.GzipFile, size: int | None = -1) -> bytes:
+        read.append(readline(self, size))
+        return read[-1]
+
+    monkeypatch.setattr(gzip.GzipFile, "readline", counted)
+    with pytest.raises(LanguageModelError, match=r"lm\.arpa:2: a line of more than 1048576 bytes"):
+        read_arpa(path)
+    assert sum(map(len, read)) < 2 << 20
+
+
 def test_text_in_another_encoding_is_told(tmp_path: Path) -> None:
     (tmp_path / "lm.arpa").write_text(ARPA, "utf-16")
     with pytest.raises(LanguageModelError, match=r"lm\.arpa: damaged after line 0: 'utf-8' codec"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from extras import extra
 from training import (
     Done,
     Inside,
@@ -112,7 +113,7 @@ def test_a_skipped_step_leaves_parameters_and_velocities_as_they_were(
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks", [3, *extra(2)])
 def test_the_same_on_other_ranks(ranks: int, skipped: Done, recipe: Path, tmp_path: Path) -> None:
     found = train(recipe, tmp_path / "run", ranks=ranks)
     assert_same(found, skipped)
@@ -124,7 +125,7 @@ def record_files(run: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("way", ["time", "directions", "hidden"])
+@pytest.mark.parametrize("way", ["hidden", *extra("time", "directions")])
 def test_the_same_on_ranks_that_share_a_model(way: str, folder: Path, tmp_path: Path) -> None:
     recipe = write_recipe(
         tmp_path / "r.toml", corpus_with(folder / "nan.h5", np.nan),

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from extras import extra
 from training import Ground, Inside, network, train, write_recipe
 
 from majelpy.errors import RecipeError
+from majelpy.nn import layers
 from majelpy.nn.layers import read
 
 pytest_plugins = ["training"]
+
+ARPA = "\\data\\\nngram 1=3\n\n\\1-grams:\n-1 <s>\n-1 </s>\n-1 ab\n\n\\end\\\n"
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "layers.md"
 
@@ -31,7 +38,8 @@ def recipe(ground: Ground, tmp_path: Path) -> Path:
     return write_recipe(tmp_path / "own.toml", ground.corpus, model__layers=layers, model__parts=1)
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.mpi
+@pytest.mark.parametrize("ranks", [3, *extra(2)])
 def test_it_trains_to_one_answer(ranks: int, recipe: Path, tmp_path: Path) -> None:
     alone = train(recipe, tmp_path / "alone", "--steps", "10")
     several = train(recipe, tmp_path / "several", "--steps", "10", ranks=ranks)
@@ -39,13 +47,14 @@ def test_it_trains_to_one_answer(ranks: int, recipe: Path, tmp_path: Path) -> No
     assert several.fingerprint == alone.fingerprint
 
 
-def test_ranks_may_share_it(ground: Ground, recipe: Path, tmp_path: Path) -> None:
+@pytest.mark.mpi
+@pytest.mark.parametrize("way", ["hidden", *extra("time", "directions")])
+def test_ranks_may_share_it(way: str, recipe: Path, tmp_path: Path) -> None:
     parts = ["--steps", "6", "--set", "model.parts=2", "--set", wide()]
     alone = train(recipe, tmp_path / "alone", *parts)
-    for way in ("time", "directions", "hidden"):
-        options = [*parts, "--mesh", "model=2", "--model-parallel", way]
-        shared = train(recipe, tmp_path / way, *options, ranks=2)
-        assert shared.ledger == alone.ledger, way
+    options = [*parts, "--mesh", "model=2", "--model-parallel", way]
+    shared = train(recipe, tmp_path / way, *options, ranks=2)
+    assert shared.ledger == alone.ledger
 
 
 def wide() -> str:
@@ -62,10 +71,10 @@ def test_a_run_keeps_the_text(recipe: Path, tmp_path: Path, ground: Ground, insi
     (tmp_path / "scale.py").unlink()
     moved = Path(shutil.move(run, tmp_path / "moved"))
     assert (moved / "scale.py").read_text("utf-8") == document_layer()
-    assert inside("eval", moved, ground.corpus).code == 0
+    assert inside("eval", moved, ground.corpus, "--run-code").code == 0
     with (moved / "scale.py").open("a") as file:
         file.write("# other\n")
-    said = inside("eval", moved, ground.corpus)
+    said = inside("eval", moved, ground.corpus, "--run-code")
     assert said.code == 2
     assert said.err.endswith(
         "model.layers[3] is scale.py:Scale, which has changed since; it needs the old text\n"
@@ -107,6 +116,75 @@ def test_the_text_is_in_the_digest(recipe: Path, inside: Inside, tmp_path: Path)
     assert "belongs to another recipe: model.layers[3].sha256 is " in said.err
 
 
+@pytest.fixture
+def trapped(recipe: Path, tmp_path: Path, inside: Inside) -> Path:
+    """A run from elsewhere, whose Python file leaves a trace when it runs."""
+    text = (tmp_path / "scale.py").read_text("utf-8")
+    trap = f"{text}\nopen({str(tmp_path / 'trace')!r}, 'w').close()\n"
+    (tmp_path / "scale.py").write_text(trap, "utf-8")
+    assert inside("train", recipe, "--out", tmp_path / "run", "--steps", "2").code == 0
+    (tmp_path / "trace").unlink()
+    layers._own.clear()  # as in a new process
+    return tmp_path / "run"
+
+
+COMMANDS: dict[str, Callable[[Path, Ground], tuple[str | Path, ...]]] = {
+    "eval": lambda run, ground: (run, ground.corpus),
+    "transcribe": lambda run, ground: (run, ground.folder / "a.npy"),
+    "tune": lambda run, ground: (run, ground.corpus, "--lm", ground.folder / "lm.arpa"),
+    "replay": lambda run, ground: (run, "--step", "1"),
+    "plan": lambda run, ground: (run / "recipe.toml", "--cluster", CLUSTER, "--ranks", "1"),
+    "train": lambda run, ground: (run / "recipe.toml", "--out", run, "--steps", "3"),
+}
+CLUSTER = DOCUMENT.parent.parent / "slurm" / "cluster.toml"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_code_of_a_run_is_run_only_if_the_user_says_so(
+    name: str, trapped: Path, ground: Ground, inside: Inside
+) -> None:
+    np.save(ground.folder / "a.npy", np.ones((20, 12), np.float32))
+    (ground.folder / "lm.arpa").write_text(ARPA)
+    words = COMMANDS[name](trapped, ground)
+    said = inside(name, *words)
+    digest = hashlib.sha256((trapped / "scale.py").read_bytes()).hexdigest()
+    assert said.code == 2 and said.out == ""
+    assert said.err == (
+        f"majel {name}: {trapped}/recipe.toml: model.layers[3] is code: {trapped}/scale.py "
+        f"(SHA-256 {digest}); look at it, and give --run-code to have it run\n"
+    )
+    assert not (trapped.parent / "trace").exists()
+    told = inside(name, *words, "--run-code")
+    assert told.code == 0, told.err
+    assert (trapped.parent / "trace").exists()
+
+
+def test_another_text_is_not_even_run_if_the_user_says_so(
+    trapped: Path, ground: Ground, inside: Inside
+) -> None:
+    with (trapped / "scale.py").open("a") as file:
+        file.write("# other\n")
+    layers._own.clear()
+    for name, words in COMMANDS.items():
+        said = inside(name, *words(trapped, ground), "--run-code")
+        assert said.code == 2 and "which has changed since; it needs the old text" in said.err
+    assert not (trapped.parent / "trace").exists()
+
+
+def test_what_needs_no_layer_runs_no_code(trapped: Path, tmp_path: Path, inside: Inside) -> None:
+    (tmp_path / "text").write_text("ab ab cd\n")
+    assert inside("lm", tmp_path / "text", "-o", tmp_path / "lm", "--like", trapped).code == 0
+    assert inside("compare", trapped, trapped).code == 0
+    assert not (tmp_path / "trace").exists()
+
+
+def test_a_run_goes_on_with_the_file_that_it_began_with(
+    trapped: Path, recipe: Path, inside: Inside
+) -> None:
+    assert inside("train", recipe, "--out", trapped, "--steps", "3").code == 0
+    assert (trapped.parent / "trace").exists()
+
+
 BAD = [
     ("no.py:Scale", "", r"layers\[0\]: .*no\.py cannot be read \(No such file or directory\)"),
     ("a.py:Scale", "x = 1 +", r"layers\[0\]: .*a\.py: SyntaxError: .*"),
@@ -133,7 +211,7 @@ def test_a_bad_file_is_one_line(name: str, text: str, message: str, tmp_path: Pa
     if text:
         (tmp_path / name.partition(":")[0]).write_text(text)
     with pytest.raises(RecipeError, match=rf"^{message}$"):
-        read([{"layer": name}], "layers", str(tmp_path / "recipe.toml"))
+        read([{"layer": name}], "layers", str(tmp_path / "recipe.toml"), run_code=True)
 
 
 FORWARD = "return x.with_own(self._scaled(x.own, run)), x"

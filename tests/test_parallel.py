@@ -10,12 +10,12 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from mpi_launch import environment, mpirun
+from extras import extra
+from mpi_launch import PATIENCE, environment, mpirun
 from several_hosts import Maker
 from training import (
     MAJEL,
@@ -87,30 +87,38 @@ AFTER = [*MESSAGES, "--no-overlap"]
 
 LAYOUTS: list[tuple[int, int, str, str, list[str]]] = [
     # parts, ranks, mesh, way, other options
-    (2, 2, "", "auto", []),
     (2, 3, "", "auto", AFTER),
+    (2, 2, "model=2", "directions", []),
+    (2, 4, "data=2,model=2", "time", MESSAGES),
+    (2, 4, "data=2,model=2", "hidden", AFTER),
+    (4, 1, "", "auto", ["--threads", "2"]),
+    (4, 3, "model=3", "hidden", []),
+    (4, 8, "data=2,model=4", "hidden", MESSAGES),
+]
+
+MORE_LAYOUTS: list[tuple[int, int, str, str, list[str]]] = [
+    (2, 2, "", "auto", []),
     (2, 6, "", "auto", []),
-    *((2, 2, "model=2", way, []) for way in WAYS),
-    *((2, 4, "data=2,model=2", way, options) for way in WAYS for options in (MESSAGES, AFTER)),
+    *((2, 2, "model=2", way, []) for way in ("time", "hidden")),
+    *((2, 4, "data=2,model=2", way, MESSAGES) for way in ("directions", "hidden")),
+    *((2, 4, "data=2,model=2", way, AFTER) for way in ("time", "directions")),
     (2, 6, "data=3,model=2", "hidden", MESSAGES),
     (2, 8, "data=4,model=2", "time", MESSAGES),
-    (4, 1, "", "auto", ["--threads", "2"]),
     *((4, 2, "model=2", way, MESSAGES) for way in WAYS),
-    (4, 3, "model=3", "hidden", []),
     (4, 4, "model=4", "auto", []),
     (4, 4, "data=2,model=2", "time", MESSAGES),
     (4, 6, "data=2,model=3", "hidden", AFTER),
     (4, 6, "data=3,model=2", "time", MESSAGES),
-    (4, 8, "data=2,model=4", "hidden", MESSAGES),
 ]
 
 CASES = [
     pytest.param(
         *layout,
         id=f"{layout[0]} parts, {layout[1]} ranks, {' '.join([*layout[2:4], *layout[4]])}",
-        marks=[pytest.mark.mpi] * (layout[1] > 1),
+        marks=[*marks, *([pytest.mark.mpi] * (layout[1] > 1))],
     )
-    for layout in LAYOUTS
+    for layouts, marks in ((LAYOUTS, []), (MORE_LAYOUTS, [pytest.mark.extra]))
+    for layout in layouts
 ]
 
 
@@ -163,7 +171,9 @@ RESUMED: list[list[tuple[int, list[str]]]] = [
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("layouts", RESUMED, ids=["hidden first", "hidden last"])
+@pytest.mark.parametrize(
+    "layouts", [RESUMED[0], *extra(RESUMED[1])], ids=["hidden first", "hidden last"]
+)
 def test_written_in_one_layout_and_resumed_in_another(
     tiny: dict[int, Tiny], tmp_path: Path, layouts: list[tuple[int, list[str]]]
 ) -> None:
@@ -182,7 +192,12 @@ def test_written_in_one_layout_and_resumed_in_another(
 
 @pytest.mark.mpi
 @pytest.mark.parametrize(
-    ("way", "kinds"), [*((way, ("gpu", "gpu")) for way in WAYS), ("hidden", ("cpu", "gpu"))]
+    ("way", "kinds"),
+    [
+        ("time", ("gpu", "gpu")),
+        ("hidden", ("cpu", "gpu")),
+        *extra(("directions", ("gpu", "gpu")), ("hidden", ("gpu", "gpu"))),
+    ],
 )
 def test_gpus_share_a_model(
     tiny: dict[int, Tiny], tmp_path: Path, way: str, kinds: tuple[str, ...]
@@ -194,7 +209,7 @@ def test_gpus_share_a_model(
         words += ["train", str(tiny[2].recipe), "--out", str(tmp_path), "--place", place]
         words += ["--mesh", "model=2", "--model-parallel", way, "--steps", "2"]
     ended = subprocess.run(
-        words, env=environment(), capture_output=True, text=True, timeout=100, check=False
+        words, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert ended.returncode == 0, ended.stderr
     expected = tiny[2].alone.ledger.splitlines(keepends=True)
@@ -298,7 +313,7 @@ def test_ranks_that_were_told_differently(
         words += [*([":"] if len(words) > 1 else []), "-n", "1", *MAJEL, "train"]
         words += [str(tiny[2].recipe), "--out", str(tmp_path / "run"), *options.split()]
     ended = subprocess.run(
-        words, env=environment(), capture_output=True, text=True, timeout=60, check=False
+        words, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert ended.returncode == 2, ended.stderr
     (line,) = own_lines(ended.stderr)
@@ -329,7 +344,7 @@ def test_ranks_with_other_bodies(tiny: dict[int, Tiny], tmp_path: Path) -> None:
     ended = subprocess.run(
         [*words[:3], str(script), *words[3:]],
         cwd=tmp_path,  # python -m looks there first
-        env=environment(), capture_output=True, text=True, timeout=60, check=False,
+        env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert ended.returncode == 2, ended.stderr
     (line,) = own_lines(ended.stderr)
@@ -345,11 +360,9 @@ def test_a_rank_that_ends_in_an_exchange(
     words = [mpirun(), "-n", "2", sys.executable, str(PROGRAMS / "failing_exchange.py"), how]
     words += ["train", str(tiny[2].recipe), "--out", str(tmp_path)]
     words += ["--mesh", "model=2", "--model-parallel", way]
-    began = time.monotonic()
     ended = subprocess.run(
-        words, env=environment(), capture_output=True, text=True, timeout=60, check=False
+        words, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
     )
-    assert time.monotonic() - began < 20  # the start included
     assert ended.returncode == (2 if how == "error" else 137), ended.stderr
     if how == "error":
         (line,) = own_lines(ended.stderr)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,10 +31,13 @@ from training import (
 
 from majelpy import tree
 from majelpy.data import minibatches as leaves
+from majelpy.data.loader import ReadAhead
+from majelpy.data.utterances import Utterances
 from majelpy.memory.pool import Pool
 from majelpy.speech.joined import open_corpora
 from majelpy.speech.prepare import prepare
 from majelpy.train import loop, places, rehearsal
+from majelpy.train.trainer import Trainer
 from majelpy.wording import byte_size, read_byte_size
 
 pytest_plugins = ["training"]
@@ -89,6 +94,100 @@ def test_reading_ahead_takes_no_more(ranks: int, recipe: Path, tmp_path: Path) -
     assert first == last <= rehearsed(ended.stderr)[3] * ROUNDED
 
 
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of samples."""
+    folder = tmp_path_factory.mktemp("sounds")
+    spoken, _ = manifests(folder)
+    prepare(spoken, folder / "samples.h5", kind="samples")
+    return folder / "samples.h5"
+
+
+def augmented(sounds: Path, path: Path, batch: int, **augment: list[float]) -> Path:
+    """A recipe that changes sound."""
+    table = settings(sounds, data__batch=batch, data__holdout=0)
+    path.write_text(tomli_w.dumps(table | {"augment": augment}))
+    return path
+
+
+class Turns:
+    """While a step is computed, each reader stands at the begin of a function, as if it were slow.
+
+    They go on while the thread that trains takes a minibatch.
+    """
+
+    def __init__(self, patched: pytest.MonkeyPatch, function: str) -> None:
+        self.stood = 0
+        self._standing, self._open, self._changed = 0, True, threading.Condition()
+        take, gradient, called = ReadAhead.take, Trainer._gradient, getattr(Utterances, function)
+
+        def stand(data: Utterances, *arguments: Any) -> np.ndarray:
+            if threading.current_thread() is not threading.main_thread():
+                with self._changed:
+                    self._standing, self.stood = self._standing + 1, self.stood + 1
+                    self._changed.notify_all()
+                    assert self._changed.wait_for(lambda: self._open, 60)
+                    self._standing -= 1
+            found: np.ndarray = called(data, *arguments)
+            return found
+
+        def taken(loader: ReadAhead[Any], *arguments: int) -> Any:
+            self._let(True)
+            found = take(loader, *arguments)
+            self._let(False)
+            return found
+
+        def computed(trainer: Trainer, *arguments: Any) -> Any:
+            readings = [done for _, done in trainer._ahead._coming.values()]
+            with self._changed:
+                left = lambda: sum(not done.done() for done in readings)  # noqa: E731
+                while self._standing < left():  # the last may end without a word
+                    self._changed.wait(0.01)
+            return gradient(trainer, *arguments)
+
+        patched.setattr(Utterances, function, stand)
+        patched.setattr(ReadAhead, "take", taken)
+        patched.setattr(Trainer, "_gradient", computed)
+
+    def _let(self, go: bool) -> None:
+        with self._changed:
+            self._open = go
+            self._changed.notify_all()
+
+
+def test_when_readers_read_changes_no_peak(
+    sounds: Path, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They hold nothing, or all that an utterance takes; and the run is rehearsed in pieces."""
+    monkeypatch.setattr(rehearsal, "EPOCHS", 4)
+    recipe = augmented(sounds, tmp_path / "r.toml", 1, gain_decibels=[-6.0, 6.0])
+    found = []
+    for function in ("_frames_in", "_normalised"):
+        out = tmp_path / function
+        rehearsals: list[int] = []
+        with pytest.MonkeyPatch.context() as patched:
+            turns = Turns(patched, function)
+            patched.setattr(loop, "rehearse", noting(rehearsals))
+            said = inside("train", recipe, "--out", out, "--prefetch", "4")
+        assert said.code == 0, said.err
+        assert turns.stood > 20 and len(rehearsals) == 2
+        assert set(peaks(out)) == set(rehearsals)
+        found.append((rehearsals, peaks(out)))
+    assert found[0] == found[1]
+
+
+def noting(peaks: list[int]) -> Callable[..., rehearsal.Rehearsed]:
+    """The rehearsal, which notes each peak."""
+    rehearse = rehearsal.rehearse
+
+    def noted(*arguments: Any) -> rehearsal.Rehearsed:
+        found = rehearse(*arguments)
+        peaks.append(found.peak)
+        return found
+
+    return noted
+
+
 def layers(listed: list[dict[str, Any]]) -> str:
     """A list of layers as --set takes it."""
     return f"model.layers={json.dumps(listed)}".replace(": ", " = ")
@@ -108,30 +207,52 @@ def test_on_ranks_that_share_a_model(way: str, recipe: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("ranks", [1, pytest.param(3, marks=pytest.mark.mpi)])
-def test_slow_speeds_take_no_more(ranks: int, tmp_path: Path) -> None:
+def test_slow_speeds_take_no_more(ranks: int, sounds: Path, tmp_path: Path) -> None:
     """One speed in three makes an utterance twice as long; no step is as large as rehearsed."""
-    spoken, _ = manifests(tmp_path)
-    prepare(spoken, tmp_path / "samples.h5", kind="samples")
-    table = settings(tmp_path / "samples.h5", data__batch=4, data__holdout=0)
-    table["augment"] = {"speeds": [0.5, 1.0, 2.0]}
-    recipe = tmp_path / "r.toml"
-    recipe.write_text(tomli_w.dumps(table))
+    recipe = augmented(sounds, tmp_path / "r.toml", 4, speeds=[0.5, 1.0, 2.0])
     ended = majel("train", recipe, "--out", tmp_path / "run", ranks=ranks)
     assert ended.returncode == 0, ended.stderr
     (first, *_, last) = peaks(tmp_path / "run")
     _, frames, _, peak, _ = rehearsed(ended.stderr)
     assert first == last <= peak * ROUNDED
-    with open_corpora(str(tmp_path / "samples.h5")) as corpus:
+    with open_corpora(str(sounds)) as corpus:
         assert frames > 4 * corpus.lengths.max() / ranks, "only a slow minibatch has as many"
 
 
 def test_it_changes_no_bit(
     ground: Ground, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "rehearse", lambda *_: "no rehearsal")
+    none = rehearsal.Rehearsed(0, 0, 0, 0, 0, until=1 << 40)
+    monkeypatch.setattr(loop, "rehearse", lambda *_: none)
     said = inside("train", ground.recipe, "--out", tmp_path)
-    assert "\nno rehearsal\n" in said.err
+    assert f"\n{none}\n" in said.err
     assert_same(done(tmp_path, said.out), ground.undisturbed)
+
+
+def test_a_long_run_is_rehearsed_piece_by_piece(
+    ground: Ground, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "EPOCHS", 2)
+    said = inside("train", ground.recipe, "--out", tmp_path)
+    found = [int(step) for step, *_ in re.findall(SAID, said.err)]
+    assert [(step - 1) // 10 for step in found] == [0, 1, 2], "5 steps an epoch"
+    assert_same(done(tmp_path, said.out), ground.undisturbed)
+
+
+def test_millions_of_epochs_begin_at_once(
+    ground: Ground, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    minibatches = leaves.minibatches
+
+    def counted(*arguments: Any, epoch: int, **named: Any) -> list[np.ndarray]:
+        asked.append(epoch)
+        return minibatches(*arguments, epoch=epoch, **named)
+
+    monkeypatch.setattr(leaves, "minibatches", counted)
+    options = ["--set", "schedule.epochs=10000000", "--steps", "1"]
+    assert inside("train", ground.recipe, "--out", tmp_path, *options).code == 0
+    assert max(asked) == rehearsal.EPOCHS - 1 and len(asked) < 2 * rehearsal.EPOCHS
 
 
 @pytest.mark.parametrize("at", [0, 7, 29])
@@ -149,7 +270,7 @@ def test_the_step_with_most_frames_is_found(at: int, ranks: int, stretch: int) -
     for rank in range(ranks):
         first, last = tree.leaf_range(8, ranks, rank)
         trainer: Any = SimpleNamespace(
-            step=at, steps=len(batches), members=batches.__getitem__,
+            step=at, members=batches.__getitem__,
             data=SimpleNamespace(lengths=lengths, longest=longest),
             team=SimpleNamespace(leaves=(first, last)),
             recipe=SimpleNamespace(data=SimpleNamespace(leaves=8)),
@@ -158,7 +279,7 @@ def test_the_step_with_most_frames_is_found(at: int, ranks: int, stretch: int) -
             sum(int(longest[leaf].sum()) for leaf in leaves.cut(members, lengths, 8)[first:last])
             for members in batches
         ]
-        step, frames = rehearsal.most_frames(trainer)
+        step, frames = rehearsal.most_frames(trainer, len(batches))
         assert frames == sums[step] == max(sums[at:]) and step >= at
 
 

@@ -22,6 +22,8 @@ from training import (
     train,
 )
 
+from majelpy.runs import checkpoint as checkpoints
+
 pytest_plugins = ["training"]
 
 
@@ -159,10 +161,34 @@ def test_without_a_good_checkpoint_it_starts_over(
     for path in (copied / "checkpoints").iterdir():
         flip(path, 0.5)
     found, said = resume(inside, ground, copied)
-    assert said.count("majel train: passed over ") == 3
+    assert said.count("majel train: passed over ") == 4  # of three steps, and the best one
     assert "majel train: no good checkpoint is left; starting over\n" in said
     assert f"training from step 0 of {STEPS}" in said
     assert_same(found, ground.undisturbed)
+
+
+def test_the_best_checkpoint_counts_where_it_is_the_newest(
+    ground: Ground, copied: Path, inside: Inside
+) -> None:
+    best = checkpoints.read(copied / "checkpoints" / "best.h5").step
+    assert best < 12
+    for step in (10, 11, 12):
+        (copied / "checkpoints" / f"step-{step}.h5").unlink()
+    found, said = resume(inside, ground, copied)
+    assert f"resuming after step {best} of {STEPS}" in said
+    assert_same(found, ground.undisturbed)
+
+
+def test_a_best_checkpoint_that_is_lost_at_its_step_is_made_again(
+    ground: Ground, tmp_path: Path, inside: Inside
+) -> None:
+    # As if the run was killed between the two files.
+    resume(inside, ground, tmp_path, "--steps", "5")
+    best = tmp_path / "checkpoints" / "best.h5"
+    whole = best.read_bytes()
+    best.unlink()
+    resume(inside, ground, tmp_path, "--steps", "5")
+    assert best.read_bytes() == whole
 
 
 def test_damaged_checkpoints_do_not_push_out_new_ones(
@@ -366,3 +392,20 @@ def test_the_recipe_in_the_folder_trains_the_same(
     said = inside("train", stored, "--out", tmp_path)
     assert said.code == 0, said.err
     assert_same(done(tmp_path, said.out), ground.undisturbed)
+
+
+def test_a_damaged_best_checkpoint_is_told_and_made_again(
+    ground: Ground, tmp_path: Path, inside: Inside
+) -> None:
+    run, train = tmp_path / "run", ("train", ground.recipe, "--out", tmp_path / "run")
+    assert inside(*train, "--steps", "6", "--checkpoint-seconds", "0").code == 0
+    best = checkpoints.best_path(run / "checkpoints")
+    digest = checkpoints.read(best).digest()
+    best.write_bytes(best.read_bytes()[:1000])
+    said = inside("eval", run, ground.corpus, "--checkpoint", "best")
+    assert said.code == 2 and "resuming the training makes it again" in said.err
+    said = inside(*train, "--steps", "7")
+    (line,) = own_lines(said.err)
+    assert line.startswith(f"majel train: {best}: damaged or truncated (")
+    assert line.endswith("; made again from step-5.h5")
+    assert checkpoints.read(best).digest() == digest

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 from makers import level_data, same_bits
+from mpi_launch import PATIENCE
 
 from majelpy import ops, tree
 from majelpy.array import Array, asarray, empty, zeros
@@ -91,7 +92,7 @@ class Threads:
         for rank, shape in shapes:
             x = empty(shape)
             if x.size:
-                x.numpy()[...] = self._queues[rank, self.index].get(timeout=60).reshape(shape)
+                x.numpy()[...] = self._queues[rank, self.index].get(timeout=PATIENCE).reshape(shape)
             found.append(x)
         return found
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from makers import level_data, same_bits
+from mpi_launch import PATIENCE
 from training import MAJEL, Ground, Inside, majel, write_corpus, write_recipe
 
 from majelpy.array import asarray
@@ -137,7 +138,7 @@ def test_a_stream_ends_with_the_text_of_the_whole(run: Path, wave: Path) -> None
     samples, _ = soundfile.read(wave, dtype="int16")
     piped = subprocess.run(
         [*MAJEL, "transcribe", str(run), "-", "--stream"],
-        input=samples.astype("<i2").tobytes(), capture_output=True, timeout=60, check=False,
+        input=samples.astype("<i2").tobytes(), capture_output=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert piped.stdout.decode() == f"-\t{text}\n"
     assert piped.stderr.decode() == heard.stderr
@@ -172,7 +173,7 @@ def test_a_channel_of_several(run: Path, wave: Path, tmp_path: Path, inside: Ins
 def test_a_bad_stream_is_one_line(sound: bytes, message: str, run: Path) -> None:
     ended = subprocess.run(
         [*MAJEL, "transcribe", str(run), "-", "--stream"],
-        input=sound, capture_output=True, timeout=60, check=False,
+        input=sound, capture_output=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr.decode()) == (2, f"majel transcribe: {message}\n")
 

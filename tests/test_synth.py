@@ -12,6 +12,7 @@ from pathlib import Path
 import espeakng_loader
 import numpy as np
 import pytest
+from mpi_launch import PATIENCE
 
 from majelpy.errors import BuildError, OutputError, RecipeError
 from majelpy.speech import espeak, mixing
@@ -62,7 +63,7 @@ def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "b")],
         env={"LC_ALL": "C", "GLIBC_TUNABLES": tunables, "PYTHONPATH": ":".join(sys.path)},
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     assert digests_of(tmp_path / "a") == digests_of(tmp_path / "b")

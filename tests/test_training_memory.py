@@ -14,6 +14,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from mpi_launch import PATIENCE
 from training import (
     MAJEL,
     STEPS,
@@ -181,7 +182,7 @@ def test_no_memory_is_one_line(
     words = ["train", str(ground.recipe), "--out", str(tmp_path / "run"), "--no-prefetch"]
     ended = subprocess.run(
         [MAJEL[0], "-c", LIMITED, *words, "--threads", "1", *options],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert ended.returncode == 2, ended.stderr
     (line,) = ended.stderr.splitlines()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from extras import extra
 from gpu_place import emulated_gpu
 from makers import U, level_data, same_bits, touchy_data, words
 from test_sum import leaves_of, slots_of
@@ -167,12 +168,16 @@ MESH = ["--mesh", "data=2,model=2", "--no-shared-memory", "--bucket-bytes", "100
 @pytest.mark.parametrize(
     ("ranks", "options"),
     [
-        (2, []),
         (3, []),
-        (2, ["--no-shared-memory"]),
         (3, ["--no-shared-memory", "--bucket-bytes", "64"]),
-        (3, ["--no-shared-memory", "--bucket-bytes", "1000", "--no-overlap"]),
-        *((4, [*MESH, "--model-parallel", way]) for way in ("time", "directions", "hidden")),
+        (4, [*MESH, "--model-parallel", "hidden"]),
+        *extra(
+            (2, []),
+            (2, ["--no-shared-memory"]),
+            (3, ["--no-shared-memory", "--bucket-bytes", "1000", "--no-overlap"]),
+            (4, [*MESH, "--model-parallel", "time"]),
+            (4, [*MESH, "--model-parallel", "directions"]),
+        ),
     ],
     ids=str,
 )

@@ -6,7 +6,6 @@ import ctypes
 import json
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,8 +21,6 @@ from majelpy.comm.world import (
     library_version,
 )
 from majelpy.errors import ShapeError, WorldError
-
-SOON = 30  # seconds; a world that hangs takes for ever, a busy machine some
 
 
 def test_a_process_alone_is_a_world_of_one_without_mpi() -> None:
@@ -216,9 +213,7 @@ def test_the_lowest_failing_rank_speaks_for_all() -> None:
     ],
 )
 def test_a_failing_rank_ends_the_world_with_one_message(program: str, code: int, said: str) -> None:
-    start = time.monotonic()
     done = launch("world_program.py", 3, program)
-    assert time.monotonic() - start < SOON
     assert done.returncode == code, done.stderr
     # Open MPI's daemon at times puts a space before what a rank wrote.
     lines = [line.lstrip() for line in done.stderr.splitlines()]
@@ -229,9 +224,7 @@ def test_a_failing_rank_ends_the_world_with_one_message(program: str, code: int,
 
 @pytest.mark.mpi
 def test_a_killed_rank_ends_the_world() -> None:
-    start = time.monotonic()
     done = launch("world_program.py", 3, "killed")
-    assert time.monotonic() - start < SOON
     assert done.returncode != 0
 
 

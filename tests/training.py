@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
-from mpi_launch import environment, mpirun
+from mpi_launch import PATIENCE, PROGRAMS, environment, mpirun
 
 from majelpy.cli import main
 from majelpy.memory.pool import pool, set_pool
@@ -128,14 +128,19 @@ def write_recipe(path: Path, train: Path, **changes: Any) -> Path:
     return path
 
 
-def command(*arguments: str | Path, ranks: int = 1) -> list[str]:
+def slow_majel(step: int) -> tuple[str, ...]:
+    """Return a `majel` that needs five seconds more for each step after that one."""
+    return (sys.executable, str(PROGRAMS / "slow_majel.py"), str(step))
+
+
+def command(*arguments: str | Path, ranks: int = 1, program: Sequence[str] = MAJEL) -> list[str]:
     """Return the command line of `majel`, under mpirun if there is more than one rank."""
-    words = [*MAJEL, *(str(argument) for argument in arguments)]
+    words = [*program, *(str(argument) for argument in arguments)]
     return [mpirun(), "-n", str(ranks), *words] if ranks > 1 else words
 
 
 def majel(
-    *arguments: str | Path, ranks: int = 1, timeout: float = 60, **variables: str
+    *arguments: str | Path, ranks: int = 1, timeout: float = PATIENCE, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `majel` in processes of its own; the exit code is the caller's to check."""
     return subprocess.run(

@@ -1,8 +1,10 @@
 """The program `majel`.
 
-Policy. Results go to standard output, progress and messages to standard error. A `MajelError` or
-an `OSError` is one line and exit code 2, never a traceback; Ctrl-C is 130; 1 means that the answer
-is no. Under mpirun one rank speaks for all, and what needs no other it does alone.
+Policy. Results go to standard output, progress and messages to standard error; what becomes of
+those that cannot be written says majelpy/cli/streams.py. A `MajelError` or an `OSError` is one line
+and exit code 2, never a traceback; 1 means that the answer is no. Ctrl-C, SIGTERM, SIGHUP and
+SIGUSR1 are one line and 130. Under mpirun one rank speaks for all, and what needs no other it does
+alone.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ import importlib
 import os
 import sys
 
+from majelpy.cli.streams import Streams
 from majelpy.comm.world import launched_first
 from majelpy.errors import MajelError
+from majelpy.train.signals import interrupting
 from majelpy.version import __version__
 
 COMMANDS = (
@@ -57,24 +61,38 @@ def line(command: str, error: MajelError | OSError) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; return the exit code."""
-    options = parser().parse_args(arguments)
+    """Run a command; return the exit code.
+
+    Standard streams and handlers of signals are then what they were before.
+    """
+    with interrupting(), Streams() as streams:
+        try:
+            code = _run(arguments)
+            lost = streams.finish()
+        except KeyboardInterrupt as stop:
+            print(f"majel: {str(stop) or 'interrupted'}", file=sys.stderr)
+            if "mpi4py.MPI" in sys.modules:
+                # In order, MPI would wait for ranks that wait for this one; the launcher ends all.
+                os._exit(130)
+            return 130
+        if lost is not None and code in (0, 1):
+            print(f"majel: {lost}", file=sys.stderr)
+            code = 2
+        return code
+
+
+def _run(arguments: list[str] | None) -> int:
+    """Run a command, whose errors are a line and a code."""
+    try:
+        options = parser().parse_args(arguments)
+    except SystemExit as end:  # it has shown a help, or said what is wrong
+        return int(end.code or 0)
     if options.command in ALONE and not launched_first(os.environ):
         return 0
     try:
         code: int = importlib.import_module(f"majelpy.cli.{options.command}").run(options)
         sys.stdout.flush()
         return code
-    except MajelError as error:
-        print(line(options.command, error), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"majel {options.command}: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader of our output has gone (such as `majel ... | head`); that is no error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:  # such as a file that must not be read
+    except (MajelError, OSError) as error:  # such as a file that must not be read
         print(line(options.command, error), file=sys.stderr)
         return 2

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from majelpy.cli import language
+from majelpy.cli.code import add_run_code
 from majelpy.cli.recognising import add_checkpoint, over_corpus
 from majelpy.cli.train import PLACE_HELP
 
@@ -32,6 +33,7 @@ def add(commands: Any) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
     parser.add_argument("corpus", metavar="CORPUS.h5", help="corpus of 'majel prepare'")
     add_checkpoint(parser)
+    add_run_code(parser)
     parser.add_argument("--place", metavar="PLACE", default="cpu", help=PLACE_HELP)
     parser.add_argument(
         "--json", action="store_true", help="print the object on one line (for programs)"

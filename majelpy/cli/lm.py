@@ -70,9 +70,9 @@ def _told(texts: Iterator[list[str]], paths: list[str]) -> Iterator[list[str]]:
 
 
 def _alphabet(options: argparse.Namespace) -> Alphabet | None:
-    from majelpy.runs.trained import load_trained
+    from majelpy.runs.trained import alphabet_of
     from majelpy.speech.text import Alphabet
 
     if options.like is not None:
-        return load_trained(options.like, quiet=True).alphabet
+        return alphabet_of(options.like)
     return None if options.alphabet is None else Alphabet(options.alphabet)

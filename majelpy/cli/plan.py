@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from majelpy.cli import results
+from majelpy.cli.code import add_run_code
 from majelpy.errors import MajelError, RecipeError
 from majelpy.recipes import shipped
 from majelpy.wording import counted
@@ -62,6 +63,7 @@ def add(commands: Any) -> None:
         default=[],
         help="change a setting of the recipe, such as data.leaves=16; may be repeated",
     )
+    add_run_code(parser)
     parser.add_argument(
         "--frames",
         type=int,
@@ -170,7 +172,7 @@ def _predict(options: argparse.Namespace) -> int:
     wanted = None if options.ranks is None else listed(options.ranks)
     if options.plot:
         results.require_room([options.plot], options.force)
-    recipe = load(options.recipe, options.set)
+    recipe = load(options.recipe, options.set, run_code=options.run_code)
     cluster = load_cluster(options.cluster)
     work = workload(recipe, options.frames, options.features)
     _say(f"{options.recipe}: {work.source}")

@@ -35,8 +35,8 @@ def over_corpus(
 ) -> int:
     """Open run, corpus and decoder, do the work on all ranks, and show its result on the first.
 
-    ``options`` has ``run_folder``, ``corpus``, ``checkpoint``, ``place`` and those of
-    majelpy.cli.language.
+    ``options`` has ``run_folder``, ``corpus``, ``checkpoint``, ``place``, ``run_code`` and those
+    of majelpy.cli.language.
     """
     import numpy as np
 
@@ -58,7 +58,12 @@ def over_corpus(
     try:
         set_threads(default_threads(world.local_size))
         place = choose(options.place, world.local_rank)
-        trained = load_trained(options.run_folder, options.checkpoint, quiet=world.rank != 0)
+        trained = load_trained(
+            options.run_folder,
+            options.checkpoint,
+            run_code=options.run_code,
+            quiet=world.rank != 0,
+        )
         decoder = decoder_of(options, trained.alphabet, quiet=world.rank != 0)
         corpus = open_corpora(options.corpus)
         check_features(corpus, trained.rate, trained.features, options.run_folder)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from majelpy.cli import line
+from majelpy.cli.code import add_run_code
+from majelpy.cli.streams import answer
 from majelpy.cli.train import add_launch, launch_of
 from majelpy.comm.world import RankFailed, World
 from majelpy.errors import MajelError
@@ -32,6 +33,7 @@ def add(commands: Any) -> None:
         default=[],
         help="where a corpus is now, such as data.train=train.h5; may be repeated",
     )
+    add_run_code(parser)
     add_launch(parser)
 
 
@@ -43,7 +45,14 @@ def run(options: argparse.Namespace) -> int:
     world.install_excepthook()
     error: Exception | None = None
     try:
-        replay = Replay(options.run_folder, options.step, options.set, launch_of(options), world)
+        replay = Replay(
+            options.run_folder,
+            options.step,
+            options.set,
+            launch_of(options),
+            world,
+            run_code=options.run_code,
+        )
     except (MajelError, OSError) as found:
         error = found
     # All ranks learn whether all are ready; the lowest that is not says why.
@@ -59,8 +68,8 @@ def run(options: argparse.Namespace) -> int:
         if world.size == 1:
             raise
         world.abort(line("replay", found).removeprefix("majel "), 2)
-    if world.rank == 0:
-        print(said)
-        sys.stdout.flush()
-    world.barrier()
+    try:
+        answer(world, said)
+    except RankFailed:
+        return 2
     return 0 if same else 1

@@ -8,6 +8,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from majelpy.cli import line
+from majelpy.cli.code import add_run_code
+from majelpy.cli.streams import answer
 from majelpy.comm.world import RankFailed, World
 from majelpy.errors import MajelError, RecipeError
 from majelpy.mesh import WAYS
@@ -41,6 +43,7 @@ def add(commands: Any) -> None:
         default=[],
         help="change a setting of the recipe, such as optimizer.rate=0.01; may be repeated",
     )
+    add_run_code(parser)
     parser.add_argument(
         "--steps",
         type=int,
@@ -142,6 +145,7 @@ def launch_of(options: argparse.Namespace) -> Launch:
 def run(options: argparse.Namespace) -> int:
     """Train; rank 0 prints the fingerprint, or the digest of a step that --steps stopped at."""
     from majelpy.recipes.recipe import load
+    from majelpy.runs.run_folder import of_a_run
     from majelpy.train.loop import Run
 
     world = World.start()
@@ -150,7 +154,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.steps is not None and options.steps < 1:
             raise RecipeError(f"--steps is {options.steps}; needs at least 1")
-        training = Run(load(options.recipe, options.set), launch_of(options), world, options.out)
+        # A recipe of one's own says which code is wanted; that of a run may be somebody else's.
+        run_code = options.run_code or not of_a_run(options.recipe)
+        recipe = load(options.recipe, options.set, run_code=run_code)
+        training = Run(recipe, launch_of(options), world, options.out)
         training.open()
     except (MajelError, OSError) as found:
         error = found
@@ -167,10 +174,10 @@ def run(options: argparse.Namespace) -> int:
         if world.size == 1:
             raise
         world.abort(line("train", found).removeprefix("majel "), 2)
-    if world.rank == 0:
-        print(ending)
-        sys.stdout.flush()
-        if not ending.finished:
-            print("unfinished: the same command without --steps goes on", file=sys.stderr)
-    world.barrier()
+    try:
+        answer(world, str(ending))
+    except RankFailed:
+        return 2
+    if world.rank == 0 and not ending.finished:
+        print("unfinished: the same command without --steps goes on", file=sys.stderr)
     return 0

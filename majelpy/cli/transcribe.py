@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from majelpy.cli import language, line, recordings
+from majelpy.cli.code import add_run_code
 from majelpy.cli.recognising import add_checkpoint
 from majelpy.cli.train import PLACE_HELP
 from majelpy.wording import counted
@@ -41,6 +42,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("run_folder", metavar="RUN", help="folder of 'majel train'")
     add_checkpoint(parser)
+    add_run_code(parser)
     parser.add_argument("--place", metavar="PLACE", default="cpu", help=PLACE_HELP)
     parser.add_argument("audio", metavar="AUDIO", nargs="+", help="recordings")
     parser.add_argument(
@@ -72,7 +74,9 @@ def run(options: argparse.Namespace) -> int:
         set_threads(default_threads(world.local_size))
         place = choose(options.place, world.local_rank)
         folder = options.run_folder
-        trained = load_trained(folder, options.checkpoint, quiet=world.rank != 0)
+        trained = load_trained(
+            folder, options.checkpoint, run_code=options.run_code, quiet=world.rank != 0
+        )
         if options.stream and trained.rate == 0:
             raise RecipeError(f"{folder}: trained on .npy features; --stream needs sound")
         decoder = language.decoder_of(options, trained.alphabet, quiet=world.rank != 0)

@@ -26,3 +26,5 @@ class Tag(IntEnum):
     ARRAY_BOX = auto()
     # What `majel plan --measure` times.
     MEASURED = auto()
+    # What a rank tells rank 0 unasked: a signal that it had.
+    CALL = auto()

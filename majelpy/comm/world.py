@@ -21,9 +21,11 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from majelpy import arguments
 from majelpy.comm.tags import Tag
 from majelpy.errors import MajelError, PoolError, WorldError
 from majelpy.wording import byte_size, byte_sizes, counted, install
@@ -85,6 +87,7 @@ class World:
         group = next(group for group in hosts if self.rank in group)
         self.local_rank = group.index(self.rank)
         self.local_size = len(group)
+        self._calling: MPI.Request | None = None  # kept until it is sent
 
     @classmethod
     def start(cls, hosts: Sequence[Sequence[int]] | None = None) -> World:
@@ -142,6 +145,7 @@ class World:
         WorldError
             The ranks do not ascend, or this one is not among them.
         """
+        ranks = _whole_numbers(ranks, "group: ranks")
         if list(ranks) != sorted(set(ranks) & set(range(self.size))) or self.rank not in ranks:
             raise WorldError(
                 f"group: {list(ranks)} on rank {self.rank} of {self.size}; "
@@ -192,6 +196,17 @@ class World:
         """Wait until at least one message is sent or received, if not all of them were before."""
         if requests:
             _load_mpi().Request.Waitsome(requests)
+
+    def call(self, text: str) -> None:
+        """Begin to tell rank 0 a short text, which is there when it next looks (`called`)."""
+        self._calling = self._messages().isend(text, 0, Tag.CALL)
+
+    def called(self) -> str:
+        """Return a text that another rank has told rank 0, without waiting; "" if none has."""
+        if self._comm is None or not self._comm.iprobe(tag=Tag.CALL):
+            return ""
+        text: str = self._comm.recv(tag=Tag.CALL)
+        return text
 
     def sends_from_gpu(self) -> bool:
         """Return whether the MPI library says that messages may lie in a GPU's memory."""
@@ -251,9 +266,11 @@ class World:
         # Ranks often fail alike and at once. The lowest speaks at once, and its Abort ends
         # the others before they repeat what it said.
         time.sleep(0.25 * min(self.rank, 4))
-        sys.stdout.flush()
-        sys.stderr.write(f"majel: rank {self.rank} on {self.host}: {message}\n")
-        sys.stderr.flush()
+        with suppress(OSError):  # whoever read has gone; the end must come all the same
+            sys.stdout.flush()
+        with suppress(OSError):
+            sys.stderr.write(f"majel: rank {self.rank} on {self.host}: {message}\n")
+            sys.stderr.flush()
         # The launcher may drop what it has not yet read from this rank when the abort overtakes it.
         time.sleep(0.1)
         _load_mpi().COMM_WORLD.Abort(code)
@@ -261,8 +278,9 @@ class World:
 
     def exit(self, code: int) -> NoReturn:
         """End this process in good order; all ranks call it, with the same code."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
         self.barrier()
         raise SystemExit(code)
 
@@ -440,6 +458,8 @@ def _check_hosts(hosts: Sequence[Sequence[int]] | None, real: Hosts) -> Hosts:
     """Return `hosts` as tuples if they divide each of the real ones, which they default to."""
     if hosts is None:
         return real
+    arguments.require(hosts, Sequence, "world: hosts", "a list of lists of ranks")
+    hosts = [_whole_numbers(group, "world: ranks of a host") for group in hosts]
     asked = tuple(sorted(tuple(sorted(group)) for group in hosts))
     whole = sorted(rank for group in asked for rank in group)
     inside = all(any(set(group) <= set(machine) for machine in real) for group in asked)
@@ -449,6 +469,12 @@ def _check_hosts(hosts: Sequence[Sequence[int]] | None, real: Hosts) -> Hosts:
             "needs each rank once, and no group across machines"
         )
     return asked
+
+
+def _whole_numbers(ranks: Sequence[int], what: str) -> list[int]:
+    if isinstance(ranks, str) or not isinstance(ranks, Sequence):
+        raise arguments.wrong(what, ranks, "a list of whole numbers")
+    return [arguments.whole(rank, what) for rank in ranks]
 
 
 def _whole_pages(nbytes: int) -> int:

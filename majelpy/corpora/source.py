@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from majelpy.errors import CorpusError
+from majelpy.files import open_plain
 from majelpy.telling import say
 
 
@@ -128,7 +129,7 @@ def lines(path: Path, faults: Faults) -> Iterator[tuple[str, str]]:
         If the file cannot be read, or a line is not UTF-8 and faults stop.
     """
     try:
-        file = path.open("rb")
+        file = open_plain(path)
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read: {error.strerror}") from None
     with file:  # read as it goes: some tables are larger than memory should be

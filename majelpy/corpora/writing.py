@@ -15,6 +15,7 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
+from majelpy import arguments
 from majelpy.corpora import CORPORA
 from majelpy.corpora.source import Faults, Utterance
 from majelpy.errors import AudioError, CorpusError, RecipeError
@@ -83,6 +84,8 @@ def write_manifest(
     OutputError
         If `out` cannot be written.
     """
+    arguments.require(name, str, "corpus", f"one of {', '.join(CORPORA)}")
+    folder, out = arguments.path(folder, "folder"), arguments.path(out, "manifest")
     source = CORPORA.get(name)
     if source is None:
         raise RecipeError(f"no corpus {name!r}; there are {', '.join(CORPORA)}")

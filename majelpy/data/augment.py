@@ -9,7 +9,6 @@ it are masked. Lengths are whole numbers throughout.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -102,11 +101,6 @@ class Augmentation:
     def longest(self, utterance: int) -> int:
         """Return the most frames that an utterance ever has."""
         return self._frames(utterance, min(self._speeds))
-
-    def slowest(self) -> Augmentation:
-        """The same changes, with the lowest speed for every utterance in every epoch."""
-        settings = replace(self._settings, speeds=(min(self._settings.speeds),))
-        return Augmentation(settings, self._seed, self._corpus, self._noise)
 
     def sound(
         self,

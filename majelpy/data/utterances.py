@@ -11,16 +11,16 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from majelpy import ops
-from majelpy.array import Array, asarray, empty
+from majelpy.array import Array, empty, zeros
 from majelpy.data.augment import Augmentation
 from majelpy.errors import CorpusError, TextError
+from majelpy.memory import Place
 from majelpy.nn.batch import Batch
 from majelpy.speech.corpus import Corpus
 from majelpy.speech.joined import Joined
@@ -143,14 +143,6 @@ class Utterances:
             self.shortest = np.array(shortest, dtype=np.int64)
             self.longest = np.array(longest, dtype=np.int64)
 
-    def slowest(self) -> Utterances:
-        """The same utterances, each of them at its lowest speed in every epoch."""
-        if self._augmentation is None:
-            return self
-        found = copy(self)
-        found._augmentation = self._augmentation.slowest()
-        return found
-
     @property
     def features(self) -> int:
         return self._corpus.features
@@ -225,31 +217,50 @@ class Utterances:
         return ops.normalise(frames, self._mean, self._scale).numpy()
 
     def batch(
-        self, leaves: Sequence[np.ndarray], merges: np.ndarray, epoch: int | None = None
+        self,
+        leaves: Sequence[np.ndarray],
+        merges: np.ndarray,
+        epoch: int | None = None,
+        into: Array | None = None,
     ) -> Batch:
         """Return the batch of some leaves (arrays of indices), with their tree program.
 
-        It is augmented as in that epoch; with None it is not.
+        It is augmented as in that epoch; with None it is not. Its frames are read into the array
+        that is given.
         """
-        members = [int(i) for leaf in leaves for i in leaf]
-        lengths = self.lengths_in(epoch, np.array(members, dtype=np.int64))
-        offsets = np.cumsum([0, *lengths], dtype=np.int64)
-        frames = empty((int(offsets[-1]), self.features))
+        members = _joined(leaves)
+        lengths = self.lengths_in(epoch, members)
+        frames = empty((int(lengths.sum()), self.features)) if into is None else into
+        batch = self._batch(leaves, merges, lengths, frames)
         rows = frames.numpy()
-        for i, start, stop in zip(members, offsets, offsets[1:], strict=False):
+        for i, start, stop in zip(members.tolist(), batch.offsets, batch.offsets[1:], strict=False):
             rows[start:stop] = self.frames(i) if epoch is None else self._frames_in(epoch, i)
             if epoch is not None and self._augmentation is not None:
                 self._augmentation.mask(epoch, self._at(i), rows[start:stop])
+        return batch
+
+    def longest_batch(
+        self, leaves: Sequence[np.ndarray], merges: np.ndarray, place: Place
+    ) -> Batch:
+        """The same, with each utterance as long as it ever is, and zeros for its features."""
+        lengths = self.longest[_joined(leaves)]
+        frames = zeros((int(lengths.sum()), self.features), device=place)
+        return self._batch(leaves, merges, lengths, frames)
+
+    def _batch(
+        self, leaves: Sequence[np.ndarray], merges: np.ndarray, lengths: np.ndarray, frames: Array
+    ) -> Batch:
+        members = _joined(leaves)
         return Batch(
-            frames=asarray(frames),
-            offsets=offsets,
+            frames=frames,
+            offsets=np.cumsum([0, *lengths], dtype=np.int64),
             labels=[self.labels[i] for i in members],
             names=[self.names[i] for i in members],
-            ids=np.array(members, dtype=np.int64),
+            ids=members,
             leaf_utterances=np.cumsum([0, *(len(leaf) for leaf in leaves)], dtype=np.int64),
             merges=merges,
             starts=np.zeros(len(members), dtype=np.int64),
-            lengths=np.diff(offsets),
+            lengths=lengths,
         )
 
 
@@ -270,3 +281,7 @@ class _Kept:
                     self._room -= found.nbytes
                     self._arrays[key] = found.copy()  # the pool is for what a step needs
         return found
+
+
+def _joined(leaves: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, dtype=np.int64), *leaves]).astype(np.int64)

@@ -13,8 +13,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from majelpy import arguments
 from majelpy.decoding.ngram import END, START, UNKNOWN, NGram, read_arpa
 from majelpy.errors import LanguageModelError
+from majelpy.files import open_plain, read_plain
 from majelpy.ops.beam import Answer, Foreign
 from majelpy.wording import install
 
@@ -45,7 +47,8 @@ def read_model(path: str | Path, words: str | Path | None = None) -> NGram:
     OSError
         If a file cannot be opened.
     """
-    with open(path, "rb") as file:
+    path = arguments.path(path, "language model")
+    with open_plain(path) as file:
         binary = file.read(len(_MAGIC)) == _MAGIC
     if binary:
         return read_with_kenlm(path, words)
@@ -139,7 +142,7 @@ def _own_words(path: str | Path, model: Any) -> list[str]:
 def _listed(words: str | Path, path: str | Path, model: Any) -> list[str]:
     """Return the words of a text that the model knows, each once."""
     try:
-        text = Path(words).read_text("utf-8-sig")
+        text = read_plain(words).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LanguageModelError(f"{words}: no UTF-8: {error}") from None
     listed = dict.fromkeys(text.split())

@@ -17,7 +17,7 @@ import numpy as np
 from majelpy.array import asarray
 from majelpy.decoding.ngram import END, SPACE, START, UNKNOWN, head
 from majelpy.errors import LanguageModelError
-from majelpy.files import require_replaceable, write_whole
+from majelpy.files import open_plain, require_replaceable, write_whole
 from majelpy.speech.text import Alphabet, normalise
 from majelpy.standard.elementary import log10
 
@@ -61,7 +61,7 @@ def sentences(
         If a file cannot be read.
     """
     for path in paths:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             for number, raw in enumerate(file, 1):
                 encoding = "utf-8-sig" if number == 1 else "utf-8"
                 try:

@@ -13,10 +13,12 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from majelpy.errors import LanguageModelError
+from majelpy.files import open_plain
 from majelpy.ops.beam import Foreign, Trie
 from majelpy.wording import counted
 
@@ -26,6 +28,9 @@ SPACE = "<space>"
 
 MISSING = -100.0
 """Decimal logarithm of the probability of unknown tokens where a file does not say (as KenLM)."""
+
+_LONGEST = 1 << 20
+"""Bytes of a line; an archive of a few MB can hold one of many GB."""
 
 _KIND = re.compile(r"# n-grams of (words|characters), by majel lm")
 """The comment that `head` writes; KenLM passes over lines before the data that begin with #."""
@@ -72,18 +77,26 @@ class _Lines:
         self._lines = self._read()
 
     def _read(self) -> Iterator[str]:
-        with open(self.path, "rb") as file:
-            head = file.read(2)
-        opened = gzip.open if head == b"\x1f\x8b" else open
         try:
-            with opened(self.path, "rt", encoding="utf-8-sig", newline="\n") as file:
-                for self.number, text in enumerate(file, 1):
-                    if text.strip(" \t\r\n"):
-                        yield text.strip(" \t\r\n")
+            with open_plain(self.path) as stored:
+                zipped = stored.read(2) == b"\x1f\x8b"
+                stored.seek(0)
+                with gzip.open(stored) if zipped else stored as file:
+                    yield from self._texts(file)
         except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise LanguageModelError(
                 f"{self.path}: damaged after line {self.number}: {error}"
             ) from None
+
+    def _texts(self, file: gzip.GzipFile | BinaryIO) -> Iterator[str]:
+        while line := file.readline(_LONGEST + 1):
+            if len(line) > _LONGEST:
+                where = f"{self.path}:{self.number + 1}"
+                raise LanguageModelError(f"{where}: a line of more than {_LONGEST} bytes")
+            text = line.decode("utf-8" if self.number else "utf-8-sig")
+            self.number += 1
+            if text.strip(" \t\r\n"):
+                yield text.strip(" \t\r\n")
 
     def next(self, needed: str) -> str:
         text = next(self._lines, None)

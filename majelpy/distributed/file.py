@@ -21,6 +21,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from majelpy import hdf5
 from majelpy.array import Array, empty
 from majelpy.distributed.array import DistArray
 from majelpy.distributed.creation import place_of, whole
@@ -157,19 +158,17 @@ class _Writer:
 
 def _read(path: Path, mesh: WorldMesh, placements: Placements) -> tuple[DistArray, str]:
     """Return this rank's part, and the digest of the whole."""
-    if not path.is_file():
-        raise ArrayFileError(f"{path}: there is no such file")
     try:
-        with h5py.File(path, "r", locking="best-effort") as file:
-            if "format" not in file.attrs or file.attrs["format"] != FORMAT.encode():
+        with hdf5.reading(path), hdf5.open_file(path) as file:
+            if "format" not in file.attrs or hdf5.text(file, "format") != FORMAT:
                 raise ArrayFileError(f"{path}: not an array ({FORMAT})")
-            data, digests = file["array"], np.asarray(file["digests"][()])
-            dtype = dtype_of("load", bytes(file.attrs["dtype"]).decode())
+            data = hdf5.dataset(file, "array")
+            digests = hdf5.array(hdf5.dataset(file, "digests"), np.uint8, 2)
+            dtype = dtype_of("load", hdf5.text(file, "dtype"))
             digest = _head_digest(data.shape, dtype, digests)
-            # A damaged header can claim any size; nobody should try to take it.
-            if data.nbytes > path.stat().st_size or data.dtype != _stored(dtype):
-                raise ValueError(f"{data.nbytes} bytes of {data.dtype} claimed")
-            if bytes(file.attrs["digest"]).decode() != digest:
+            if data.dtype != _stored(dtype):
+                raise ValueError(f"{data.dtype} stored for {name_of(dtype)}")
+            if hdf5.text(file, "digest") != digest:
                 raise ValueError("its head does not have the digest inside")
             target = whole("load", layout("load", data.shape, mesh, placements))
             box = target.box(mesh.world.rank)
@@ -184,11 +183,12 @@ def _read(path: Path, mesh: WorldMesh, placements: Placements) -> tuple[DistArra
                     raise ValueError(f"the tile at {tile} does not have its digest")
                 words[within(overlap, box)] = read[within(overlap, tile)]
             return DistArray(target, local), digest
-    except MajelError:
-        raise
-    except Exception as error:  # h5py raises almost anything on damaged files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArrayFileError(f"{path}: damaged or truncated ({reason})") from None
+    except (FileNotFoundError, IsADirectoryError):
+        raise ArrayFileError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise ArrayFileError(f"{path}: cannot be read ({error.strerror})") from None
+    except hdf5.Damaged as error:
+        raise ArrayFileError(f"{path}: damaged or truncated ({error})") from None
 
 
 def _stored(dtype: np.dtype) -> np.dtype:

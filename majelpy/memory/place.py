@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from majelpy import arguments
 from majelpy.errors import RecipeError
 
 
@@ -39,7 +40,10 @@ def parse_place(text: str) -> Place:
     ------
     RecipeError
         If it is no such name.
+    ArgumentError
+        If it is no text.
     """
+    arguments.require(text, str, "place", "a text such as 'cpu' or 'gpu:0'")
     if text == "cpu":
         return CPU
     found = re.fullmatch(r"gpu(?::(\d{1,4}))?", text)

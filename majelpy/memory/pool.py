@@ -16,12 +16,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from majelpy import arguments
 from majelpy.errors import PoolError
 from majelpy.memory.buddy import Buddies
 from majelpy.memory.place import CPU, Place
@@ -140,6 +142,7 @@ class Pool:
         report: Callable[[str], object] | None = None,
         system: System | None = None,
     ):
+        nbytes = arguments.whole(nbytes, "pool: bytes")
         if nbytes < 0:
             raise PoolError(f"pool: {nbytes} bytes asked; needs 0 or more")
         self.capacity = nbytes // SMALLEST * SMALLEST
@@ -328,8 +331,20 @@ def _say(line: str) -> None:
 _pools = {CPU: Pool()}
 
 
+class _Thread(threading.local):
+    own: Pool | None = None
+
+
+_thread = _Thread()
+
+
 def pool(place: Place = CPU) -> Pool:
     """The pool that new arrays on that place take their memory from; made at the first call."""
+    own = _thread.own
+    return own if own is not None and own.place == place else _shared(place)
+
+
+def _shared(place: Place) -> Pool:
     if place not in _pools:
         _pools[place] = Pool(place=place)
     return _pools[place]
@@ -337,6 +352,16 @@ def pool(place: Place = CPU) -> Pool:
 
 def set_pool(new: Pool) -> Pool:
     """Let new arrays on the pool's place use ``new``; returns the pool used before."""
-    old = pool(new.place)
+    old = _shared(new.place)
     _pools[new.place] = new
     return old
+
+
+@contextmanager
+def apart(own: Pool) -> Iterator[None]:
+    """Let new arrays of the calling thread on the pool's place use ``own``, and no other's do."""
+    before, _thread.own = _thread.own, own
+    try:
+        yield
+    finally:
+        _thread.own = before

@@ -4,7 +4,8 @@ Policy. `model.layers` of a recipe is a list of tables; the key ``layer`` names 
 module, or one in a Python file beside the recipe (``"mine.py:Scale"``), the other keys are its
 settings. What is read here has every setting, and for a file the digest of its text, so nothing
 that may change bits is left out of the recipe's digest. A file is kept by its digest: the run
-folder gets a copy of the very text that ran.
+folder gets a copy of the very text that ran. A file is code: it is run only if the caller says so,
+and never if its text is another one than a list names (docs/security.md).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from majelpy.errors import RecipeError
+from majelpy.files import read_plain
 from majelpy.nn.context import Context
 from majelpy.nn.conv import Conv, RowConv
 from majelpy.nn.dense import Dense
@@ -59,7 +61,7 @@ _own: dict[str, _Own] = {}
 """Files by the SHA-256 of their text."""
 
 
-def read(value: Any, where: str, source: str) -> tuple[Table, ...]:
+def read(value: Any, where: str, source: str, *, run_code: bool = False) -> tuple[Table, ...]:
     """Return a list of layers, each with all of its settings.
 
     Parameters
@@ -70,26 +72,31 @@ def read(value: Any, where: str, source: str) -> tuple[Table, ...]:
         Named in messages.
     source : str
         The file that has the list; Python files are beside it.
+    run_code : bool
+        Whether Python files may be run.
 
     Raises
     ------
     RecipeError
-        If it is no such list, or a setting is wrong.
+        If it is no such list, a setting is wrong, or a Python file may not be run.
     """
+    folder, items = Path(source).parent, listed(value, where, source)
+    return tuple(_read_one(item, f"{where}[{i}]", folder, run_code) for i, item in enumerate(items))
+
+
+def listed(value: Any, where: str, source: str) -> tuple[Any, ...]:
+    """Return such a list as it stands, not read yet; raise RecipeError if it is none."""
     if not isinstance(value, list | tuple) or not value:
         raise RecipeError(f"{where} is {value!r}; needs a list of layers")
-    folder = Path(source).parent
-    return tuple(_read_one(item, f"{where}[{i}]", folder) for i, item in enumerate(value))
+    return tuple(value)
 
 
-def _read_one(item: Any, where: str, folder: Path) -> Table:
+def _read_one(item: Any, where: str, folder: Path, run_code: bool) -> Table:
     if not isinstance(item, Mapping) or not isinstance(item.get("layer"), str):
         raise RecipeError(f'{where} is {item!r}; needs a table such as {{ layer = "dense", ... }}')
     name, found = item["layer"], {"layer": item["layer"]}
     if ".py:" in name:
-        found["sha256"] = _load(name, where, folder)
-        if item.get("sha256", found["sha256"]) != found["sha256"]:
-            raise RecipeError(f"{where} is {name}, which has changed since; it needs the old text")
+        found["sha256"] = _load(name, where, folder, item.get("sha256"), run_code)
     elif name not in LAYERS:
         raise RecipeError(
             f'{where} is "{name}"; needs one of {", ".join(LAYERS)}, or "file.py:Class"'
@@ -112,17 +119,24 @@ def class_of(item: Mapping[str, Any]) -> type[Layer]:
     return found
 
 
-def _load(name: str, where: str, folder: Path) -> str:
-    """Run a file, if no file of its text has run, and return its digest."""
+def _load(name: str, where: str, folder: Path, wanted: Any, run_code: bool) -> str:
+    """Run a file, if no file of its text has run, and return its digest, which is that wanted."""
     file, _, attribute = name.rpartition(":")
     path = folder / file
     if Path(file).name != file:
         raise RecipeError(f"{where} is {name}; the file must lie beside the recipe")
     try:
-        text = path.read_bytes()
+        text = read_plain(path)
     except OSError as error:
         raise RecipeError(f"{where}: {path} cannot be read ({error.strerror})") from None
     digest = hashlib.sha256(text).hexdigest()
+    if wanted not in (None, digest):
+        raise RecipeError(f"{where} is {name}, which has changed since; it needs the old text")
+    if not run_code:
+        raise RecipeError(
+            f"{where} is code: {path} (SHA-256 {digest}); look at it, and give --run-code to have "
+            "it run"
+        )
     if digest not in _own:
         module = ModuleType(f"majelpy_own_{digest}")
         module.__file__ = str(path)

@@ -13,7 +13,7 @@ import numpy as np
 from majelpy import ops, tree
 from majelpy.array import Array
 from majelpy.errors import RecipeError
-from majelpy.nn import own
+from majelpy.nn import user_layers
 from majelpy.nn.batch import Batch
 from majelpy.nn.dense import Logits
 from majelpy.nn.layer import Layer, Pass, Training
@@ -97,9 +97,9 @@ class Model:
             learning += kind.learns
             stem = name.rpartition(":")[2].lower()
             try:
-                with own.naming(table, f"{where} ({name})"):
+                with user_layers.naming(table, f"{where} ({name})"):
                     layer = kind(settings, f"{stem}.{learning}", kinds[kind], columns, share)
-                own.check_outputs(getattr(layer, "outputs", None))
+                user_layers.check_outputs(getattr(layer, "outputs", None))
                 _check_parts(layer.outputs, share.parts)
             except RecipeError as error:
                 raise RecipeError(f"{where} ({name}) on top of {below}: {error}") from None
@@ -137,7 +137,7 @@ class Model:
             with self._naming(place):
                 found = layer.forward(x, run)
             if self._own(place):
-                own.check_forward(found, self._where(place), layer.outputs.units)
+                user_layers.check_forward(found, self._where(place), layer.outputs.units)
             x, kept = found
             saved.append(kept)
         return Forward(x.batch, x.whole, saved)
@@ -183,10 +183,10 @@ class Model:
             with self._naming(place):
                 dx = layer.backward(dy, kept, run, gradients, needed=place > first)
             if self._own(place):
-                own.check_pushed(self._named(place), gradients.named, self._where(place))
+                user_layers.check_pushed(self._named(place), gradients.named, self._where(place))
                 if place > first:
                     held = self.share.units(layer.inputs.units)
-                    own.check_backward(dx, self._where(place), held)
+                    user_layers.check_backward(dx, self._where(place), held)
             if place <= first:  # nothing below learns
                 return
             assert dx is not None
@@ -204,14 +204,14 @@ class Model:
         return f"model.layers[{place}] ({self._table(place).get('layer')})"
 
     def _naming(self, place: int) -> AbstractContextManager[None]:
-        return own.naming(self._table(place), self._where(place))
+        return user_layers.naming(self._table(place), self._where(place))
 
     def _named(self, place: int) -> list[Parameter]:
         """The parameters of a layer."""
         with self._naming(place):
             found = self.layers[place].parameters()
         if self._own(place):
-            own.check_parameters(found, self._where(place))
+            user_layers.check_parameters(found, self._where(place))
         return found
 
     @property

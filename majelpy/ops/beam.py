@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from majelpy import native
+from majelpy import arguments, native
 from majelpy.array import checks, operands
 from majelpy.errors import RangeError, ShapeError
 from majelpy.ops.ctc import frames_needed
@@ -116,12 +116,14 @@ def check_settings(
 ) -> None:
     """Raise RangeError where a setting of `beam_search` is out of range."""
     for name, value in (("beam", beam), ("most", most), ("best", best)):
+        value = arguments.whole(value, f"beam_search: {name}")
         if not 1 <= value < 2**31:
             raise RangeError(f"beam_search: {name} is {value}; needs at least 1, below 2^31")
+    share = arguments.number(share, "beam_search: share")
     if not 0 < share <= 1:
         raise RangeError(f"beam_search: share is {share}; needs above 0, at most 1")
     for name, weight in (("alpha", alpha), ("beta", beta), ("unknown", unknown)):
-        if not abs(weight) <= 1e6:
+        if not abs(arguments.number(weight, f"beam_search: {name}")) <= 1e6:
             raise RangeError(f"beam_search: {name} is {weight}; needs a number within 1e6 of 0")
 
 

@@ -9,6 +9,7 @@ import math
 import os
 from dataclasses import dataclass
 
+from majelpy import arguments
 from majelpy.errors import RecipeError
 from majelpy.memory.place import parse_place
 from majelpy.wording import bounds
@@ -57,7 +58,9 @@ class Launch:
     Raises
     ------
     RecipeError
-        If a number is out of bounds.
+        If a number is out of bounds, or there is no such place.
+    ArgumentError
+        If a setting is of another type.
     """
 
     place: str = "cpu"
@@ -73,12 +76,24 @@ class Launch:
     checkpoint_seconds: float = 60.0
 
     def __post_init__(self) -> None:
+        for name in ("mesh", "model_parallel"):
+            arguments.require(getattr(self, name), str, _option(name), "a text")
+        for name in ("shared_memory", "overlap"):
+            arguments.require(getattr(self, name), bool, _option(name), "True or False")
+        for name in ("threads", "bucket_bytes", "prefetch", "cache_bytes"):
+            arguments.whole(getattr(self, name), _option(name))
+        if self.pool_bytes is not None:
+            arguments.whole(self.pool_bytes, _option("pool_bytes"))
+        arguments.number(self.checkpoint_seconds, _option("checkpoint_seconds"))
         parse_place(self.place)
         for name, (least, most) in _BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
-                needs = bounds(least, most)
-                raise RecipeError(f"--{name.replace('_', '-')} is {value}; needs {needs}")
+                raise RecipeError(f"{_option(name)} is {value}; needs {bounds(least, most)}")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def default_threads(local_ranks: int) -> int:

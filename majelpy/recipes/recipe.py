@@ -12,17 +12,18 @@ import glob
 import hashlib
 import json
 import os
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import resources
 from typing import Any
 
+from majelpy import arguments
 from majelpy.errors import RecipeError
 from majelpy.nn import layers
 from majelpy.nn.networks import deep_speech_1
 from majelpy.optimizers import OPTIMIZERS
+from majelpy.parsing import parse_toml, shallow
 from majelpy.recipes import shipped
 from majelpy.settings import as_table, assign, parse, read_toml, setting
 from majelpy.version import ARITHMETIC
@@ -114,7 +115,7 @@ class ModelSettings:
 
     layers: tuple[layers.Table, ...] = setting(
         deep_speech_1(5, (256, 256, 256), 256, 256),
-        read=layers.read,
+        read=layers.listed,
         help='from the features up, such as [{ layer = "birnn", units = 256 }]; then come logits',
     )
     parts: int = setting(
@@ -309,34 +310,52 @@ def digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def load(name: str, assignments: Sequence[str] = ()) -> Recipe:
+def load(
+    name: str | os.PathLike[str], assignments: Sequence[str] = (), *, run_code: bool = False
+) -> Recipe:
     """Return the recipe of a file, or the shipped one of that name, with settings changed.
 
     Parameters
     ----------
-    name : str
+    name : str or path
         A path that ends in ``.toml``, or the name of a shipped recipe.
     assignments : sequence of str
         ``key=value`` with a dotted key and a TOML value; quotes around a text may be left out.
+    run_code : bool
+        Whether Python files with layers, beside the recipe, may be run.
 
     Raises
     ------
     RecipeError
-        If there is no such recipe, it is not TOML, or a setting is wrong.
+        If there is no such recipe, it is not TOML, a setting is wrong, or it names a Python file
+        that may not be run.
+    ArgumentError
+        If an argument is of another type.
     """
+    name = arguments.path(name, "recipe", "a path that ends in .toml, or a shipped one's name")
+    if isinstance(assignments, str) or not isinstance(assignments, Sequence):
+        raise arguments.wrong("assignments", assignments, "a list of texts such as 'seed=2'")
     table = read_table(name)
     if name.endswith(".toml"):
         _move(table, os.path.dirname(name))
     for assignment in assignments:
+        arguments.require(assignment, str, "assignment", "a text such as 'seed=2'")
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
             raise RecipeError(f"--set {assignment}: needs key=value, such as optimizer.rate=0.01")
         try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except (ValueError, RecursionError):
+            value = parse_toml(f"value = {text}")["value"]
+        except ValueError:
             value = text.strip()
         assign(table, key.strip(), value)
+    try:
+        shallow(table)
+    except ValueError as error:
+        raise RecipeError(f"{name}: {error}") from None
     recipe: Recipe = parse(Recipe, table, name)
+    where = f"{name}: model.layers"
+    read = layers.read(recipe.model.layers, where, name, run_code=run_code)
+    recipe = replace(recipe, model=replace(recipe.model, layers=read))
     if recipe.schedule.result == "average" and not recipe.schedule.average:
         raise RecipeError(
             f"{name}: schedule.result is 'average' and schedule.average is 0; needs at least 1"
@@ -370,9 +389,7 @@ def read_table(name: str) -> dict[str, Any]:
             f"recipe {name!r}: not shipped (there are {', '.join(shipped())}) "
             "and not a file that ends in .toml"
         )
-    return tomllib.loads(
-        (resources.files("majelpy") / "recipes" / f"{name}.toml").read_text("utf-8")
-    )
+    return parse_toml((resources.files("majelpy") / "recipes" / f"{name}.toml").read_text("utf-8"))
 
 
 def past(content: dict[str, Any]) -> dict[str, Any]:
@@ -397,7 +414,7 @@ def unfit(saved: dict[str, Any], requested: dict[str, Any]) -> list[str]:
     if lines:
         return lines
     before, now = (content["schedule"].get("early_stop") for content in (saved, requested))
-    if now and not (before and before <= now):
+    if now and not (type(before) is int and 0 < before <= now):
         lines.append(_difference("schedule.early_stop", before, now, SAVED))
     return lines
 

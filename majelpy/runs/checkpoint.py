@@ -1,8 +1,10 @@
 """Checkpoints: all of a run's state at a step, in one HDF5 file that knows no ranks.
 
-Policy. Written aside, synced, renamed, so a file under its final name is whole; the digest inside
-covers every tensor and the description, so a damaged one is found before it is used. The newest
-`KEEP` are kept, those that an average is of too, and the best one as ``best.h5``. No pickle. As in
+Policy. Written aside and renamed, so a file under its final name is whole; the digest inside covers
+every tensor and the description, so a damaged one is found before it is used. A new name comes
+before the sync, which may take long: a process killed meanwhile has its checkpoint, and older ones
+go only after it. The newest `KEEP` are kept, those that an average is of too, and the best one as
+``best.h5``, which replaces another and is synced first. No pickle. As in
 a corpus, HDF5 keeps checksums of its own structure, there are no strings of variable length (a
 flipped bit in one sends the library into an endless loop), and a failed write never reaches the
 library (it would crash at exit).
@@ -13,9 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +26,17 @@ from typing import Any
 import h5py
 import numpy as np
 
+from majelpy import hdf5
 from majelpy.errors import CheckpointError, OutputError
-from majelpy.files import aside_of, put_in_place, set_aside
+from majelpy.files import aside_of, set_aside, sync_folder
+from majelpy.parsing import parse_json
 from majelpy.sink import Sink
 from majelpy.wording import byte_sizes
 
 FORMAT = "majelpy checkpoint 1"
 KEEP = 3
 _DESCRIPTION = "description"
+_NAME = re.compile(r"step-(0|[1-9][0-9]{0,17})\.h5", re.ASCII)
 
 
 @dataclass
@@ -59,7 +65,7 @@ class Checkpoint:
         for name in sorted(self.tensors):
             tensor = self.tensors[name]
             digest.update(f"\n{name} {tensor.shape}\n".encode())
-            digest.update(np.ascontiguousarray(tensor, "<f4").tobytes())
+            digest.update(np.ascontiguousarray(tensor, "<f4").data)
         return digest.hexdigest()
 
 
@@ -73,10 +79,16 @@ def best_path(folder: Path) -> Path:
     return folder / "best.h5"
 
 
-def write(folder: Path, checkpoint: Checkpoint, kept: Sequence[int] = ()) -> Path:
+def write(
+    folder: Path,
+    checkpoint: Checkpoint,
+    kept: Sequence[int] = (),
+    first: Callable[[], None] = lambda: None,
+) -> Path:
     """Write the checkpoint of a step and remove older ones.
 
-    The newest `KEEP` stay, and those of the steps ``kept``.
+    The newest `KEEP` stay, and those of the steps ``kept``. ``first`` is called before the sync, to
+    bring to the disk what must not be there later.
 
     Raises
     ------
@@ -84,12 +96,30 @@ def write(folder: Path, checkpoint: Checkpoint, kept: Sequence[int] = ()) -> Pat
         If it cannot be written; earlier checkpoints stay.
     """
     path = path_of(folder, checkpoint.step)
-    write_as(path, checkpoint)
+    with _aside(path) as aside, _written(aside, checkpoint) as sink:
+        os.replace(aside, path)
+        try:
+            first()
+            sink.close()
+        except OSError:
+            with suppress(OSError):
+                path.unlink()
+            raise
     for step in list(steps(folder))[KEEP:]:
         if step not in kept:
             with suppress(OSError):
                 path_of(folder, step).unlink()
     return path
+
+
+def make_room(folder: Path, kept: Sequence[int] = ()) -> bool:
+    """Remove the oldest checkpoint but the newest and those ``kept``; return whether one was."""
+    for step in reversed(list(steps(folder))[1:]):
+        if step not in kept:
+            with suppress(OSError):
+                path_of(folder, step).unlink()
+                return True
+    return False
 
 
 def write_as(path: Path, checkpoint: Checkpoint) -> None:
@@ -100,14 +130,9 @@ def write_as(path: Path, checkpoint: Checkpoint) -> None:
     OutputError
         If it cannot be written; what was there stays.
     """
-    aside = aside_of(path)
-    try:
-        _write(aside, checkpoint)
-        put_in_place(aside, path)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise OutputError(f"checkpoint: cannot write {path} ({error.strerror})") from None
+    with _aside(path) as aside, _written(aside, checkpoint) as sink:
+        sink.close()
+        os.replace(aside, path)
 
 
 def check_room(folder: Path, checkpoint: Checkpoint, more: int = 0) -> None:
@@ -119,8 +144,25 @@ def check_room(folder: Path, checkpoint: Checkpoint, more: int = 0) -> None:
         raise OutputError(f"checkpoint: {folder} has {there} free; needs {wanted}")
 
 
-def _write(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a file and bring it to the disk; raises the system's OSError."""
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """Give a name beside a file; at the end bring the folder to the disk, or leave nothing."""
+    aside = aside_of(path)
+    try:
+        yield aside
+        sync_folder(path.parent)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"checkpoint: cannot write {path} ({error.strerror})") from None
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written(path: Path, checkpoint: Checkpoint) -> Iterator[Sink]:
+    """Write a file, which closing brings to the disk; raises the system's OSError."""
     sink = Sink(path)
     try:
         with h5py.File(sink, "w", libver=("v110", "v110")) as file:
@@ -129,10 +171,10 @@ def _write(path: Path, checkpoint: Checkpoint) -> None:
             file.attrs["step"] = checkpoint.step
             text = json.dumps(checkpoint.description, sort_keys=True).encode()
             file.create_dataset(_DESCRIPTION, data=np.frombuffer(text, np.uint8))
-            for name, tensor in checkpoint.tensors.items():
+            for name, tensor in sorted(checkpoint.tensors.items()):
                 file.create_dataset(name, data=tensor, dtype="<f4")
         if sink.error is None:
-            sink.close()
+            yield sink
     finally:
         sink.give_up()
         sink.close()
@@ -142,12 +184,8 @@ def _write(path: Path, checkpoint: Checkpoint) -> None:
 
 def steps(folder: Path) -> Iterator[int]:
     """Steps that have a checkpoint file, newest first."""
-    found = []
-    for path in folder.glob("step-*.h5"):
-        number = path.stem.removeprefix("step-")
-        if number.isdigit():
-            found.append(int(number))
-    yield from sorted(found, reverse=True)
+    names = (_NAME.fullmatch(path.name) for path in folder.glob("step-*.h5"))
+    yield from sorted((int(name[1]) for name in names if name), reverse=True)
 
 
 def read(path: Path) -> Checkpoint:
@@ -156,50 +194,60 @@ def read(path: Path) -> Checkpoint:
     Raises
     ------
     CheckpointError
-        If the file is missing, truncated, damaged or of another format.
+        If the file is missing, no plain file, truncated, damaged or of another format.
     OSError
         If the system does not let it be read.
     """
     try:
-        with h5py.File(path, "r", locking="best-effort") as file:
-            if "format" not in file.attrs or file.attrs["format"] != FORMAT.encode():
+        with hdf5.reading(path), hdf5.open_file(path) as file:
+            if "format" not in file.attrs or hdf5.text(file, "format") != FORMAT:
                 raise CheckpointError(f"{path}: not a checkpoint ({FORMAT})")
-            tensors: dict[str, np.ndarray] = {}
-
-            def collect(name: str, item: Any) -> None:
-                if isinstance(item, h5py.Dataset):
-                    kind = np.uint8 if name == _DESCRIPTION else np.float32
-                    tensors[name] = _array(item, kind)
-
-            file.visititems(collect)
-            description = json.loads(tensors.pop(_DESCRIPTION).tobytes())
-            checkpoint = Checkpoint(int(file.attrs["step"]), description, tensors)
-            digest = bytes(file.attrs["digest"]).decode()
-    except CheckpointError:
-        raise
-    except Exception as error:  # h5py raises almost anything on damaged files
-        if isinstance(error, OSError) and error.errno is not None and os.path.isfile(path):
+            found = hdf5.datasets(file)
+            description = parse_json(hdf5.array(found.pop(_DESCRIPTION), np.uint8, 1).tobytes())
+            if not isinstance(description, dict):
+                raise ValueError(f"its description is {type(description).__name__}")
+            tensors = {name: hdf5.array(tensor, np.float32) for name, tensor in found.items()}
+            checkpoint = Checkpoint(hdf5.number(file, "step"), description, tensors)
+            digest = hdf5.text(file, "digest")
+    except hdf5.Damaged as error:
+        raise CheckpointError(f"{path}: damaged or truncated ({error})") from None
+    except OSError as error:
+        if os.path.isfile(path):
             raise  # the system does not hand it out; it may be whole, so nobody set it aside
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: damaged or truncated ({reason})") from None
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     if checkpoint.digest() != digest:
         raise CheckpointError(f"{path}: damaged: its content does not have the digest inside")
+    named = _NAME.fullmatch(path.name)
+    if named and int(named[1]) != checkpoint.step:
+        raise CheckpointError(f"{path}: it is of step {checkpoint.step}; its name was changed")
     return checkpoint
 
 
-def _array(dataset: Any, kind: type[np.generic]) -> np.ndarray:
-    if dataset.dtype != kind:
-        raise ValueError(f"{dataset.name} is {dataset.dtype}")
-    # A damaged header can claim any size; without this check NumPy would try to take it.
-    if dataset.nbytes > dataset.file.id.get_filesize():
-        raise ValueError(f"{dataset.name} claims {dataset.nbytes} bytes, more than the file has")
-    return np.asarray(dataset[()])
+def mend_best(folder: Path, step: int) -> list[str]:
+    """Make the best checkpoint again from that of its step, if it is damaged or lost; return what
+    is to be said of it.
+    """
+    path, source = best_path(folder), path_of(folder, step)
+    try:
+        read(path)
+        return []
+    except CheckpointError as error:
+        problem = str(error)
+    with suppress(OSError):
+        set_aside(path, "damaged")
+    try:
+        write_as(path, read(source))
+    except CheckpointError:
+        return [f"{problem}; the checkpoint of step {step} is lost until an epoch is better"]
+    return [f"{problem}; made again from {source.name}"]
 
 
 def newest(
     folder: Path, *, most: int | None = None, keep_aside: bool = False
 ) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest good checkpoint, and a line for each damaged one that was passed over.
+
+    The best one counts too.
 
     Parameters
     ----------
@@ -210,10 +258,9 @@ def newest(
         newest `KEEP`, and new ones be removed in their place.
     """
     problems: list[str] = []
-    for step in steps(folder):
+    for step, path in _newest_first(folder):
         if most is not None and step > most:
             continue
-        path = path_of(folder, step)
         try:
             return read(path), problems
         except CheckpointError as error:
@@ -222,3 +269,15 @@ def newest(
                 with suppress(OSError):
                     set_aside(path, "damaged")
     return None, problems
+
+
+def _newest_first(folder: Path) -> list[tuple[int, Path]]:
+    """Checkpoints with their steps, the newest first; of one step the best one last."""
+    found = [(step, path_of(folder, step)) for step in steps(folder)]
+    best = best_path(folder)
+    try:
+        with hdf5.open_file(best) as file:
+            found.append((int(file.attrs["step"]), best))
+    except Exception:  # there is none, or nobody knows of which step it is
+        pass
+    return sorted(found, key=lambda item: item[0], reverse=True)

@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from majelpy.errors import CheckpointError, OutputError
-from majelpy.files import write_whole
+from majelpy.files import open_in_place, open_plain, write_whole
+from majelpy.parsing import parse_json
 
 _LONGEST = 1 << 16
 _NAMED = 3
@@ -126,7 +127,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Number and text of each line; a longer one than any of a ledger is empty."""
     if not path.exists():
         return
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         for count in itertools.count(1):
             line = file.readline(_LONGEST)
             if not line:
@@ -140,8 +141,8 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _entry(line: bytes) -> dict[str, Any] | None:
     try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
+        entry = parse_json(line)
+    except ValueError:
         return None
     if not isinstance(entry, dict) or type(entry.get("step")) is not int or entry["step"] < 1:
         return None
@@ -169,7 +170,7 @@ class Ledger:
         try:
             kept = [entry for entry in read(path).entries.values() if entry["step"] <= step]
             write_whole(path, (_text(entry).encode() for entry in kept))
-            self._file: TextIO = path.open("a", encoding="utf-8")
+            self._file = open_in_place(path)
         except OutputError as error:
             raise OutputError(f"ledger: {error}") from None
         except OSError as error:
@@ -177,12 +178,14 @@ class Ledger:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Add a line and hand it to the system, so that a killed process loses none."""
+        whole = os.fstat(self._file.fileno()).st_size
+        rest = _text(entry).encode()
         try:
-            self._file.write(_text(entry))
-            self._file.flush()
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
             with suppress(OSError):
-                self._file.close()  # else it would try again, and complain, when it is let go
+                self._file.truncate(whole)  # so that it may be tried again
             raise self._cannot_write(error) from None
 
     def sync(self) -> None:

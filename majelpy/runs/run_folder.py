@@ -1,11 +1,11 @@
 """The folder of a run: recipe, ledger, checkpoints, fingerprint.
 
 Policy. One process at a time writes to it, under a lock that the system releases when the
-process dies. A folder belongs to one recipe content, from its first step on; another one is refused
-by naming what differs, unless it only ends the run elsewhere. What trained the run stands in
-``content.json`` and in every checkpoint; ``recipe.toml`` is for people, and to train it again. What
-happened to the run and is no step of it, and so must not be in the ledger, is a line of
-``history.jsonl``.
+process dies; on a file system without locks a run goes on and says so. A folder belongs to one
+recipe content, from its first step on; another one is refused by naming what differs, unless it
+only ends the run elsewhere. What trained the run stands in ``content.json`` and in every
+checkpoint; ``recipe.toml`` is for people, and to train it again. What happened to the run and is no
+step of it, and so must not be in the ledger, is a line of ``history.jsonl``.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import tomli_w
 
-from majelpy import files
+from majelpy import arguments, files
 from majelpy.errors import CheckpointError, OutputError, RecipeError
-from majelpy.files import write_whole
+from majelpy.files import open_in_place, read_plain, write_whole
 from majelpy.nn import layers
+from majelpy.parsing import parse_json
 from majelpy.recipes.recipe import Recipe, differences, digest, few, settings_of, unfit
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.settings import as_table, read_toml
@@ -38,7 +40,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = Path(path)
+        self.path = Path(arguments.path(path, "run folder"))
         self.recipe = self.path / "recipe.toml"
         self.ledger = self.path / "ledger.jsonl"
         self.timings = self.path / "timings.jsonl"
@@ -47,7 +49,7 @@ class RunFolder:
         self.failed = self.path / "failed"
         self.fingerprint = self.path / "fingerprint"
         self._content = self.path / "content.json"
-        self._lock: TextIO | None = None
+        self._lock: BinaryIO | None = None
 
     def open_for_training(self, recipe: Recipe, content: dict[str, Any]) -> None:
         """Make the folder or enter an existing one, and lock it.
@@ -68,13 +70,12 @@ class RunFolder:
             if self.content() is None and self._foreign(texts):
                 raise OutputError(f"run folder {self.path}: it has other files; give a new one")
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / "lock").open("w")
         except OutputError:
             raise
         except OSError as error:
             raise OutputError(f"run folder {self.path}: {error.strerror}") from None
         try:
-            self._take_lock(self._lock)
+            self._take_lock()
             self._sweep()
             if self._begun():
                 self._check(content)
@@ -101,15 +102,24 @@ class RunFolder:
             item.name not in own and not item.name.startswith(".") for item in self.path.iterdir()
         )
 
-    def _take_lock(self, file: TextIO) -> None:
+    def _take_lock(self) -> None:
+        path = self.path / "lock"
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = open_in_place(path)
+        except OSError as error:
+            raise OutputError(f"run folder: {path}: {error.strerror}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OutputError(
                 f"run folder {self.path}: another process is training in it; wait or end that one"
             ) from None
-        except OSError:
-            pass  # a file system without locks
+        except OSError as error:  # a file system without locks, of which there are several kinds
+            print(
+                f"majel train: {path}: no lock can be had here ({error.strerror}); see to it that "
+                "no other process trains in this folder",
+                file=sys.stderr,
+            )
 
     def _sweep(self) -> None:
         """Remove what a killed process was writing."""
@@ -165,7 +175,7 @@ class RunFolder:
             yield self.recipe, few(lines)
         for name, text in layers.files(recipe.model.layers).items():
             path = self.path / name
-            if not path.is_file() or path.read_bytes() != text:
+            if not path.is_file() or read_plain(path) != text:
                 yield path, "another text"
 
     def _write(self, recipe: Recipe, content: dict[str, Any]) -> None:
@@ -188,10 +198,11 @@ class RunFolder:
         line: dict[str, Any] = {"step": step, "what": what}
         try:
             if self.fingerprint.exists():
-                line["fingerprint"] = self.fingerprint.read_text("utf-8", "replace").strip()
-            with self.history.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                file.flush()
+                line["fingerprint"] = (
+                    read_plain(self.fingerprint).decode("utf-8", "replace").strip()
+                )
+            with open_in_place(self.history) as file:
+                file.write(f"{json.dumps(line, ensure_ascii=False)}\n".encode())
                 os.fsync(file.fileno())
             self.fingerprint.unlink(missing_ok=True)
         except OSError as error:
@@ -228,8 +239,8 @@ class RunFolder:
     def _whole_content(self) -> dict[str, Any] | None:
         """What content.json holds; None if it is missing or damaged."""
         try:
-            content = json.loads(self._content.read_bytes())
-        except (OSError, ValueError, RecursionError):
+            content = parse_json(read_plain(self._content))
+        except (OSError, ValueError):
             return None
         if not isinstance(content, dict):
             return None
@@ -254,6 +265,12 @@ class RunFolder:
         """Release the lock."""
         if self._lock is not None:
             self._lock.close()
+
+
+def of_a_run(recipe: str) -> bool:
+    """Return whether the recipe of that name lies in a run folder."""
+    names = ("content.json", "ledger.jsonl", "checkpoints")
+    return any(os.path.lexists(Path(recipe).parent / name) for name in names)
 
 
 def _put_aside(path: Path, why: str) -> str:

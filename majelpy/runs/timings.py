@@ -41,6 +41,7 @@ class Timings:
         try:
             self._log.append(entry)
         except OutputError as error:
+            self._log.close()
             self._log = None
             self._stop(error)
 

@@ -7,13 +7,16 @@ newest checkpoint names; the checkpoints of these steps are kept.
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from majelpy import ops
+from majelpy import arguments, ops
 from majelpy.array import Array, asarray, zeros
 from majelpy.errors import CheckpointError
 from majelpy.nn import layers
@@ -22,8 +25,9 @@ from majelpy.nn.share import Share
 from majelpy.recipes.recipe import few
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs.checkpoint import Checkpoint
+from majelpy.runs.description import Description, describe
 from majelpy.runs.run_folder import RunFolder
-from majelpy.runs.tensors import load_tensors
+from majelpy.runs.tensors import load_tensors, tensor_of
 from majelpy.speech.text import Alphabet
 
 
@@ -49,54 +53,78 @@ class Trained:
     step: int
 
 
-def load_trained(folder: str, which: str = "", *, quiet: bool = False) -> Trained:
+def load_trained(
+    folder: str | os.PathLike[str],
+    which: str = "",
+    *,
+    run_code: bool = False,
+    quiet: bool = False,
+) -> Trained:
     """Return the model of a run's checkpoint; say what was passed over, or not.
 
     Parameters
     ----------
     which : str
         ``last``, ``best``, ``average`` or a step; empty: what the recipe asks for.
+    run_code : bool
+        Whether Python files of the run, with layers of its model, may be run.
 
     Raises
     ------
     CheckpointError
         If the folder has no such checkpoint, or it is damaged.
+    RecipeError
+        If its model needs a Python file that may not be run, or has changed.
+    ArgumentError
+        If an argument is of another type.
     """
+    folder = arguments.path(folder, "run folder")
+    arguments.require(which, str, "which", "'last', 'best', 'average' or the digits of a step")
+    found, described = _described(folder, which, quiet)
+    recipe = RunFolder(folder).path / "recipe.toml"
+    listed = layers.read(
+        described.layers, f"{recipe}: model.layers", str(recipe), run_code=run_code
+    )
+    alphabet = Alphabet.from_characters(described.alphabet)
+    model = Model(
+        Architecture(described.features, alphabet.size, listed, described.precision),
+        Share(described.parts),
+    )
+    return Trained(
+        model=model,
+        parameters=load_tensors(model, found, "parameters"),
+        alphabet=alphabet,
+        mean=tensor_of(found, "mean", (described.features,)),
+        scale=tensor_of(found, "scale", (described.features,)),
+        rate=described.rate,
+        features=described.features,
+        step=found.step,
+    )
+
+
+def alphabet_of(folder: str) -> Alphabet:
+    """Return the alphabet of a run; raises `CheckpointError` as `load_trained` does."""
+    return Alphabet.from_characters(_described(folder, "", quiet=True)[1].alphabet)
+
+
+def _described(folder: str, which: str, quiet: bool) -> tuple[Checkpoint, Description]:
     found = _choose(folder, which, quiet)
-    described = found.description
+    described = _describe(found, folder)
     if not quiet:
-        _tell_edited(folder, described.get("content"))
+        _tell_edited(folder, described.content)
+    return found, described
+
+
+def _describe(checkpoint: Checkpoint, folder: str) -> Description:
     try:
-        recipe = RunFolder(folder).path / "recipe.toml"
-        listed = layers.read(described["layers"], f"{recipe}: model.layers", str(recipe))
-        alphabet = Alphabet.from_characters(described["alphabet"])
-        model = Model(
-            Architecture(
-                *(int(described["features"]), alphabet.size, listed),
-                described.get("precision", "float32"),  # older ones have none
-            ),
-            Share(int(described["parts"])),
-        )
-        parameters = load_tensors(model, found, "parameters")
-        return Trained(
-            model=model,
-            parameters=parameters,
-            alphabet=alphabet,
-            mean=found.tensors["mean"],
-            scale=found.tensors["scale"],
-            rate=int(described["rate"]),
-            features=model.architecture.features,
-            step=found.step,
-        )
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder}: the checkpoint of step {found.step} is incomplete: {error}"
-        ) from None
+        return describe(checkpoint)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder}: {error}") from None
 
 
-def _tell_edited(folder: str, content: object) -> None:
+def _tell_edited(folder: str, content: dict[str, Any]) -> None:
     run = RunFolder(folder)
-    lines = run.edited(content) if isinstance(content, dict) else []
+    lines = run.edited(content)
     if lines:
         print(
             f"{run.recipe}: not what trained this run: {few(lines)}; the checkpoint decides",
@@ -106,12 +134,17 @@ def _tell_edited(folder: str, content: object) -> None:
 
 def _choose(folder: str, which: str, quiet: bool) -> Checkpoint:
     where = RunFolder(folder).checkpoints
-    if which.isdecimal():
+    if re.fullmatch("[0-9]{1,18}", which):
         return _read(checkpoints.path_of(where, int(which)), folder)
     if which not in ("", "last", "best", "average"):
         raise CheckpointError(f"--checkpoint {which}: needs last, best, average or a step")
-    if which == "best" and checkpoints.best_path(where).exists():
-        return checkpoints.read(checkpoints.best_path(where))
+    path = checkpoints.best_path(where)
+    if which == "best" and path.exists():
+        try:
+            return _read(path, folder)
+        except CheckpointError as error:
+            remedy = "resuming the training makes it again where that is possible"
+            raise CheckpointError(f"{error}; {remedy}") from None
     newest, problems = checkpoints.newest(where)
     for problem in [] if quiet else problems:
         print(f"passed over {problem}", file=sys.stderr)
@@ -121,7 +154,7 @@ def _choose(folder: str, which: str, quiet: bool) -> Checkpoint:
             if problems
             else f"{folder}: no checkpoint; is this a run folder of 'majel train'?"
         )
-    asked = newest.description.get("result", "last")
+    asked = _describe(newest, folder).result
     if not which and asked != "last":
         found = _choose(folder, asked, quiet=True)
         if not quiet:
@@ -160,18 +193,19 @@ def _average(newest: Checkpoint, folder: str) -> Checkpoint:
     -----
     Order: the sum from the earliest end to the last, divided by their number.
     """
-    ends = newest.description.get("schedule", {}).get("ends", [])
+    ends = _describe(newest, folder).schedule.ends
     if not ends:
         raise CheckpointError(
             f"{folder}: nothing to average; needs schedule.average in the recipe and an epoch's end"
         )
     where = RunFolder(folder).checkpoints
-    kept = [_read(checkpoints.path_of(where, step), folder).tensors for step in ends]
+    kept = [_read(checkpoints.path_of(where, step), folder) for step in ends]
     tensors = dict(newest.tensors)
     for name in (name for name in tensors if name.startswith("parameters/")):
-        total, *others = (asarray(state[name].reshape(-1)) for state in kept)
+        shape = tensors[name].shape
+        total, *others = (asarray(tensor_of(state, name, shape).reshape(-1)) for state in kept)
         for other in others:
             total = ops.add(total, other)
         mean = ops.mean_of(zeros(total.size), total, len(kept))
-        tensors[name] = mean.numpy().reshape(tensors[name].shape)
+        tensors[name] = mean.numpy().reshape(shape)
     return replace(newest, tensors=tensors)

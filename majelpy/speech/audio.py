@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from majelpy import ops
 from majelpy.errors import AudioError
+from majelpy.files import open_plain
 from majelpy.speech.channel import Channel, one_of
 from majelpy.speech.level import Level
 from majelpy.speech.sound_file import blocks, naming, opened, reason
@@ -221,10 +222,12 @@ def read_features(path: str | os.PathLike[str]) -> NDArray[np.float32]:
         If the file is missing, is no `.npy` file, is cut off, or holds anything else.
     """
     try:
-        with open(path, "rb") as stream:
+        with open_plain(path) as stream:
             values = np.lib.format.read_array(stream, allow_pickle=False)
     except FileNotFoundError:
         raise AudioError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror or reason(error)})") from None
     except Exception as error:  # NumPy parses the header as Python; any error may come of it
         raise AudioError(f"{path}: not a usable .npy file: {reason(error)}") from None
     if values.dtype.newbyteorder("=") != np.float32 or values.ndim != 2 or 0 in values.shape:

@@ -3,12 +3,11 @@
 Policy: a corpus is read in pieces, so it may be larger than memory, and every piece is
 held against its digest before it is used. The digest of the corpus covers everything that
 may influence training and nothing else: not where the data lay, not how HDF5 stored them.
-A damaged file is a `CorpusError`, whatever h5py thinks of it.
+A damaged file is a `CorpusError`, and so is one that cannot be read; only the first is called so.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,21 +15,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from majelpy import ops
+from majelpy import arguments, hdf5, ops
 from majelpy.errors import CorpusError
+from majelpy.parsing import parse_json
 from majelpy.speech.corpus_format import FORMATS, corpus_digest, metadata, utterance_digest
 
 _REMEDY = "prepare the corpus again"
-
-# What h5py raises for damaged files, depending on which of its layers notices.
-_H5PY_ERRORS = (
-    OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError,
-    OverflowError, MemoryError, SystemError,
-)  # fmt: skip
 
 
 class Corpus:
@@ -61,12 +54,12 @@ class Corpus:
         Statistics over all frames.
     """
 
-    def __init__(self, path: Path, file: h5py.File) -> None:
+    def __init__(self, path: Path, file: hdf5.File) -> None:
         """Read and verify everything but the frames; `Corpus.open` is the way in."""
         self.path = path
         self._file = file
         with _reading(path):
-            found = _text(file.attrs["format"]) if "format" in file.attrs else None
+            found = hdf5.text(file, "format") if "format" in file.attrs else None
             kinds = {name: kind for kind, name in FORMATS.items()}
             if found not in kinds:
                 raise CorpusError(
@@ -74,31 +67,30 @@ class Corpus:
                     f"{str(found)[:40]!r}, needed is {FORMATS['features']!r}); {_REMEDY}"
                 )
             self.kind = kinds[found]
-            self.shards = int(file.attrs.get("shards", 1))
-            self.shard = int(file.attrs.get("shard", 0))
-            self.rate = int(file.attrs["rate"])
-            self.window = int(file.attrs["window"])
-            self.hop = int(file.attrs["hop"])
-            self.features = int(file.attrs["features"])
-            self.arithmetic = int(file.attrs["arithmetic"])
-            self.digest = _text(file.attrs["digest"])
-            self._content = file["frames" if self.kind == "features" else "samples"]
-            self._offsets = _array(file["offsets"], np.int64, 1)
-            self.digests = _array(file["digests"], np.uint8, 2)
-            self.mean = _array(file["mean"], np.float32, 1)
-            self.scale = _array(file["scale"], np.float32, 1)
-            self.transcripts = _texts(file["transcripts"])
-            self.names = _texts(file["names"])
-            shape, dtype = self._content.shape, self._content.dtype
-        self._check_structure(shape, dtype)
-        self.sizes: NDArray[np.int64] = np.diff(self._offsets)
-        self.lengths = self.sizes
-        if self.kind != "features":
-            self.lengths = self._frames_of_samples()
-        digest = corpus_digest(
-            self.metadata(whole=False), self.mean, self.scale, self.sizes.tolist(),
-            self.transcripts, self.names, self.digests,
-        )  # fmt: skip
+            self.shards = hdf5.number(file, "shards", 1)
+            self.shard = hdf5.number(file, "shard", 0)
+            self.rate = hdf5.number(file, "rate")
+            self.window = hdf5.number(file, "window")
+            self.hop = hdf5.number(file, "hop")
+            self.features = hdf5.number(file, "features")
+            self.arithmetic = hdf5.number(file, "arithmetic")
+            self.digest = hdf5.text(file, "digest")
+            self._content = hdf5.dataset(file, "frames" if self.kind == "features" else "samples")
+            self._offsets = _array(file, "offsets", np.int64, 1)
+            self.digests = _array(file, "digests", np.uint8, 2)
+            self.mean = _array(file, "mean", np.float32, 1)
+            self.scale = _array(file, "scale", np.float32, 1)
+            self.transcripts = _texts(file, "transcripts")
+            self.names = _texts(file, "names")
+            self._check_structure(self._content.shape, self._content.dtype)
+            self.sizes: NDArray[np.int64] = np.diff(self._offsets)
+            self.lengths = self.sizes
+            if self.kind != "features":
+                self.lengths = self._frames_of_samples()
+            digest = corpus_digest(
+                self.metadata(whole=False), self.mean, self.scale, self.sizes.tolist(),
+                self.transcripts, self.names, self.digests,
+            )  # fmt: skip
         if digest != self.digest:
             raise CorpusError(
                 f"{path}: damaged: its content has the digest {digest[:16]}..., "
@@ -114,12 +106,9 @@ class Corpus:
         CorpusError
             If the file is missing, is no corpus, or is cut off or damaged.
         """
-        where = Path(path)
-        if not os.path.isfile(where):  # Path.is_file raises in a folder that may not be searched
-            raise CorpusError(f"{path}: there is no such corpus; make it with 'majel prepare'")
+        where = Path(arguments.path(path, "corpus"))
         with _reading(where):
-            # Locks are refused by some cluster file systems, and nobody writes in place.
-            file = h5py.File(where, "r", locking="best-effort")
+            file = hdf5.open_file(where)
         try:
             return cls(where, file)
         except BaseException:
@@ -146,6 +135,8 @@ class Corpus:
 
     def _check_structure(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         n = len(self.transcripts)
+        if self.features < 1:
+            raise self._damaged("it has frames without features")
         if self.kind != "features":
             if dtype != np.int16 or len(shape) != 1:
                 raise self._damaged(f"samples are {dtype} {shape}, needed int16 (M,)")
@@ -231,38 +222,27 @@ class Corpus:
         self.close()
 
 
-def _array(dataset: h5py.Dataset, dtype: type[np.generic], ndim: int) -> NDArray[Any]:
-    if dataset.dtype != dtype or dataset.ndim != ndim:
-        raise ValueError(f"{dataset.name} is {dataset.dtype} with {dataset.ndim} axes")
-    # A damaged header can claim any size; without this check NumPy would try to take it.
-    if dataset.nbytes > dataset.file.id.get_filesize():
-        raise ValueError(f"{dataset.name} claims {dataset.nbytes} bytes, more than the file has")
-    values: NDArray[Any] = dataset[()]
-    return values
+def _array(file: hdf5.File, name: str, dtype: type[np.generic], ndim: int) -> NDArray[Any]:
+    return hdf5.array(hdf5.dataset(file, name), dtype, ndim)
 
 
-def _text(attribute: object) -> str:
-    if not isinstance(attribute, bytes):
-        raise TypeError(f"text expected, found {type(attribute).__name__}")
-    return attribute.decode()
-
-
-def _texts(dataset: h5py.Dataset) -> list[str]:
-    texts = json.loads(_array(dataset, np.uint8, 1).tobytes())
+def _texts(file: hdf5.File, name: str) -> list[str]:
+    texts = parse_json(_array(file, name, np.uint8, 1).tobytes())
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"{dataset.name} is no list of texts")
+        raise TypeError(f"/{name} is no list of texts")
     return texts
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what h5py raises into a `CorpusError`."""
+    """Turn what reading raises into a `CorpusError`."""
     try:
-        yield
-    except CorpusError:
-        raise
-    except PermissionError:
-        raise CorpusError(f"{path}: no permission to read the corpus") from None
-    except _H5PY_ERRORS as error:
-        reason = " ".join(str(error).split())[:120]
-        raise CorpusError(f"{path}: not a corpus, or damaged ({reason}); {_REMEDY}") from None
+        with hdf5.reading(path):
+            yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        missing = "there is no such corpus; make it with 'majel prepare'"
+        raise CorpusError(f"{path}: {missing}") from None
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error.strerror})") from None
+    except hdf5.Damaged as error:
+        raise CorpusError(f"{path}: not a corpus, or damaged ({error}); {_REMEDY}") from None

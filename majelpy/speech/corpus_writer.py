@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from majelpy.errors import CorpusError, OutputError
-from majelpy.files import aside_of, put_in_place
+from majelpy.files import aside_of, open_plain, put_in_place
 from majelpy.sink import Sink
 from majelpy.speech.corpus_format import corpus_digest, metadata, utterance_digest
 from majelpy.wording import counted
@@ -202,7 +202,7 @@ class CorpusWriter:
 def _is_hdf5(path: Path) -> bool:
     """Whether a file may be a corpus, be it damaged: nothing else is ever replaced."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return file.read(4) == b"\x89HDF"
     except OSError:
         return False

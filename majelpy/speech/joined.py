@@ -17,6 +17,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from majelpy import arguments
 from majelpy.errors import CorpusError
 from majelpy.speech.corpus import Corpus
 from majelpy.speech.corpus_format import corpus_digest
@@ -141,7 +142,7 @@ def open_corpora(names: str | Sequence[str], *, noise: bool = False) -> Joined:
 def files(names: str | Sequence[str]) -> list[Path]:
     """Return the files that paths and patterns name; a pattern needs at least one."""
     found: list[Path] = []
-    for name in [names] if isinstance(names, str) else names:
+    for name in arguments.paths(names, "corpus"):
         if os.path.exists(name) or not glob.has_magic(name):
             found.append(Path(name))
             continue
@@ -171,7 +172,8 @@ def _check_shards(corpora: Sequence[Corpus]) -> None:
         first = corpora[start]
         group = corpora[start : start + first.shards]
         found = [f"{c.shard + 1}/{c.shards}" for c in group]
-        if found != [f"{n + 1}/{first.shards}" for n in range(first.shards)]:
+        needed = [f"{n + 1}/{first.shards}" for n in range(len(group))]
+        if len(group) < first.shards or found != needed:
             raise CorpusError(
                 f"{first.path}: shard {found[0]} of a corpus; needs all its shards in order, found "
                 f"{', '.join(found[:12])}"

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from majelpy import arguments
 from majelpy.errors import ManifestError
+from majelpy.files import read_plain
+from majelpy.parsing import parse_json
 from majelpy.speech.piece import READ, Piece, piece_of, require_known
 from majelpy.wording import counted
 
@@ -84,6 +86,7 @@ def read_manifest(path: str | os.PathLike[str], *, transcripts: bool = True) -> 
         If the file is missing, has another ending, is not UTF-8, is empty, has a line
         without what is needed, or a column or key that would change what is read.
     """
+    path = arguments.path(path, "manifest")
     manifest = Path(os.path.abspath(path))
     readers = {".tsv": _tsv_rows, ".jsonl": _jsonl_rows}
     reader = readers.get(manifest.suffix)
@@ -100,7 +103,7 @@ def read_manifest(path: str | os.PathLike[str], *, transcripts: bool = True) -> 
 
 def _read_text(path: str | os.PathLike[str]) -> str:
     try:
-        data = Path(path).read_bytes()
+        data = read_plain(path)
     except FileNotFoundError:
         raise ManifestError(f"{path}: there is no such manifest") from None
     except OSError as error:
@@ -157,10 +160,9 @@ def _jsonl_rows(path: str, text: str, transcripts: bool) -> Iterator[_Row]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line, parse_float=Decimal)  # seconds keep their digits
-        except (ValueError, RecursionError) as error:  # JSONDecodeError, and too long a number
-            deep = isinstance(error, RecursionError)
-            reason = "nested too deeply" if deep else getattr(error, "msg", str(error))
+            row = parse_json(line, parse_float=Decimal)  # seconds keep their digits
+        except ValueError as error:
+            reason = getattr(error, "msg", str(error))
             raise ManifestError(f"{path}:{number}: not a JSON object: {reason}") from None
         if not isinstance(row, dict):
             raise ManifestError(

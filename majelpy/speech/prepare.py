@@ -17,11 +17,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from majelpy import ops
+from majelpy import arguments, ops
 from majelpy.errors import AudioError, ManifestError, RecipeError
 from majelpy.speech import features
 from majelpy.speech.audio import LONGEST, Recording, audio_rate, read_audio, read_features
 from majelpy.speech.channel import Channel
+from majelpy.speech.corpus_format import FORMATS
 from majelpy.speech.manifest import Entry, read_manifest
 from majelpy.speech.remarks import Remarks
 from majelpy.speech.shards import MOST_SHARDS, Shards
@@ -114,18 +115,27 @@ def prepare(
         If a recording cannot be read, is too long, is shorter than a window or has too few
         frames for its transcript.
     RecipeError
-        If the rate or the number of shards is out of range, or `out` has the name of a manifest.
+        If the rate or the number of shards is out of range, there is no such kind, or `out` has
+        the name of a manifest.
+    ArgumentError
+        If an argument is of another type.
     OutputError
         If the corpus cannot be written.
     """
-    manifests = [manifest] if isinstance(manifest, str | os.PathLike) else manifest
+    manifests = arguments.paths(manifest, "prepare: manifest")
+    out = arguments.path(out, "prepare: out")
+    shards = arguments.whole(shards, "prepare: shards")
+    if rate is not None:
+        rate = arguments.whole(rate, "prepare: rate")
+    if kind not in FORMATS:
+        raise RecipeError(f"prepare: no kind {kind!r}; there are {', '.join(FORMATS)}")
     if not manifests:
         raise ManifestError("prepare: no manifest; at least 1 is needed")
-    if os.fspath(out).endswith((".tsv", ".jsonl")):
+    if out.endswith((".tsv", ".jsonl")):
         raise RecipeError(f"prepare: {out}: a corpus cannot be written over a manifest")
     spoken = kind != "noise"
     entries = [e for each in manifests for e in read_manifest(each, transcripts=spoken)]
-    bad = _Bad(", ".join(map(str, manifests)), skip_bad)
+    bad = _Bad(", ".join(manifests), skip_bad)
     from_features = _are_features(entries)
     if from_features:
         if kind != "features":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -17,6 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from majelpy.errors import AudioError, MajelError
+from majelpy.files import open_plain
 from majelpy.speech import containers
 
 RATES = (1000, 1_000_000)
@@ -74,14 +74,13 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Sound]:
     AudioError
         If it is missing, is not audio, is cut off or has a rate outside `RATES`.
     """
-    # libsndfile calls a missing file a 'System error'.
-    if not os.path.exists(path):
-        raise AudioError(f"{path}: there is no such file")
-    if os.path.isdir(path):
-        raise AudioError(f"{path}: a folder, not a recording")
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(Path(path).open("rb"))
+            file = stack.enter_context(open_plain(path))
+        except FileNotFoundError:
+            raise AudioError(f"{path}: there is no such file") from None
+        except IsADirectoryError:
+            raise AudioError(f"{path}: a folder, not a recording") from None
         except OSError as error:
             raise AudioError(f"{path}: cannot be read: {error.strerror}") from None
         found = containers.samples_of(file)

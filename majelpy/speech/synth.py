@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from majelpy import arguments
 from majelpy.errors import OutputError, RecipeError
+from majelpy.files import open_plain
 from majelpy.speech import espeak
 from majelpy.speech.mixing import Draw, mix, resample, trim
 from majelpy.telling import Telling
@@ -150,6 +152,8 @@ def synth(
     ------
     RecipeError
         If an argument is out of range.
+    ArgumentError
+        If one is of another type.
     OutputError
         If the folder or a file cannot be written.
     BuildError
@@ -157,12 +161,15 @@ def synth(
     """
     if kind not in KINDS:
         raise RecipeError(f"synth: no kind {kind!r}; there are {', '.join(KINDS)}")
+    folder = Path(arguments.path(out_dir, "synth: out_dir"))
+    seed = arguments.whole(seed, "synth: seed")
+    utterances = arguments.whole(utterances, "synth: utterances")
+    dev = arguments.whole(dev, "synth: dev")
     if utterances < 1 or dev < 0:
         raise RecipeError(
             f"synth: {counted(utterances, 'utterance')} and {dev} for development; needs at least "
             "1 and at least 0"
         )
-    folder = Path(out_dir)
     splits = {"train": utterances, "dev": dev}
     try:
         for split in splits:
@@ -189,8 +196,8 @@ def _clear(manifest: Path) -> None:
     """Remove a manifest of an earlier call, and refuse to remove anybody else's."""
     if not manifest.exists():
         return
-    with manifest.open("rb") as file:
-        header = file.readline()
+    with open_plain(manifest) as file:
+        header = file.readline(len(_HEADER) + 1)
     if header != f"{_HEADER}\n".encode():
         raise OutputError(f"synth: {manifest} is not from majel synth; give another folder")
     manifest.unlink()

@@ -1,35 +1,35 @@
 """The life of a run: start or resume, train, watch, save, end.
 
-Policy. Rank 0 alone writes. A checkpoint follows the ledger's sync, so the ledger always reaches
-as far as the newest checkpoint. A signal to end (SIGTERM, Ctrl-C, SIGUSR1 from
-slurm/train.sbatch) is honoured after the step at hand: rank 0 saves and ends the world; the other
-ranks wait for that. What pools say of their fallback is one line of the lowest rank concerned, told
+Policy. Rank 0 alone writes; when and what says majelpy/train/saving.py. A signal to end (SIGTERM,
+Ctrl-C, SIGHUP, SIGUSR1 from slurm/train.sbatch) lets rank 0 save and end the world; the other ranks
+wait for that. What pools say of their fallback is one line of the lowest rank concerned, told
 when ranks compare digests anyway.
 """
 
 from __future__ import annotations
 
 import math
-import signal
+import os
 import sys
 import time
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import numpy as np
 
+from majelpy import arguments
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError
+from majelpy.memory.pool import pool, set_pool
 from majelpy.mesh import choose_mesh
-from majelpy.native import set_threads
+from majelpy.native import set_threads, threads
 from majelpy.recipes.launch import Launch, default_threads
 from majelpy.recipes.recipe import Recipe
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs import ledger as ledgers
 from majelpy.runs import resume
-from majelpy.runs.checkpoint import Checkpoint
 from majelpy.runs.ledger import Ledger, hexadecimal, number
 from majelpy.runs.run_folder import RunFolder
 from majelpy.runs.timings import Timings
@@ -39,7 +39,9 @@ from majelpy.train.evaluate import Evaluation
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.progress import Progress
 from majelpy.train.rehearsal import rehearse
+from majelpy.train.saving import Saver
 from majelpy.train.setup import Prepared, check_agreement, prepare_run, require_room
+from majelpy.train.signals import Interrupted, Watch
 from majelpy.train.trainer import DIGEST_STEPS, StepResult, Trainer
 from majelpy.wording import counted
 
@@ -73,25 +75,28 @@ class Run:
     recipe : Recipe
     launch : Launch
     world : World
-    folder : str
+    folder : str or path
         The run folder.
     """
 
-    def __init__(self, recipe: Recipe, launch: Launch, world: World, folder: str):
+    def __init__(
+        self, recipe: Recipe, launch: Launch, world: World, folder: str | os.PathLike[str]
+    ):
+        arguments.require(recipe, Recipe, "recipe", "a Recipe (majelpy.recipes.recipe.load)")
+        arguments.require(launch, Launch, "launch", "a Launch (majelpy.recipes.launch)")
+        arguments.require(world, World, "world", "a World (majelpy.comm.world.World.start)")
         self._world, self._launch = world, launch
         self._recipe = recipe
         self._writes = world.rank == 0
         self._folder = RunFolder(folder)
-        self._signal: int | None = None
         self._mesh, self._why = choose_mesh(
             *(world.size, recipe.data.leaves, recipe.model.parts),
             *(launch.mesh, launch.model_parallel),
         )
         self._place = places.choose(launch.place, world.local_rank)
-        set_threads(launch.threads or default_threads(world.local_size))
         self._prepared: Prepared = prepare_run(recipe, launch)
         require_room(self._prepared.model)
-        self._ledger: Ledger | None = None
+        self._saver: Saver | None = None
 
     def open(self) -> None:
         """Make the run folder, or enter an existing one, and lock it."""
@@ -101,6 +106,7 @@ class Run:
     def begin(self) -> None:
         """Hold the ranks against one another, take the pool and make the trainer."""
         world, prepared, launch = self._world, self._prepared, self._launch
+        set_threads(launch.threads or default_threads(world.local_size))
         alike = {
             "mesh": self._mesh,
             "--bucket-bytes": launch.bucket_bytes,
@@ -121,24 +127,38 @@ class Run:
             self._mesh,
         )
 
-    def train(self, stop_at: int | None) -> Ending:
+    def train(self, stop_at: int | None = None) -> Ending:
         """Train to the end, or to step ``stop_at``; return where it ended.
+
+        Threads, pool and handlers of signals are then what they were before.
 
         Raises
         ------
         MajelError
             On a rank that fails; the caller ends the world.
+        Interrupted
+            In a world of one, for a signal; a larger world ends.
         """
-        with closing(self._folder):
-            return self._train(stop_at)
+        if stop_at is not None:
+            arguments.whole(stop_at, "stop_at")
+        threads_before, pool_before = threads(), pool(self._place)
+        try:
+            with closing(self._folder):
+                self.begin()
+                self._restore()
+                return self._train(stop_at)
+        except Interrupted as end:
+            if self._world.size > 1:
+                self._world.abort(str(end), 130)
+            raise
+        finally:
+            set_threads(threads_before)
+            set_pool(pool_before)
 
     def _train(self, stop_at: int | None) -> Ending:
-        self.begin()
         trainer = self._trainer
-        self._restore()
         last = min(trainer.steps, stop_at if stop_at is not None else trainer.steps)
         last = max(last, trainer.step)
-        self._catch_signals()
         losses: list[float] = []
         with (
             ExitStack() as files,
@@ -149,8 +169,10 @@ class Run:
                 labels=self._prepared.alphabet.size,
             ) as progress,
         ):
+            if self._world.size == 1:
+                files.callback(trainer.close)
             begun = trainer.checkpoint() if trainer.step == 0 else None
-            timings = None
+            ledger = timings = None
             if self._writes:
                 self._prepared.train.warn_outside("are dropped")
                 if self._prepared.dev is not None:
@@ -158,25 +180,29 @@ class Run:
                 if begun is not None:  # not after a first epoch
                     more = (self._prepared.dev is not None) + self._recipe.schedule.average
                     checkpoints.check_room(self._folder.checkpoints, begun, more)
-                self._ledger = files.enter_context(
-                    closing(Ledger(self._folder.ledger, trainer.step))
-                )
+                ledger = files.enter_context(closing(Ledger(self._folder.ledger, trainer.step)))
                 timings = Timings(self._folder.timings, trainer.step, progress.say)
                 files.callback(timings.close)
                 losses += self._losses_of_epoch()
-                self._saved_at = time.monotonic()
             del begun  # a whole model, of which a rank may train a share only
+            seconds, statistics = self._launch.checkpoint_seconds, self._prepared.statistics
+            saver = Saver(trainer, self._world, self._folder, ledger, statistics, seconds)
+            self._saver = saver
+            files.enter_context(Watch(saver.serve, self._force))
             self._greet(progress, last)
             if trainer.schedule.ended:
                 progress.say(trainer.schedule.why())
-            if trainer.step < last:
-                largest = rehearse(trainer, self._pool, self._world, self._rehearse_watch)
-                progress.say(str(largest))
-            warned, first = False, trainer.step + 1
+            warned, first, rehearsed = False, trainer.step + 1, trainer.step
             progress.begin()
             while trainer.step < last:
+                if trainer.step == rehearsed:
+                    largest = rehearse(trainer, self._pool, self._world, self._rehearse_watch)
+                    progress.say(str(largest))
+                    rehearsed = largest.until
                 start = time.perf_counter()
-                result, entry, watched = self._advance(progress)
+                with saver.step(evaluated=self._evaluates(trainer.step + 1)) as change:
+                    result, entry, watched = self._advance(progress, change)
+                    saver.note(entry)
                 ends_epoch = trainer.step % trainer.steps_per_epoch == 0
                 progress.step(result, ends_epoch=ends_epoch)
                 if not result.skipped:
@@ -188,17 +214,17 @@ class Run:
                     if trainer.schedule.ended:
                         last = trainer.step
                         progress.say(trainer.schedule.why())
-                if self._ledger is not None and timings is not None:
-                    self._ledger.append(entry)
+                if timings is not None:
                     timings.append(self._timing(result, time.perf_counter() - start))
-                self._save_or_end(last)
+                saver.after_step(last)
                 if not warned and (trainer.step in (first, last) or compared(result)):
                     warned = self._tell(progress, "".join(self._warnings))
             self._tell(progress, self._pool.fallback_cost())
             ending = Ending(trainer.step, trainer.steps, trainer.digest())
             if self._writes and ending.finished:
                 self._folder.write_fingerprint(ending.digest)
-        trainer.close()
+        if self._world.size > 1:  # together; it is not reached if a rank fails
+            trainer.close()
         return ending
 
     def _restore(self) -> None:
@@ -219,6 +245,9 @@ class Run:
             content = self._prepared.content  # said while the checkpoints are there to say it
             self._say_of_folder(self._folder.go_on(self._recipe, content, self._trainer.step))
             self._say_of_folder(resume.settle(self._folder, start))
+            best = self._trainer.schedule.state.best_step
+            if best > 0:
+                self._say_of_folder(checkpoints.mend_best(self._folder.checkpoints, best))
 
     def _too_few(self, trained: int) -> CheckpointError | None:
         """The error if the recipe has fewer epochs than were trained."""
@@ -257,13 +286,19 @@ class Run:
             f"{f' ({self._why})' if self._why else ''}"
         )
 
-    def _advance(self, progress: Progress) -> tuple[StepResult, dict[str, Any], Evaluation | None]:
-        """Do one step: its result, its line of the ledger, and at an epoch's end its evaluation."""
+    def _advance(
+        self, progress: Progress, change: Callable[[], object] = lambda: None
+    ) -> tuple[StepResult, dict[str, Any], Evaluation | None]:
+        """Do one step: its result, its line of the ledger, and at an epoch's end its evaluation.
+
+        ``change`` is called before the state changes.
+        """
         trainer = self._trainer
         try:
-            result = trainer.advance()
+            result = trainer.advance(change)
         except NonFinite as found:
             self._keep(found, progress)
+            change()
             result = trainer.skip(found.result)
         entry, watched = self._entry(result), None
         if trainer.step % trainer.steps_per_epoch == 0:
@@ -280,10 +315,9 @@ class Run:
         TrainingError
             If the recipe wants an end, now or after so many skipped steps.
         """
-        state = self._trainer.checkpoint()
-        if self._ledger is not None:
-            if not checkpoints.path_of(self._folder.checkpoints, state.step).exists():
-                self._save(self._ledger, state)
+        if self._saver is not None:
+            self._saver.keep()
+        if self._writes:
             self._folder.write_failed(found.result.step, found.record())
         error = found.error(self._recipe.optimizer, self._trainer.skipped)
         self._world.agree(error)
@@ -306,16 +340,21 @@ class Run:
             self._trainer.check_ranks(entry["digest"])
         return entry
 
+    def _evaluates(self, step: int) -> bool:
+        """Whether an evaluation follows a step."""
+        return self._prepared.dev is not None and step % self._trainer.steps_per_epoch == 0
+
     def _watch(self, entry: dict[str, Any]) -> Evaluation | None:
         """Evaluate on the dev utterances, all ranks together, and note it in the entry."""
         dev = self._prepared.dev
         if dev is None:
             return None
-        found = evaluation.evaluate(
-            self._prepared.model,
-            self._trainer.whole_parameters(),
-            *(dev, self._prepared.alphabet, self._world),
-        )
+        with self._saver.evaluation() if self._saver else nullcontext():
+            found = evaluation.evaluate(
+                self._prepared.model,
+                self._trainer.whole_parameters(),
+                *(dev, self._prepared.alphabet, self._world),
+            )
         entry["dev_loss_hex"] = hexadecimal(found.loss)
         entry["dev_wrong_characters"] = found.errors.wrong_characters
         entry["dev_characters"] = found.errors.characters
@@ -324,6 +363,12 @@ class Run:
         if dev.outside:  # what the schedule goes by; no other ledger has a word of it
             entry["dev_wrong_within_alphabet"] = found.within.wrong_characters
         return found
+
+    def _force(self) -> BaseException:
+        """End at once, for a second Ctrl-C; a world ends with this rank."""
+        if self._world.size > 1:
+            os._exit(130)
+        return Interrupted("interrupted again; ended at once")
 
     def _rehearse_watch(self) -> None:
         if self._prepared.dev is not None:
@@ -363,47 +408,6 @@ class Run:
             "fallbacks": stats.fallbacks,
             "system_allocations": stats.system_allocations,
         }
-
-    def _save_or_end(self, last: int) -> None:
-        """Save if it is time, or a signal wants the end; in that case end the world."""
-        step, received, save = self._trainer.step, self._signal, False
-        schedule = self._trainer.schedule.state
-        best = schedule.best_step == step
-        if self._writes:
-            due = time.monotonic() - self._saved_at >= self._launch.checkpoint_seconds
-            save = due or step == last or step in schedule.ends or received is not None
-        if not self._mesh.whole_everywhere:
-            save = self._world.broadcast(save)  # all bring their share
-        elif not self._writes:
-            return
-        state = self._trainer.checkpoint() if save or best else None
-        if self._ledger is None:
-            return
-        if state is not None:
-            self._save(self._ledger, state, best=best, of_step=save)
-        if received is not None:
-            name = signal.Signals(received).name
-            self._world.abort(f"{name}: saved after step {step}; the same command resumes", 130)
-
-    def _save(
-        self, ledger: Ledger, state: Checkpoint, *, best: bool = False, of_step: bool = True
-    ) -> None:
-        """Write a checkpoint, when the ledger that reaches as far is on the disk."""
-        folder = self._folder.checkpoints
-        ledger.sync()
-        state.tensors.update(self._prepared.statistics)
-        if best:  # first, so that no other checkpoint names a best one that is not there
-            checkpoints.write_as(checkpoints.best_path(folder), state)
-        if of_step:
-            checkpoints.write(folder, state, self._trainer.schedule.state.ends)
-            self._saved_at = time.monotonic()  # a run does not resume from the best one
-
-    def _catch_signals(self) -> None:
-        def note(received: int, frame: FrameType | None) -> None:
-            self._signal = received
-
-        for wanted in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-            signal.signal(wanted, note)
 
 
 def compared(result: StepResult) -> bool:

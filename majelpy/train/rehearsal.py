@@ -4,8 +4,11 @@ Policy. Memory of a step grows with the frames that a rank computes, and whose f
 function of seed and epoch; so the largest step of the whole run is known at the start. Where speeds
 are drawn, each utterance counts, and is rehearsed, at the lowest of them. A small step is rehearsed
 first: it tells what a frame costs, and whether the largest one can be held at all. Then the
-largest, with room for what is read meanwhile, and the largest batch of an evaluation. Afterwards
-the pool has been as full as it will be. Nothing of it is kept: not a bit of the run changes.
+largest, the largest batch of an evaluation and what is gathered for a checkpoint, each beside the
+largest minibatches that can have been read by then (majelpy/data/loader.py). Afterwards the pool
+has been as full as it will be. Nothing of it is kept: not a bit of the run changes.
+Looking through a million epochs would take minutes, so a long run is looked through piece by piece:
+where one ends, the next is looked through and rehearsed likewise.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ from majelpy.memory.pool import Pool
 from majelpy.train.trainer import Trainer
 from majelpy.wording import byte_size, byte_sizes, counted
 
+EPOCHS, UTTERANCES = 1000, 1 << 21
+"""How many are looked through at a time, at most, but one epoch; that takes a second or two."""
+
 _REMEDY = (
     "start more ranks or hosts, lower data.batch or the sizes of [model], or prepare the corpus "
     "without its longest utterances"
@@ -32,13 +38,14 @@ _REMEDY = (
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """What the largest step needs, of the rank whose pool is fullest."""
+    """What the largest step before ``until`` needs, of the rank whose pool is fullest."""
 
     peak: int
     capacity: int
     rank: int
     step: int
     frames: int
+    until: int
 
     def __str__(self) -> str:
         return (
@@ -49,7 +56,8 @@ class Rehearsed:
 
 
 def rehearse(trainer: Trainer, pool: Pool, world: World, watch: Callable[[], None]) -> Rehearsed:
-    """Compute the largest steps to come and throw the results away; all ranks call it together.
+    """Compute the largest of the steps to come, or of those looked through, and throw the results
+    away; all ranks call it together.
 
     Parameters
     ----------
@@ -66,11 +74,13 @@ def rehearse(trainer: Trainer, pool: Pool, world: World, watch: Callable[[], Non
     PoolError
         If the largest step cannot be held; on the rank that cannot.
     """
-    step, frames = most_frames(trainer)
+    until = trainer.read_until = horizon(trainer)
+    step, frames = most_frames(trainer, until)
     stats = pool.statistics
     before = stats.asked_peak = stats.asked
     light = _lightest(trainer)
-    trainer.rehearse(light)
+    with trainer.reading_ahead(light):
+        trainer.rehearse(light)
     needed = (stats.asked_peak - before) * frames // max(1, trainer.frames(light))
     what = (
         f"train: step {step + 1} computes {counted(frames, 'frame')} on rank {world.rank}, which "
@@ -78,16 +88,28 @@ def rehearse(trainer: Trainer, pool: Pool, world: World, watch: Callable[[], Non
     )
     _check_room(world, pool, needed, what)
     try:
-        trainer.rehearse(step)
-        watch()
+        with trainer.reading_ahead(step):
+            trainer.rehearse(step)
+            watch()
+            if not trainer.team.mesh.whole_everywhere:
+                trainer.checkpoint()
     except PoolError as error:
         raise PoolError(f"{what}; {_REMEDY} ({error})") from None
-    mine = Rehearsed(stats.peak + stats.fallback_peak, pool.capacity, world.rank, step + 1, frames)
+    peak = stats.peak + stats.fallback_peak
+    mine = Rehearsed(peak, pool.capacity, world.rank, step + 1, frames, until)
     return max(world.all_gather(mine), key=lambda found: (found.peak, -found.rank))
 
 
-def most_frames(trainer: Trainer) -> tuple[int, int]:
-    """Return the step to come (from 0) in which this rank computes most frames, and how many.
+def horizon(trainer: Trainer) -> int:
+    """The step (from 0) that the look at the steps to come ends before; the same on all ranks."""
+    epochs = max(1, min(EPOCHS, UTTERANCES // len(trainer.data)))
+    end = (trainer.step // trainer.steps_per_epoch + epochs) * trainer.steps_per_epoch
+    return min(end, trainer.steps)
+
+
+def most_frames(trainer: Trainer, until: int) -> tuple[int, int]:
+    """Return the step to come, from 0 and before ``until``, in which this rank computes most
+    frames, and how many.
 
     Notes
     -----
@@ -98,7 +120,7 @@ def most_frames(trainer: Trainer) -> tuple[int, int]:
     first, last = trainer.team.leaves
     stretch = float((most / np.maximum(lengths, 1)).max())
     best = (trainer.step, -1)
-    for step in range(trainer.step, trainer.steps):
+    for step in range(trainer.step, until):
         members = trainer.members(step)
         whole, longest = int(lengths[members].sum()), int(lengths[members].max())
         if stretch * min(whole, (last - first) * (whole // leaves + 1 + longest)) <= best[1]:

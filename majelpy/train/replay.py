@@ -7,13 +7,14 @@ ended the run has no line in the ledger, so it is held against what was kept of 
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError, RecipeError
+from majelpy.files import read_plain
+from majelpy.parsing import parse_json
 from majelpy.recipes.launch import Launch
 from majelpy.recipes.recipe import SAVED, differences, few, load, past
 from majelpy.runs import checkpoint as checkpoints
@@ -42,6 +43,8 @@ class Replay(Run):
         Settings to change: the paths of corpora that were moved.
     launch : Launch
     world : World
+    run_code : bool
+        Whether Python files of the run, with layers of its model, may be run.
 
     Raises
     ------
@@ -52,7 +55,14 @@ class Replay(Run):
     """
 
     def __init__(
-        self, folder: str, step: int, assignments: Sequence[str], launch: Launch, world: World
+        self,
+        folder: str,
+        step: int,
+        assignments: Sequence[str],
+        launch: Launch,
+        world: World,
+        *,
+        run_code: bool = False,
     ):
         files = RunFolder(folder)
         lines = ledger.require(files.ledger)
@@ -66,7 +76,8 @@ class Replay(Run):
         if step not in self._lines and self._kept is None:
             have = f"it ends at step {lines.last}" if self._lines else "it has no line"
             raise CheckpointError(f"replay: {files.ledger} has nothing of step {step}; {have}")
-        super().__init__(load(str(files.path / "recipe.toml"), assignments), launch, world, folder)
+        recipe = load(str(files.path / "recipe.toml"), assignments, run_code=run_code)
+        super().__init__(recipe, launch, world, folder)
         saved = files.content()
         if saved is None:
             raise CheckpointError(f"replay: {folder}: nothing says what trained it")
@@ -162,7 +173,7 @@ def _failed(files: RunFolder, step: int) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        kept = json.loads(path.read_text("utf-8"))
+        kept = parse_json(read_plain(path))
     except ValueError:
         kept = None
     if not isinstance(kept, dict):

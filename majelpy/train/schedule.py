@@ -6,41 +6,15 @@ ends of epochs; they lie in every checkpoint, so a resumed run goes on with the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from majelpy import ops
 from majelpy.array import Array
 from majelpy.errors import RecipeError
 from majelpy.recipes.recipe import Recipe
+from majelpy.runs.description import ScheduleState
 from majelpy.wording import counted
-
-
-@dataclass
-class State:
-    """What the ends of epochs so far leave behind.
-
-    Attributes
-    ----------
-    best_step, best : int
-        Step and wrong characters of the best evaluation; -1 before the first one.
-    waited : int
-        Epochs since then, without the first ``schedule.hold``.
-    level : int
-        The same, since the rate was last annealed if that was later.
-    annealed : int
-        How often a plateau has annealed the rate.
-    ends : list of int
-        Steps of the last epochs' ends, ascending: what an average is of.
-    """
-
-    best_step: int = -1
-    best: int = -1
-    waited: int = 0
-    level: int = 0
-    annealed: int = 0
-    ends: list[int] = field(default_factory=list)
 
 
 class Schedule:
@@ -52,12 +26,12 @@ class Schedule:
 
     Attributes
     ----------
-    state : State
+    state : ScheduleState
     """
 
     def __init__(self, recipe: Recipe):
         self._settings, self._rate = recipe.schedule, recipe.optimizer.rate
-        self.state = State()
+        self.state = ScheduleState()
 
     def rate(self, step: int, epoch: int) -> Array:
         """Return the learning rate of a step, from 0, in an epoch, from 0; (1,) on the CPU."""
@@ -80,7 +54,7 @@ class Schedule:
         """
         state, settings = self.state, self._settings
         if settings.average:
-            state.ends = [*state.ends, step][-settings.average :]
+            state.ends = (*state.ends, step)[-settings.average :]
         if wrong is None:
             return
         if state.best < 0 or wrong < state.best:
@@ -111,9 +85,9 @@ class Schedule:
         """Return the state as JSON values, for a checkpoint."""
         return asdict(self.state)
 
-    def restore(self, content: Mapping[str, Any]) -> None:
+    def restore(self, state: ScheduleState) -> None:
         """Go on from the state that a checkpoint holds."""
-        self.state = State(**content)
+        self.state = state
 
 
 def check_watched(recipe: Recipe, watched: bool) -> None:

@@ -9,9 +9,9 @@ parameters every `DIGEST_STEPS` steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ from majelpy.optimizers.weight_noise import WeightNoise
 from majelpy.recipes.launch import Launch
 from majelpy.recipes.recipe import SAVED, Recipe, differences, few, past
 from majelpy.runs.checkpoint import Checkpoint
+from majelpy.runs.description import describe
 from majelpy.runs.tensors import load_tensors
 from majelpy.standard.manipulation import concat
 from majelpy.train.nonfinite import NonFinite
@@ -81,6 +82,11 @@ class Trainer:
         Where this rank computes.
     mesh : Mesh
         How the ranks divide the work.
+
+    Attributes
+    ----------
+    read_until : int
+        The step (from 0) before which reading ahead ends.
     """
 
     def __init__(
@@ -122,6 +128,7 @@ class Trainer:
         self._epoch_batches: dict[int, list[np.ndarray]] = {}
         self._prefetch = launch.prefetch
         self._ahead = ReadAhead(self._begin, launch.prefetch)
+        self.read_until = self.steps
 
     @property
     def steps_per_epoch(self) -> int:
@@ -167,30 +174,27 @@ class Trainer:
 
     def _begin(self, step: int) -> Callable[[], Batch]:
         """Make room for this rank's share of a minibatch; return what reads and uploads it."""
-        return self._begin_of(self.data, step)
-
-    def _begin_of(self, data: Utterances, step: int) -> Callable[[], Batch]:
-        epoch, mine = step // self.steps_per_epoch, self._mine(step)
+        data, epoch, mine = self.data, step // self.steps_per_epoch, self._mine(step)
         frames = sum(int(data.lengths_in(epoch, leaf).sum()) for leaf in mine)
         upload = Upload((frames, data.features), self.place)
 
         def read() -> Batch:
-            batch = data.batch(mine, self._sum.merges, epoch)
+            batch = data.batch(mine, self._sum.merges, epoch, upload.host())
             return batch.with_frames(upload.fill(batch.frames))
 
         return read
 
     def _batch(self, step: int) -> Batch:
         """This rank's share of a minibatch; the next ones are read and uploaded meanwhile."""
-        return self._ahead.take(step, self.steps)
+        return self._ahead.take(step, min(self.steps, self.read_until))
 
     @property
     def waited_seconds(self) -> float:
         """What the last step waited for its minibatch."""
         return self._ahead.waited_seconds
 
-    def advance(self) -> StepResult:
-        """Do one step.
+    def advance(self, change: Callable[[], object] = lambda: None) -> StepResult:
+        """Do one step; ``change`` is called when only what changes the state is left to do.
 
         Raises
         ------
@@ -206,6 +210,7 @@ class Trainer:
         result = StepResult(self.step + 1, epoch, loss, norm, rate.numpy()[0], len(members), frames)
         if not (np.isfinite(norm) and np.isfinite(loss)):  # all ranks have the same sums
             raise NonFinite(result, self._losses(batch, epoch))
+        change()
         self.optimizer.update(
             *(self.parameters, total[: self.model.layout.trained], result.step),
             factor=factor,
@@ -216,18 +221,19 @@ class Trainer:
         return result
 
     def rehearse(self, step: int) -> None:
-        """Compute the gradient of a step (from 0) with every utterance at its lowest speed, with
-        all the memory that a step of as many frames takes, and throw it away. All ranks call it
-        together, each with a step of its own.
+        """Compute the gradient of a step (from 0) with every utterance at its lowest speed and of
+        zeros, and throw it away. All ranks call it together, each with a step of its own.
         """
-        begin = partial(self._begin_of, self.data.slowest(), step)
-        batch = begin()()
-        # As if the next minibatches were as large, and being read.
-        ahead: list[Any] = [begin()() for _ in range(self._prefetch)]
-        if ahead:
-            ahead.append(empty((int(self.data.longest.max()), self.data.features)))
+        batch = self.data.longest_batch(self._mine(step), self._sum.merges, self.place)
         self._gradient(batch, step // self.steps_per_epoch, len(self.members(step)))
-        del ahead
+
+    @contextmanager
+    def reading_ahead(self, step: int) -> Iterator[None]:
+        """Hold memory as if the minibatches to come were as large as that of a step (from 0)."""
+        shape = (self.frames(step), self.data.features)
+        held = [empty(shape, device=self.place) for _ in range(self._prefetch)]
+        yield
+        del held
 
     def frames(self, step: int) -> int:
         """Frames of this rank's leaves of the minibatch of a step (from 0), at most."""
@@ -332,14 +338,11 @@ class Trainer:
         Raises
         ------
         CheckpointError
-            If it is of another recipe, lacks a tensor or has one of another shape.
+            If it is of another recipe, its description has a value that cannot be, or it lacks a
+            tensor or has one of another shape.
         """
-        saved = checkpoint.description.get("content")
-        if not isinstance(saved, dict):
-            raise CheckpointError(
-                f"checkpoint of step {checkpoint.step}: it does not say what trained it"
-            )
-        changed = differences(past(saved), past(self.description["content"]), SAVED)
+        described = describe(checkpoint)
+        changed = differences(past(described.content), past(self.description["content"]), SAVED)
         if changed:
             raise CheckpointError(
                 f"checkpoint of step {checkpoint.step}: it belongs to another recipe: "
@@ -350,9 +353,8 @@ class Trainer:
             for kind in ("parameters", *self.optimizer.states)
         )
         self.optimizer.states = dict(zip(self.optimizer.states, states, strict=True))
-        self.schedule.restore(checkpoint.description["schedule"])
-        self.step = checkpoint.step
-        self.skipped = int(checkpoint.description.get("skipped", 0))
+        self.schedule.restore(described.schedule)
+        self.step, self.skipped = checkpoint.step, described.skipped
 
     def close(self) -> None:
         """End the reading thread and give the reduction's memory back; all ranks together."""

@@ -1,12 +1,14 @@
 /* The scheduler of the emulation, memory with guards, and calls by name; see emulation.h. */
 #include "emulation.h"
 
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -20,25 +22,59 @@ namespace {
 constexpr size_t STACK = 1 << 16;
 enum State { READY, AT_BARRIER, DONE };
 
+/* A stack that runs one fiber after another. It is entered by a context once, and left and taken up
+ * again by jumps, which unlike contexts cost no system call. */
+struct Worker {
+  jmp_buf at;
+  bool begun = false;
+  char *stack = static_cast<char *>(mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+};
+
 struct Fiber : mj_fiber {
-  ucontext_t context;
+  Worker *worker;
   State state;
   size_t of; /* index of its block */
 };
 
-ucontext_t scheduler;
+jmp_buf scheduler;
 void (*kernel)(void **);
 void **arguments;
 
-void run() {
-  kernel(arguments);
-  static_cast<Fiber *>(mj_now)->state = DONE;
-}
-
-void pause(State state) {
+/* Let the fiber that runs stand so, and return when it is taken up again. */
+__attribute__((noinline)) void pause(State state) {
   Fiber *self = static_cast<Fiber *>(mj_now);
   self->state = state;
-  swapcontext(&self->context, &scheduler);
+  if (_setjmp(self->worker->at) == 0) _longjmp(scheduler, 1);
+}
+
+void work() {
+  for (;;) {
+    kernel(arguments);
+    pause(DONE); /* until there is another fiber */
+  }
+}
+
+/* Run a fiber until it pauses. */
+__attribute__((noinline)) void resume(Fiber &fiber) {
+  mj_now = &fiber;
+  if (_setjmp(scheduler) != 0) return;
+  Worker &worker = *fiber.worker;
+  if (worker.begun) _longjmp(worker.at, 1);
+  worker.begun = true;
+  ucontext_t context;
+  getcontext(&context);
+  context.uc_stack.ss_sp = worker.stack;
+  context.uc_stack.ss_size = STACK;
+  context.uc_link = nullptr;
+  makecontext(&context, work, 0);
+  setcontext(&context);
+}
+
+/* Workers are kept between launches. */
+Worker *worker_of(size_t fiber) {
+  static std::vector<std::unique_ptr<Worker>> workers;
+  while (workers.size() <= fiber) workers.push_back(std::make_unique<Worker>());
+  return workers[fiber].get();
 }
 
 uint64_t draw(uint64_t &seed) { /* splitmix64 */
@@ -46,15 +82,6 @@ uint64_t draw(uint64_t &seed) { /* splitmix64 */
   z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
   z = (z ^ z >> 27) * 0x94D049BB133111EBu;
   return z ^ z >> 31;
-}
-
-/* Stacks are kept between launches. */
-char *stack_of(size_t fiber) {
-  static std::vector<char *> stacks;
-  while (stacks.size() <= fiber) {
-    stacks.push_back(static_cast<char *>(mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)));
-  }
-  return stacks[fiber];
 }
 
 /* Run the blocks first..last side by side. order: 0 ascending, 1 descending, else the seed of a shuffle. */
@@ -72,11 +99,7 @@ void run_blocks(size_t first, size_t last, size_t shared, uint64_t order) {
     const uintptr_t start = ((uintptr_t)memory[f.of].data() + 15) / 16 * 16;
     f.shared = reinterpret_cast<float *>(start);
     f.state = READY;
-    getcontext(&f.context);
-    f.context.uc_stack.ss_sp = stack_of(i);
-    f.context.uc_stack.ss_size = STACK;
-    f.context.uc_link = &scheduler;
-    makecontext(&f.context, run, 0);
+    f.worker = worker_of(i);
     sequence[i] = order == 1 ? fibers.size() - 1 - i : i;
   }
   for (size_t alive = fibers.size(); alive > 0;) {
@@ -86,8 +109,7 @@ void run_blocks(size_t first, size_t last, size_t shared, uint64_t order) {
     for (size_t i : sequence) {
       Fiber &f = fibers[i];
       if (f.state != READY) continue;
-      mj_now = &f;
-      swapcontext(&scheduler, &f.context);
+      resume(f);
     }
     std::fill(waiting.begin(), waiting.end(), 0);
     alive = 0;

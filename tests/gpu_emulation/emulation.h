@@ -1,6 +1,6 @@
 /* Blocks and threads of a GPU on a CPU, for the drivers of kernels/gpu.
  *
- * Policy. Each thread is a fiber (ucontext) that runs until it waits: at a barrier of its block, or
+ * Policy. Each thread is a fiber that runs until it waits: at a barrier of its block, or
  * for another block. Waiting fibers are taken up again in a fixed order, an order reversed, or one
  * shuffled by a seed: a missing barrier shows as different results. Blocks run one after another,
  * or all at once where the launch says so. Shared memory starts as NaN. A barrier that some threads
