@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from majelpy.errors import MajelError
 from majelpy.files import open_plain
+from majelpy.wording import byte_size
 
 File = h5py.File
 
@@ -150,4 +151,4 @@ def _require_room(file: h5py.File, claimed: int, what: str) -> None:
     # A damaged header can claim any size; without this check NumPy would try to take it.
     size = os.stat(file.filename).st_size
     if claimed > size:
-        raise Damaged(f"{what} claims {claimed} bytes, more than the file has")
+        raise Damaged(f"{what} claims {byte_size(claimed)}, more than the file has")

@@ -70,7 +70,7 @@ def test_a_line_of_many_megabytes_in_a_small_archive(
         return read[-1]
 
     monkeypatch.setattr(gzip.GzipFile, "readline", counted)
-    with pytest.raises(LanguageModelError, match=r"lm\.arpa:2: a line of more than 1048576 bytes"):
+    with pytest.raises(LanguageModelError, match=r"lm\.arpa:2: a line of more than 1 MiB"):
         read_arpa(path)
     assert sum(map(len, read)) < 2 << 20
 

@@ -20,7 +20,7 @@ import numpy as np
 from majelpy.errors import LanguageModelError
 from majelpy.files import open_plain
 from majelpy.ops.beam import Foreign, Trie
-from majelpy.wording import counted
+from majelpy.wording import byte_size, counted
 
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
 SPACE = "<space>"
@@ -92,7 +92,7 @@ class _Lines:
         while line := file.readline(_LONGEST + 1):
             if len(line) > _LONGEST:
                 where = f"{self.path}:{self.number + 1}"
-                raise LanguageModelError(f"{where}: a line of more than {_LONGEST} bytes")
+                raise LanguageModelError(f"{where}: a line of more than {byte_size(_LONGEST)}")
             text = line.decode("utf-8" if self.number else "utf-8-sig")
             self.number += 1
             if text.strip(" \t\r\n"):
