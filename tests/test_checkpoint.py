@@ -213,6 +213,16 @@ def test_the_best_one_is_made_again(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["best.h5.damaged-1"]
 
 
+def test_a_best_checkpoint_of_another_step_is_made_anew(tmp_path: Path) -> None:
+    # As if a run was killed after the one file and before the other.
+    checkpoints.write_as(checkpoints.best_path(tmp_path), example(3))
+    checkpoints.write(tmp_path, example(7))
+    assert checkpoints.mend_best(tmp_path, 7) == []
+    assert checkpoints.read(checkpoints.best_path(tmp_path)).step == 7
+    assert checkpoints.mend_best(tmp_path, 9) == []  # there is nothing to make it of
+    assert checkpoints.read(checkpoints.best_path(tmp_path)).step == 7
+
+
 def test_room_is_made_by_the_oldest_that_is_not_kept(tmp_path: Path) -> None:
     for step in (3, 4, 5):
         checkpoints.write(tmp_path, example(step))

@@ -224,12 +224,13 @@ def read(path: Path) -> Checkpoint:
 
 
 def mend_best(folder: Path, step: int) -> list[str]:
-    """Make the best checkpoint again from that of its step, if it is damaged or lost; return what
-    is to be said of it.
+    """Make the best checkpoint again from that of its step, if it is damaged, lost or of another
+    step, as where a run was killed before it; return what is to be said of it.
     """
     path, source = best_path(folder), path_of(folder, step)
     try:
-        read(path)
+        if read(path).step != step and source.exists():
+            write_as(path, read(source))
         return []
     except CheckpointError as error:
         problem = str(error)

@@ -12,8 +12,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,26 +22,21 @@ from majelpy import arguments
 from majelpy.comm.world import World
 from majelpy.errors import CheckpointError
 from majelpy.memory.pool import pool, set_pool
-from majelpy.mesh import choose_mesh
 from majelpy.native import set_threads, threads
-from majelpy.recipes.launch import Launch, default_threads
+from majelpy.recipes.launch import Launch
 from majelpy.recipes.recipe import Recipe
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs import ledger as ledgers
 from majelpy.runs import resume
-from majelpy.runs.ledger import Ledger, hexadecimal, number
-from majelpy.runs.run_folder import RunFolder
+from majelpy.runs.ledger import Ledger
 from majelpy.runs.timings import Timings
-from majelpy.train import evaluate as evaluation
-from majelpy.train import places
-from majelpy.train.evaluate import Evaluation
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.progress import Progress
 from majelpy.train.rehearsal import rehearse
 from majelpy.train.saving import Saver
-from majelpy.train.setup import Prepared, check_agreement, prepare_run, require_room
+from majelpy.train.session import Session, compared
 from majelpy.train.signals import Interrupted, Watch
-from majelpy.train.trainer import DIGEST_STEPS, StepResult, Trainer
+from majelpy.train.trainer import StepResult
 from majelpy.wording import counted
 
 
@@ -65,67 +59,22 @@ class Ending:
         return f"digest after step {self.step} of {self.steps}: {self.digest}"
 
 
-class Run:
+class Run(Session):
     """A run on one rank; all ranks make the same calls.
 
-    Making one and `open` are local; `begin` and `train` are where ranks wait for one another.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    launch : Launch
-    world : World
-    folder : str or path
-        The run folder.
+    Making one and `open` are local; `train` is where ranks wait for one another.
     """
 
     def __init__(
         self, recipe: Recipe, launch: Launch, world: World, folder: str | os.PathLike[str]
     ):
-        arguments.require(recipe, Recipe, "recipe", "a Recipe (majelpy.recipes.recipe.load)")
-        arguments.require(launch, Launch, "launch", "a Launch (majelpy.recipes.launch)")
-        arguments.require(world, World, "world", "a World (majelpy.comm.world.World.start)")
-        self._world, self._launch = world, launch
-        self._recipe = recipe
-        self._writes = world.rank == 0
-        self._folder = RunFolder(folder)
-        self._mesh, self._why = choose_mesh(
-            *(world.size, recipe.data.leaves, recipe.model.parts),
-            *(launch.mesh, launch.model_parallel),
-        )
-        self._place = places.choose(launch.place, world.local_rank)
-        self._prepared: Prepared = prepare_run(recipe, launch)
-        require_room(self._prepared.model)
+        super().__init__(recipe, launch, world, folder)
         self._saver: Saver | None = None
 
     def open(self) -> None:
         """Make the run folder, or enter an existing one, and lock it."""
         if self._writes:
             self._folder.open_for_training(self._recipe, self._prepared.content)
-
-    def begin(self) -> None:
-        """Hold the ranks against one another, take the pool and make the trainer."""
-        world, prepared, launch = self._world, self._prepared, self._launch
-        set_threads(launch.threads or default_threads(world.local_size))
-        alike = {
-            "mesh": self._mesh,
-            "--bucket-bytes": launch.bucket_bytes,
-            "--shared-memory": launch.shared_memory,
-            "--overlap": launch.overlap,
-        }
-        check_agreement(world, prepared.content, {name: str(x) for name, x in alike.items()})
-        self._warnings: list[str] = []
-        self._pool = places.take_pool(self._place, world, launch.pool_bytes, self._warnings.append)
-        self._trainer = Trainer(
-            self._recipe,
-            launch,
-            world,
-            prepared.model,
-            prepared.train,
-            prepared.description,
-            self._place,
-            self._mesh,
-        )
 
     def train(self, stop_at: int | None = None) -> Ending:
         """Train to the end, or to step ``stop_at``; return where it ended.
@@ -286,29 +235,8 @@ class Run:
             f"{f' ({self._why})' if self._why else ''}"
         )
 
-    def _advance(
-        self, progress: Progress, change: Callable[[], object] = lambda: None
-    ) -> tuple[StepResult, dict[str, Any], Evaluation | None]:
-        """Do one step: its result, its line of the ledger, and at an epoch's end its evaluation.
-
-        ``change`` is called before the state changes.
-        """
-        trainer = self._trainer
-        try:
-            result = trainer.advance(change)
-        except NonFinite as found:
-            self._keep(found, progress)
-            change()
-            result = trainer.skip(found.result)
-        entry, watched = self._entry(result), None
-        if trainer.step % trainer.steps_per_epoch == 0:
-            watched = self._watch(entry)
-            wrong = watched.within.wrong_characters if watched else None
-            trainer.schedule.end_epoch(result.epoch + 1, trainer.step, wrong)
-        return result, entry, watched
-
     def _keep(self, found: NonFinite, progress: Progress) -> None:
-        """Save what a step that is not finite began with and what is known of it; raise or return.
+        """Save what such a step began with and what is known of it; raise or return.
 
         Raises
         ------
@@ -323,60 +251,14 @@ class Run:
         self._world.agree(error)
         progress.say(f"skipped {found}")
 
-    def _entry(self, result: StepResult) -> dict[str, Any]:
-        """The ledger's line of a step; every `DIGEST_STEPS` steps ranks are compared."""
-        entry: dict[str, Any] = {
-            "step": result.step,
-            "epoch": result.epoch,
-            "loss": number(result.loss),
-            "loss_hex": hexadecimal(result.loss),
-            "norm_hex": hexadecimal(result.norm),
-            "rate": number(result.rate),
-        }
-        if result.skipped:
-            entry["skipped"] = True
-        if compared(result):
-            entry["digest"] = self._trainer.digest()
-            self._trainer.check_ranks(entry["digest"])
-        return entry
-
-    def _evaluates(self, step: int) -> bool:
-        """Whether an evaluation follows a step."""
-        return self._prepared.dev is not None and step % self._trainer.steps_per_epoch == 0
-
-    def _watch(self, entry: dict[str, Any]) -> Evaluation | None:
-        """Evaluate on the dev utterances, all ranks together, and note it in the entry."""
-        dev = self._prepared.dev
-        if dev is None:
-            return None
-        with self._saver.evaluation() if self._saver else nullcontext():
-            found = evaluation.evaluate(
-                self._prepared.model,
-                self._trainer.whole_parameters(),
-                *(dev, self._prepared.alphabet, self._world),
-            )
-        entry["dev_loss_hex"] = hexadecimal(found.loss)
-        entry["dev_wrong_characters"] = found.errors.wrong_characters
-        entry["dev_characters"] = found.errors.characters
-        entry["dev_wrong_words"] = found.errors.wrong_words
-        entry["dev_words"] = found.errors.words
-        if dev.outside:  # what the schedule goes by; no other ledger has a word of it
-            entry["dev_wrong_within_alphabet"] = found.within.wrong_characters
-        return found
+    def _evaluating(self) -> AbstractContextManager[None]:
+        return super()._evaluating() if self._saver is None else self._saver.evaluation()
 
     def _force(self) -> BaseException:
         """End at once, for a second Ctrl-C; a world ends with this rank."""
         if self._world.size > 1:
             os._exit(130)
         return Interrupted("interrupted again; ended at once")
-
-    def _rehearse_watch(self) -> None:
-        if self._prepared.dev is not None:
-            evaluation.rehearse(
-                self._prepared.model,
-                self._trainer.whole_parameters(),
-                *(self._prepared.dev, self._prepared.alphabet, self._world),
-            )
 
     def _tell(self, progress: Progress, text: str) -> bool:
         """Say the text of the lowest rank that has one; return whether any has."""
@@ -408,8 +290,3 @@ class Run:
             "fallbacks": stats.fallbacks,
             "system_allocations": stats.system_allocations,
         }
-
-
-def compared(result: StepResult) -> bool:
-    """Whether the ranks compare digests after this step."""
-    return result.step % DIGEST_STEPS == 0

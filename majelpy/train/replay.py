@@ -21,15 +21,15 @@ from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs import ledger
 from majelpy.runs.compare import first_difference
 from majelpy.runs.run_folder import RunFolder
-from majelpy.train.loop import Run
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.progress import Progress
+from majelpy.train.session import Session
 from majelpy.wording import counted
 
 _FIRST = ("loss_hex", "norm_hex", "rate", "rate_hex")
 
 
-class Replay(Run):
+class Replay(Session):
     """A step to be computed again; all ranks make the same calls.
 
     Making one is local; `check` is where ranks wait for one another.
