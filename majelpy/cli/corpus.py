@@ -64,9 +64,8 @@ def run(args: argparse.Namespace) -> int:
     skipped = ""
     for reason, count in report.left_out.items():
         noun, named, rest = reason.partition("s ")
-        skipped += (
-            f"; left out: {f'{counted(count, noun)} {rest}' if named else f'{count} {reason}'}"
-        )
+        words = f"{counted(count, noun)} {rest}" if named else f"{count} {reason}"
+        skipped += f"; left out: {words}"
     print(
         f"{args.output}: {counted(report.utterances, 'utterance')}, "
         f"{report.milliseconds / 3_600_000:.2f} hours, "

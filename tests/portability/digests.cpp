@@ -443,8 +443,9 @@ void keyed_numbers(int64_t key) {
   std::vector<uint64_t> bits(1001);
   CALL(mj_random_bits)(1001, key, 5, bits.data());
   digest(with("random_bits", {key}), pieces(bits));
-  CALL(mj_random_keys)(1001, key, 5, 3, bits.data());
-  digest(with("random_keys", {key}), pieces(bits));
+  std::vector<uint64_t> keys(2 * 1001);
+  CALL(mj_random_keys)(1001, key, 5, 3, keys.data());
+  digest(with("random_keys", {key}), pieces(keys));
   const Floats ends{-2.0f, 3.0f};
   Floats single(1001, 7.0f);
   CALL(mj_random_uniform)(0, 1001, key, 5, ends.data(), single.data());
