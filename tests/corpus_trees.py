@@ -173,7 +173,7 @@ TREES = {
             ("LibriSpeech/dev-other/116/288045/116-288045-0000.flac", "GO DO YOU HEAR", "116"),
             ("LibriSpeech/dev-other/116/288045/116-288045-0001.flac", "BUT IN", "116"),
         ],
-        "4 utterances, 0.00 hours, 2 speakers; left out: 1 recordings without a transcript",
+        "4 utterances, 0.00 hours, 2 speakers; left out: 1 recording without a transcript",
         {"dev-clean": ["GO DO YOU HEAR", "BUT IN"], "dev-other": ["GO DO YOU HEAR", "BUT IN"]},
         "LibriSpeech/dev-clean/84/121123/84-121123.trans.txt",
         1,
@@ -189,7 +189,7 @@ TREES = {
             ("data_aishell/wav/train/S0002/BAC009S0002W0122.wav", "而对楼市成交", "S0002"),
             ("data_aishell/wav/train/S0002/BAC009S0002W0123.wav", "也成为地方", "S0002"),
         ],
-        "2 utterances, 0.00 hours, 1 speakers; left out: 1 recordings without a transcript",
+        "2 utterances, 0.00 hours, 1 speaker; left out: 1 recording without a transcript",
         {"dev": ["广州市房地产"]},
         "data_aishell/transcript/aishell_transcript_v0.8.txt",
         1,
@@ -216,9 +216,9 @@ TREES = {
             (_TALK, "it's for rock 'n", "AlGore_2009", "0.20", "0.60"),
             (_TALK, "we're 'cause", "AlGore_2009", "0.60", "1.005"),
         ],
-        "2 utterances, 0.00 hours, 1 speakers; left out: 1 pieces not to be scored; "
-        "left out: 1 pieces without words; left out: 1 pieces with <unk>; "
-        "left out: 1 recordings without a transcript",
+        "2 utterances, 0.00 hours, 1 speaker; left out: 1 piece not to be scored; "
+        "left out: 1 piece without words; left out: 1 piece with <unk>; "
+        "left out: 1 recording without a transcript",
         {"dev": ["it's for rock 'n", "we're 'cause"], "test": ["it's for rock 'n", "we're 'cause"]},
         "TEDLIUM_release-3/legacy/train/stm/AlGore_2009.stm",
         3,
@@ -239,7 +239,7 @@ TREES = {
             ("an4/wav/an4_clstk/fash/an251-fash-b.sph", "YES", "fash"),
             ("an4/wav/an4_clstk/fash/cen1-fash-b.sph", "F A S H", "fash"),
         ],
-        "2 utterances, 0.00 hours, 1 speakers; left out: 1 recordings without a transcript",
+        "2 utterances, 0.00 hours, 1 speaker; left out: 1 recording without a transcript",
         {"test": ["GO", "RUBOUT"]},
         "an4/etc/an4_train.transcription",
         1,
@@ -257,7 +257,7 @@ TREES = {
             ("anonymous-20080425-pjl/flac/a0405.flac", "IT SEEMED", "anonymous-20080425-pjl"),
             ("anonymous-20080425-pjl/flac/a0406.flac", "AN ORDER", "anonymous-20080425-pjl"),
         ],
-        "5 utterances, 0.00 hours, 2 speakers; left out: 1 recordings without a transcript",
+        "5 utterances, 0.00 hours, 2 speakers; left out: 1 recording without a transcript",
         {"all": ["IT SEEMED", "AN ORDER", "A rainbow,", "IT SEEMED", "AN ORDER"]},
         "1snoke-20120412-hge/etc/PROMPTS",
         1,
@@ -281,8 +281,8 @@ TREES = {
             ("vm-intro.wav", "Go.", "en"),
             ("an-hour.wav", "an hour: now", "en"),
         ],
-        "5 utterances, 0.00 hours, 1 speakers; left out: 2 prompts without speech; "
-        "left out: 1 recordings without a transcript",
+        "5 utterances, 0.00 hours, 1 speaker; left out: 2 prompts without speech; "
+        "left out: 1 recording without a transcript",
         {"all": ["Thank you.", "one", "I'm sorry", "Go.", "an hour: now"]},
         "core-sounds-en.txt",
         4,
@@ -297,7 +297,7 @@ TREES = {
             ("WAVE/SPEAKER0001/000010011.WAV", "WE CALL IT BEAR", "0001"),
             ("WAVE/SPEAKER0001/000010035.WAV", "ZERO", "0001"),
         ],
-        "2 utterances, 0.00 hours, 1 speakers",
+        "2 utterances, 0.00 hours, 1 speaker",
         {"test": ["WE CALL IT BEAR", "ZERO"]},
         "train/text",
         1,

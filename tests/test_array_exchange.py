@@ -131,7 +131,7 @@ def test_bfloat16_goes_out_and_in() -> None:
 
 
 def test_bfloat16_of_pytorch(each_place: Place) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = needs.module("torch")
     tensor = torch.tensor([[1.5, -2.0, 3.0]], dtype=torch.bfloat16)
     x = mj.asarray(tensor)
     assert x.dtype == mj.bfloat16 and x.pointer == tensor.data_ptr()

@@ -456,7 +456,11 @@ def test_the_namespace_tells_of_places(gpu: Place) -> None:
 def uses() -> Iterator[tuple[str, int, set[str]]]:
     """Yield what majelpy calls of a mover: name, number of arguments, names of further ones."""
     folder = Path(mj.__file__).parent
-    for path in (*sorted((folder / "array").glob("*.py")), folder / "ops" / "conv.py"):
+    for path in (
+        *sorted((folder / "array").glob("*.py")),
+        *sorted((folder / "standard").glob("*.py")),
+        folder / "ops" / "conv.py",
+    ):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import needs
 import numpy as np
 import pytest
 from makers import digest, philox, same_bits
@@ -111,7 +112,7 @@ def test_normal_numbers_by_the_definition(key: Key, each_isa: str) -> None:
     angle = 2 * np.pi * short[:, 1] * 2.0**-24
     assert np.abs(found[:, 0] - radius * np.cos(angle)).max() < 6 * 6 * 2.0**-23
     assert np.abs(found[:, 1] - radius * np.sin(angle)).max() < 6 * 6 * 2.0**-23
-    mpmath = pytest.importorskip("mpmath", reason="no reference for elementary functions")
+    mpmath = needs.module("dev", "mpmath")
     words = words_of(key, 60)
     exact = mj.random.normal(key, 60, dtype=mj.float64).numpy()
     with mpmath.workdps(40):

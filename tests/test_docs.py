@@ -92,7 +92,7 @@ def commands(text: str) -> list[str]:
         lines += re.split(r"; (?:then.*?: )?", example)
     for line in lines:
         for part in re.split(r"  +[#(]", line)[0].split("&&"):
-            if re.match(r"(mpirun -n \d+ )?majel ", part.strip()):
+            if re.match(r"(mpirun -n \d+ )?majel [\w-]+(?!:)\b", part.strip()):
                 found.append(part.strip())
     return found
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
+import needs
 import numpy as np
 import pytest
 from training import (
@@ -290,7 +291,7 @@ def no_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A library whose flock fails, to be preloaded."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None or not sys.platform.startswith("linux"):
-        pytest.skip("needs a C compiler, and a system that preloads libraries")
+        needs.lacking("dev", "needs a C compiler, and a system that preloads libraries")
     folder = tmp_path_factory.mktemp("locks")
     (folder / "flock.c").write_text(NO_LOCKS)
     library = folder / "flock.so"

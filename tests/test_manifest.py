@@ -84,7 +84,7 @@ def test_the_same_recording_may_stand_twice(tmp_path: Path) -> None:
         ("a.jsonl", "\n", r"a\.jsonl: the manifest has no utterances"),
         ("a.tsv", "path\ttext\n", r"a\.tsv:1: no column 'transcript'.*has 'path', 'text'"),
         ("a.tsv", "a,b\n", r"no column 'path' and 'transcript'.*'a,b'.*tabs"),
-        ("a.tsv", "path\ttranscript\nx.wav\n", r"a\.tsv:2: the row has 1 fields, .* has 2"),
+        ("a.tsv", "path\ttranscript\nx.wav\n", r"a\.tsv:2: the row has 1 field, .* has 2"),
         ("a.tsv", "path\ttranscript\nx\ty\tz\n", r"a\.tsv:2: the row has 3 fields"),
         ("a.tsv", "path\ttranscript\n\ty\n", r"a\.tsv:2: the field 'path' is empty"),
         ("a.tsv", "path\ttranscript\na\0b\ty\n", r"a\.tsv:2: "),

@@ -12,6 +12,7 @@ import pytest
 from training import Inside, network, write_corpus, write_recipe
 
 from majelpy import tree
+from majelpy.comm.world import World
 from majelpy.errors import WorldError
 from majelpy.mesh import ALONE, WAYS, Mesh, choose_mesh, possible_meshes
 from majelpy.nn.layers import read
@@ -212,7 +213,7 @@ def launch_of(mesh: Mesh) -> Launch:
 
 
 @dataclass(frozen=True)
-class Ranks:
+class Ranks(World):
     """A world that is only said to be there."""
 
     size: int

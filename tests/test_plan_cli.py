@@ -77,7 +77,9 @@ def test_a_layer_of_ones_own_is_named_and_halves_the_frames_above(
     found = {}
     for name, layers in {"all": [rnn, rnn], "half": [thin, rnn, rnn]}.items():
         recipe = write_recipe(tmp_path / "r.toml", tmp_path / "none.h5", model__layers=layers)
-        said = inside("plan", recipe, "--cluster", EXAMPLE, "--json", "--ranks", "1")
+        said = inside(
+            *("plan", recipe, "--cluster", EXAMPLE, "--json", "--ranks", "1", "--run-code")
+        )
         assert said.code == 0, said.err
         found[name] = json.loads(said.out)["meshes"][0]
         named = f"plan: {recipe}: of thin.py:Thin only parameters and columns are counted"

@@ -209,7 +209,7 @@ FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (slow_beyond_reason, "1 Hz; needs 1000 to 1000000 Hz"),
     (long_beyond_reason, "4000.000 s long; at most 3600 s are read at a time"),
     (of_two_minds, "2 channels that differ, first at sample 0; choose one by its number"),
-    (too_few_frames, "3 frames for 5 labels with 1 repeats; needs at least 6"),
+    (too_few_frames, "3 frames for 5 labels with 1 repeat; needs at least 6"),
 ]
 
 

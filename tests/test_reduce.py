@@ -241,7 +241,7 @@ def test_too_little_shared_memory_is_an_error_and_no_hang() -> None:
     assert done.returncode == 2
     assert "majel: rank 0" in done.stderr
     assert "shared memory: 2 ranks need 255 TiB" in done.stderr
-    assert "launch without shared memory" in done.stderr
+    assert "give --no-shared-memory" in done.stderr
 
 
 def test_one_rank_does_not_copy() -> None:

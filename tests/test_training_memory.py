@@ -76,9 +76,9 @@ def test_a_step_takes_no_bulk_memory_from_numpy(
     advance = Trainer.advance
     peaks: list[int] = []
 
-    def watched(trainer: Trainer) -> StepResult:
+    def watched(trainer: Trainer, *given: Any) -> StepResult:
         tracemalloc.start()
-        result = advance(trainer)
+        result = advance(trainer, *given)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         return result

@@ -61,7 +61,11 @@ def run(args: argparse.Namespace) -> int:
     report = write_manifest(
         args.name, args.folder, args.output, split=args.split, skip_bad=args.skip_bad
     )
-    skipped = "".join(f"; left out: {n} {reason}" for reason, n in report.left_out.items())
+    skipped = ""
+    for reason, count in report.left_out.items():
+        noun, named, rest = reason.partition("s ")
+        words = f"{counted(count, noun)} {rest}" if named else f"{count} {reason}"
+        skipped += f"; left out: {words}"
     print(
         f"{args.output}: {counted(report.utterances, 'utterance')}, "
         f"{report.milliseconds / 3_600_000:.2f} hours, "

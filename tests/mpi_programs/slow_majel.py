@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 from majelpy.cli import main
 from majelpy.train.trainer import StepResult, Trainer
@@ -16,10 +17,10 @@ def dawdle(first: int) -> None:
     """Let the steps from that one on, counted from 0, take five seconds more."""
     advance = Trainer.advance
 
-    def slowly(trainer: Trainer) -> StepResult:
+    def slowly(trainer: Trainer, *given: Any) -> StepResult:
         if trainer.step >= first:
             time.sleep(5)
-        return advance(trainer)
+        return advance(trainer, *given)
 
     Trainer.advance = slowly  # type: ignore[method-assign]
 

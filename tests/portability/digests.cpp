@@ -430,6 +430,42 @@ void elementwise() {
   digest("context_rows", context);
 }
 
+/* Pieces of 16 bits, so that no order of bytes enters. */
+Floats pieces(const std::vector<uint64_t> &words) {
+  Floats out;
+  for (uint64_t w : words)
+    for (int shift = 48; shift >= 0; shift -= 16) out.push_back(float(w >> shift & 0xFFFFu));
+  return out;
+}
+
+/* Random numbers by key (kernels/standard_random.h). */
+void keyed_numbers(int64_t key) {
+  std::vector<uint64_t> bits(1001);
+  CALL(mj_random_bits)(1001, key, 5, bits.data());
+  digest(with("random_bits", {key}), pieces(bits));
+  std::vector<uint64_t> keys(2 * 1001);
+  CALL(mj_random_keys)(1001, key, 5, 3, keys.data());
+  digest(with("random_keys", {key}), pieces(keys));
+  const Floats ends{-2.0f, 3.0f};
+  Floats single(1001, 7.0f);
+  CALL(mj_random_uniform)(0, 1001, key, 5, ends.data(), single.data());
+  digest(with("random_uniform", {0, key}), single);
+  CALL(mj_random_normal)(0, 1001, key, 5, single.data());
+  digest(with("random_normal", {0, key}), single);
+  const Doubles wide{-2.0, 3.0};
+  Doubles both(1001, 7.0);
+  CALL(mj_random_uniform)(1, 1001, key, 5, wide.data(), both.data());
+  digest(with("random_uniform", {1, key}), both);
+  CALL(mj_random_normal)(1, 1001, key, 5, both.data());
+  digest(with("random_normal", {1, key}), both);
+  Longs whole(1001);
+  CALL(mj_random_integers)(1001, key, 5, -7, 1000, whole.data());
+  digest(with("random_integers", {key}), Floats(whole.begin(), whole.end()));
+  std::vector<uint8_t> coins(1001);
+  CALL(mj_random_coins)(1001, key, 5, int64_t{1} << 52, coins.data());
+  digest(with("random_coins", {key}), Floats(coins.begin(), coins.end()));
+}
+
 void random_numbers() {
   for (int64_t key : {int64_t{2015}, int64_t{-3}}) {
     std::vector<uint32_t> out(4 * 1000);
@@ -440,6 +476,7 @@ void random_numbers() {
     Floats uniform(1001, 7.0f);
     CALL(mj_uniform_array)(1001, key, 9, 2.0f, 2048.0f, uniform.data());
     digest(with("uniform", {key}), uniform);
+    keyed_numbers(key);
   }
   for (int64_t columns : {1, 16, 83}) {
     const Longs offsets = running_sum({30, 1, 0, 39}), ids{5, 3, 1 << 30, 77};
