@@ -290,6 +290,22 @@ def test_a_deleted_ledger_starts_over(ground: Ground, copied: Path, inside: Insi
     assert_same(found, ground.undisturbed)
 
 
+def test_it_goes_back_from_a_best_checkpoint_too(
+    ground: Ground, copied: Path, inside: Inside
+) -> None:
+    """The only one that is left, and the ledger was cut before it."""
+    for path in (copied / "checkpoints").glob("step-*.h5"):
+        path.unlink()
+    assert checkpoints.read(copied / "checkpoints" / "best.h5").step > 3
+    edit(copied, lambda lines: lines.__delitem__(slice(3, 12)))
+    found, said = resume(inside, ground, copied)
+    assert own(said) == [
+        "the ledger proves steps 1-3 only; starting over",
+        f"{copied}/checkpoints: later ones kept as best.h5.beyond-1",
+    ]
+    assert_same(found, ground.undisturbed)
+
+
 def test_a_finished_run_whose_ledger_is_damaged_trains_again(
     ground: Ground, tmp_path: Path, inside: Inside
 ) -> None:

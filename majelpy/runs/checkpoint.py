@@ -259,7 +259,7 @@ def newest(
         newest `KEEP`, and new ones be removed in their place.
     """
     problems: list[str] = []
-    for step, path in _newest_first(folder):
+    for step, path in newest_first(folder):
         if most is not None and step > most:
             continue
         try:
@@ -272,7 +272,7 @@ def newest(
     return None, problems
 
 
-def _newest_first(folder: Path) -> list[tuple[int, Path]]:
+def newest_first(folder: Path) -> list[tuple[int, Path]]:
     """Checkpoints with their steps, the newest first; of one step the best one last."""
     found = [(step, path_of(folder, step)) for step in steps(folder)]
     best = best_path(folder)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from majelpy import files
-from majelpy.errors import CheckpointError
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs import ledger
 from majelpy.runs.checkpoint import Checkpoint
@@ -50,7 +49,8 @@ class Start:
 def look(folder: RunFolder) -> Start:
     """Return what a run goes on from; a damaged checkpoint is given another name."""
     lines = ledger.read(folder.ledger)
-    beyond = _beyond(folder.checkpoints, lines.reaches)
+    every = checkpoints.newest_first(folder.checkpoints)
+    beyond = [path for step, path in every if step > lines.reaches]
     found, passed = checkpoints.newest(folder.checkpoints, most=lines.reaches, keep_aside=True)
     said = [f"passed over {problem}" for problem in passed]
     if passed and found is None and not beyond:
@@ -60,20 +60,6 @@ def look(folder: RunFolder) -> Start:
     if beyond and lines.torn:
         wrong, damaged = [*wrong, lines.torn], True
     return Start(found, lines.reaches, [*wrong, *said], beyond, damaged)
-
-
-def _beyond(folder: Path, reaches: int) -> list[Path]:
-    """Checkpoints of later steps; the best one is looked at only if there are others."""
-    found = [
-        checkpoints.path_of(folder, step) for step in checkpoints.steps(folder) if step > reaches
-    ]
-    best = checkpoints.best_path(folder)
-    if found and best.exists():
-        try:
-            found += [best] if checkpoints.read(best).step > reaches else []
-        except CheckpointError:
-            found.append(best)
-    return found
 
 
 def settle(folder: RunFolder, start: Start) -> list[str]:
