@@ -15,7 +15,7 @@ import os
 import sys
 
 from majelpy.cli.streams import Streams
-from majelpy.comm.world import launched_first
+from majelpy.comm.world import RankFailed, launched_first
 from majelpy.errors import MajelError
 from majelpy.train.signals import interrupting
 from majelpy.version import __version__
@@ -93,6 +93,8 @@ def _run(arguments: list[str] | None) -> int:
         code: int = importlib.import_module(f"majelpy.cli.{options.command}").run(options)
         sys.stdout.flush()
         return code
+    except RankFailed:  # another rank says why
+        return 2
     except (MajelError, OSError) as error:  # such as a file that must not be read
         print(line(options.command, error), file=sys.stderr)
         return 2

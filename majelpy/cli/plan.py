@@ -10,7 +10,7 @@ from typing import Any
 
 from majelpy.cli import results
 from majelpy.cli.code import add_run_code
-from majelpy.errors import MajelError, RecipeError
+from majelpy.errors import RecipeError
 from majelpy.recipes import shipped
 from majelpy.wording import counted
 
@@ -114,23 +114,17 @@ def _say(text: str) -> None:
 def _measure(options: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from majelpy.comm.world import RankFailed, World
+    from majelpy.cli.together import ready
+    from majelpy.comm.world import World
     from majelpy.plan.measure import measure
     from majelpy.plan.text import toml
 
     world = World.start()
     world.install_excepthook()
-    error: MajelError | None = None
-    try:
+    with ready(world):
         _check_measuring(options)
         if options.output and world.rank == 0:
             results.require_room([options.output], options.force)
-    except MajelError as found:
-        error = found
-    try:
-        world.agree(error)
-    except RankFailed:
-        return 2
     cluster, remarks = measure(world, options.threads or 1, _say)
     if world.rank > 0:
         return 0

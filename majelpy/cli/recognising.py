@@ -40,11 +40,10 @@ def over_corpus(
     """
     import numpy as np
 
-    from majelpy.cli import line
     from majelpy.cli.language import decoder_of
-    from majelpy.comm.world import RankFailed, World
+    from majelpy.cli.together import at_work, ready
+    from majelpy.comm.world import World
     from majelpy.data.utterances import Utterances
-    from majelpy.errors import MajelError
     from majelpy.native import set_threads
     from majelpy.recipes.launch import default_threads
     from majelpy.runs.trained import load_trained
@@ -54,8 +53,7 @@ def over_corpus(
 
     world = World.start()
     world.install_excepthook()
-    error: Exception | None = None
-    try:
+    with ready(world):
         set_threads(default_threads(world.local_size))
         place = choose(options.place, world.local_rank)
         trained = load_trained(
@@ -76,20 +74,9 @@ def over_corpus(
             trained.scale,
             cache_bytes=0,
         )
-    except (MajelError, OSError) as found:
-        error = found
-    # All ranks learn whether all are ready; the lowest that is not says why.
-    try:
-        world.agree(error)
-    except RankFailed:
-        return 2
-    try:
+    with at_work(world, command):
         take_pool(place, world)
         result = work(trained, trained.parameters.to_device(place), data, decoder, world)
-    except (MajelError, OSError) as found:
-        if world.size == 1:
-            raise
-        world.abort(line(command, found).removeprefix("majel "), 2)
     if world.rank == 0:
         data.warn_outside("count as errors")
         show(result, data, decoder)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from majelpy.cli import line
 from majelpy.cli.code import add_run_code
 from majelpy.cli.streams import answer
+from majelpy.cli.together import at_work, ready
 from majelpy.cli.train import add_launch, launch_of
-from majelpy.comm.world import RankFailed, World
-from majelpy.errors import MajelError
+from majelpy.comm.world import World
 
 
 def add(commands: Any) -> None:
@@ -43,8 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
     world = World.start()
     world.install_excepthook()
-    error: Exception | None = None
-    try:
+    with ready(world):
         replay = Replay(
             options.run_folder,
             options.step,
@@ -53,23 +51,7 @@ def run(options: argparse.Namespace) -> int:
             world,
             run_code=options.run_code,
         )
-    except (MajelError, OSError) as found:
-        error = found
-    # All ranks learn whether all are ready; the lowest that is not says why.
-    try:
-        world.agree(error)
-    except RankFailed:
-        return 2
-    try:
+    with at_work(world, "replay"):
         said, same = replay.check()
-    except RankFailed:
-        return 2
-    except (MajelError, OSError) as found:
-        if world.size == 1:
-            raise
-        world.abort(line("replay", found).removeprefix("majel "), 2)
-    try:
-        answer(world, said)
-    except RankFailed:
-        return 2
+    answer(world, said)
     return 0 if same else 1

@@ -7,11 +7,11 @@ import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from majelpy.cli import line
 from majelpy.cli.code import add_run_code
 from majelpy.cli.streams import answer
-from majelpy.comm.world import RankFailed, World
-from majelpy.errors import MajelError, RecipeError
+from majelpy.cli.together import at_work, ready
+from majelpy.comm.world import World
+from majelpy.errors import RecipeError
 from majelpy.mesh import WAYS
 from majelpy.recipes import shipped
 from majelpy.wording import read_byte_size
@@ -150,8 +150,7 @@ def run(options: argparse.Namespace) -> int:
 
     world = World.start()
     world.install_excepthook()
-    error: Exception | None = None
-    try:
+    with ready(world):
         if options.steps is not None and options.steps < 1:
             raise RecipeError(f"--steps is {options.steps}; needs at least 1")
         # A recipe of one's own says which code is wanted; that of a run may be somebody else's.
@@ -159,25 +158,9 @@ def run(options: argparse.Namespace) -> int:
         recipe = load(options.recipe, options.set, run_code=run_code)
         training = Run(recipe, launch_of(options), world, options.out)
         training.open()
-    except (MajelError, OSError) as found:
-        error = found
-    # All ranks learn whether all are ready; the lowest that is not says why.
-    try:
-        world.agree(error)
-    except RankFailed:
-        return 2
-    try:
+    with at_work(world, "train"):
         ending = training.train(options.steps)
-    except RankFailed:
-        return 2
-    except (MajelError, OSError) as found:
-        if world.size == 1:
-            raise
-        world.abort(line("train", found).removeprefix("majel "), 2)
-    try:
-        answer(world, str(ending))
-    except RankFailed:
-        return 2
+    answer(world, str(ending))
     if world.rank == 0 and not ending.finished:
         print("unfinished: the same command without --steps goes on", file=sys.stderr)
     return 0

@@ -58,8 +58,9 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Recognise and print."""
-    from majelpy.comm.world import RankFailed, World
-    from majelpy.errors import MajelError, RecipeError
+    from majelpy.cli.together import at_work, ready
+    from majelpy.comm.world import World
+    from majelpy.errors import RecipeError
     from majelpy.native import set_threads
     from majelpy.recipes.launch import default_threads
     from majelpy.runs.trained import load_trained
@@ -67,8 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
     world = World.start()
     world.install_excepthook()
-    error: Exception | None = None
-    try:
+    with ready(world):
         if options.stream and world.size > 1:
             raise RecipeError(f"--stream hears on one rank; {world.size} were launched")
         set_threads(default_threads(world.local_size))
@@ -80,22 +80,11 @@ def run(options: argparse.Namespace) -> int:
         if options.stream and trained.rate == 0:
             raise RecipeError(f"{folder}: trained on .npy features; --stream needs sound")
         decoder = language.decoder_of(options, trained.alphabet, quiet=world.rank != 0)
-    except (MajelError, OSError) as found:
-        error = found
-    # All ranks learn whether all are ready; the lowest that is not says why.
-    try:
-        world.agree(error)
-    except RankFailed:
-        return 2
-    try:
+    with at_work(world, "transcribe"):
         take_pool(place, world)
         failed = _shared(
             world, options.audio, lambda path: _text(path, options, trained, place, decoder)
         )
-    except (MajelError, OSError) as found:
-        if world.size == 1:
-            raise
-        world.abort(line("transcribe", found).removeprefix("majel "), 2)
     return 2 if failed else 0
 
 
