@@ -5,8 +5,8 @@
 Sizes are those of DeepBench's all-reduce (https://github.com/baidu-research/DeepBench), in floats,
 and some smaller ones. Each rank brings one vector, one leaf, and ours adds them in the order of the
 tree while the library is free in its own; both have separate input and output. `--hosts 2x1` means
-2 hosts of 1 rank each, made of network namespaces as in tests/several_hosts.py (needs root): all
-hosts share this machine's cores and no wire is as fast, so such a row says little of a cluster.
+2 hosts of 1 rank each, made of network namespaces as in several_hosts.py of tests/helpers (root):
+all hosts share this machine's cores and no wire is as fast, so such a row says little of a cluster.
 Each side has an mpirun of its own, and they take turns, since machines are shared and noisy. A
 turn's figure is that of the slowest rank; a side's is the median of its turns, with the least and
 the most beside it.
@@ -32,7 +32,7 @@ from majelpy.comm.reduce import TreeReducer
 from majelpy.comm.world import World, library_version
 from majelpy.recipes.launch import Launch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
 from machine import processor
 from mpi_launch import environment, mpirun

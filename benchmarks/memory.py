@@ -39,7 +39,7 @@ from majelpy.speech.text import Alphabet
 from majelpy.train import places
 from majelpy.train.trainer import Trainer
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
 from mpi_launch import environment, mpirun
 

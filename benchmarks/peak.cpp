@@ -16,6 +16,11 @@ constexpr int kLanes = 8;
 #else
 constexpr int kLanes = 4;
 #endif
+#if defined(__x86_64__)
+#define MJ_KEEP(x) "+v"(x)
+#else
+#define MJ_KEEP(x) "+w"(x)
+#endif
 typedef float Vector __attribute__((vector_size(kLanes * 4)));
 constexpr int kChains = 12;  // enough to hide latency, few enough for the registers
 constexpr long kRounds = 20000000;
@@ -25,16 +30,22 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+// Each chain is a variable of its own: an array of them would live in memory, not in registers.
 void chains(float* out) {
-  Vector x[kChains], a, b;
+  Vector a, b;
   for (int i = 0; i < kLanes; ++i) a[i] = 0.999f, b[i] = 1e-3f;
-  for (int c = 0; c < kChains; ++c) x[c] = a + float(c);
-  for (long round = 0; round < kRounds; ++round)
-    for (int c = 0; c < kChains; ++c) {
-      x[c] = x[c] * a + b;  // one fma: -ffp-contract=fast
-      asm volatile("" : "+v"(x[c]));
-    }
-  for (int c = 0; c < kChains; ++c) *out += x[c][0];
+  Vector x0 = a, x1 = a, x2 = a, x3 = a, x4 = a, x5 = a;
+  Vector x6 = a, x7 = a, x8 = a, x9 = a, x10 = a, x11 = a;
+  for (long round = 0; round < kRounds; ++round) {
+    x0 = x0 * a + b, x1 = x1 * a + b, x2 = x2 * a + b, x3 = x3 * a + b;  // fma: -ffp-contract=fast
+    x4 = x4 * a + b, x5 = x5 * a + b, x6 = x6 * a + b, x7 = x7 * a + b;
+    x8 = x8 * a + b, x9 = x9 * a + b, x10 = x10 * a + b, x11 = x11 * a + b;
+    // The chains begin alike; here the compiler has to believe that they differ.
+    asm volatile("" : MJ_KEEP(x0), MJ_KEEP(x1), MJ_KEEP(x2), MJ_KEEP(x3),
+                      MJ_KEEP(x4), MJ_KEEP(x5), MJ_KEEP(x6), MJ_KEEP(x7),
+                      MJ_KEEP(x8), MJ_KEEP(x9), MJ_KEEP(x10), MJ_KEEP(x11));
+  }
+  *out += (x0 + x1 + x2 + x3 + x4 + x5 + x6 + x7 + x8 + x9 + x10 + x11)[0];
 }
 
 template <class Work>

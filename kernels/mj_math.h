@@ -1,7 +1,7 @@
 /* Elementary functions of our own: the same bits on every CPU and GPU.
  *
  * Policy. Range reduction and polynomials are fma chains; no libm. The error of each function is
- * stated in ulp and measured against float64 by tests/test_math.py. Coefficients of exp, log,
+ * stated in ulp and measured against float64 by tests/kernels/test_math.py. Coefficients of exp, log,
  * sin and cos are the minimax ones of the Cephes library (Moshier, single precision).
  */
 #pragma once

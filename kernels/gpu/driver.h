@@ -3,7 +3,7 @@
  * Policy. A driver says which thread computes which output and when; every floating-point
  * operation is a body's (kernels/). Kernel arguments are 64-bit integers, pointers and
  * floats only. All shared memory is dynamic: mj_shared, whose size the launch names
- * (majelpy/gpu/), so the emulation of blocks on a CPU (tests/gpu_emulation/) needs one hook.
+ * (majelpy/gpu/), so the emulation of blocks on a CPU (tests/helpers/gpu_emulation/) needs one hook.
  */
 #pragma once
 #include "../mj_base.h"

@@ -1,6 +1,6 @@
 """The launch: everything about how a run is executed. None of it may change a bit.
 
-Policy. A new field needs a variation in tests/test_one_answer.py, or that test fails.
+Policy. A new field needs a variation in tests/train/test_one_answer.py, or that test fails.
 """
 
 from __future__ import annotations

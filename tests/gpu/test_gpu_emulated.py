@@ -1,0 +1,158 @@
+"""Every GPU driver and its plan, on emulated blocks and threads, against the CPU: equal bits."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from typing import Any
+
+import numpy as np
+import one_case
+import pytest
+from emulation import Emulation, Memory
+from extras import extra
+from gpu_cases import all_cases, program, tree_sums
+from makers import digest, level_data, same_bits, touchy_data
+from one_case import Case, Out, on_cpu, on_device
+from paths import GOLDEN
+
+from majelpy import native
+from majelpy.gpu import build, dense, frames, norm, recurrent, sequences, standard, sums
+from majelpy.gpu.device import PLANS
+from majelpy.memory.numbering import BINARY, CLASSES, COMPARISONS, UNARY
+
+MODULES = (dense, sums, recurrent, sequences, norm, frames, standard)
+CASES = all_cases()
+EVERY_PLACE = GOLDEN / "every_place.json"
+
+
+def check(case: Case, on: Emulation) -> None:
+    one_case.check(case, on, PLANS[case.entry])
+
+
+def test_golden_digests() -> None:
+    assert json.loads(EVERY_PLACE.read_text()) == {c.name: digest(*on_cpu(c)) for c in CASES}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_equal_bits(case: Case) -> None:
+    check(case, Emulation())
+
+
+EXCHANGING = {"gemm", "rnn", "log", "ctc", "square", "spectrogram", "layer", "conv"}
+# Kernels whose threads exchange numbers, once more in other orders of the threads.
+MEETING = [
+    case
+    for case in CASES
+    if case.entry.split("_")[1] in EXCHANGING
+    or (case.entry in ("mj_reduce", "mj_cumulate") and case.name.startswith(("sum", "cumulative")))
+]
+
+
+@pytest.mark.parametrize("order", [1, *extra(20)])
+@pytest.mark.parametrize("case", MEETING, ids=lambda c: c.name)
+def test_threads_in_any_order(case: Case, order: int) -> None:
+    check(case, Emulation(order=order))
+
+
+PRODUCTS = [c for c in CASES if c.entry in ("mj_gemm", "mj_gemm_leaves")]
+
+
+@pytest.mark.parametrize("tile", [dense.LARGE, dense.SMALL], ids=lambda t: t[0])
+@pytest.mark.parametrize("case", PRODUCTS[::3], ids=lambda c: c.name)
+def test_both_tiles(case: Case, tile: tuple[str, int, int, int], monkeypatch: Any) -> None:
+    monkeypatch.setattr(dense, "LARGE", tile)
+    monkeypatch.setattr(dense, "SMALL", tile)
+    on = Emulation()
+    check(case, on)
+    assert set(on.launched) <= {tile[0], "mj_tree_sum_kernel"}
+
+
+RECURRENT = [c for c in CASES if c.entry in ("mj_rnn_forward_rows", "mj_rnn_backward_rows")]
+
+
+@pytest.mark.parametrize("case", RECURRENT, ids=lambda c: c.name)
+@pytest.mark.parametrize("multiprocessors", [7, *extra(1, 24)])
+def test_persistent_layers_on_any_number_of_blocks(case: Case, multiprocessors: int) -> None:
+    on = Emulation(multiprocessors=multiprocessors, shared_bytes=1 << 21)
+    check(case, on)
+    assert all("persistent" in k or k == "mj_rnn_carried_kernel" for k in on.launched)
+
+
+@pytest.mark.parametrize("case", RECURRENT, ids=lambda c: c.name)
+def test_layers_step_by_step(case: Case, monkeypatch: Any) -> None:
+    monkeypatch.setattr(recurrent, "persistent_shape", lambda *_: None)
+    on = Emulation()
+    check(case, on)
+    assert not any("persistent" in kernel for kernel in on.launched)
+
+
+def test_recurrent_layers_take_every_way() -> None:
+    def shape(hidden: int, gates: int = 1) -> tuple[int, int, int] | None:
+        return recurrent.persistent_shape(132, 227 * 1024, 2, 32, hidden, 1, gates)
+
+    assert shape(1760) == (27, 1, 2)
+    assert shape(2048) == (16, 1, 1)
+    assert shape(128) == (8, 4, 2)
+    assert shape(4096) is None
+    assert [shape(512, gates) for gates in (3, 4)] == [(8, 1, 2), (8, 1, 2)]
+    assert [shape(1024, gates) for gates in (3, 4)] == [(16, 1, 2), (8, 1, 1)]
+    assert [shape(1280, gates) for gates in (3, 4)] == [(10, 1, 1), (10, 1, 1)]
+    assert [shape(1760, gates) for gates in (3, 4)] == [None, None]
+
+
+@pytest.mark.parametrize("rounded", [0, 1])
+@pytest.mark.parametrize(("leaves", "count"), list(tree_sums()))
+def test_tree_sum(leaves: int, count: int, rounded: int) -> None:
+    merges = program(leaves)
+    open_nodes = leaves - int(merges.sum())
+    vectors = [touchy_data(count, seed) for seed in range(leaves)]
+    expected = [np.zeros(count, np.float32) for _ in range(open_nodes)]
+    sources = np.array([v.ctypes.data for v in vectors], dtype=np.int64)
+    targets = np.array([v.ctypes.data for v in expected], dtype=np.int64)
+
+    def arguments(a: np.ndarray, b: np.ndarray) -> tuple[int, ...]:
+        outputs = (open_nodes, b.ctypes.data, count, rounded)
+        return (leaves, a.ctypes.data, merges.ctypes.data, *outputs)
+
+    native.library().mj_tree_sum(*arguments(sources, targets))
+    on = Emulation()
+    inputs = [on.upload(v) for v in vectors]
+    outputs = [Memory(4 * count) for _ in expected]
+    sources = np.array([m.pointer for m in inputs], dtype=np.int64)
+    targets = np.array([m.pointer for m in outputs], dtype=np.int64)
+    sums.mj_tree_sum(on, *arguments(sources, targets))
+    assert all(same_bits(e, m.array(count)) for e, m in zip(expected, outputs, strict=True))
+
+
+def test_spectrogram_with_a_window_beyond_shared_memory() -> None:
+    samples = level_data(900, 1, 1.0)
+    case = Case("wide", "mj_spectrogram", (3, 700, 100, samples, Out((3, 351))))
+    check(case, Emulation(shared_bytes=8000))
+
+
+FUNCTIONS = {"unary": UNARY, "binary": BINARY, "compare": COMPARISONS, "classify": CLASSES}
+"""Functions of the array library that have a kernel each."""
+
+
+def test_every_kernel_and_every_entry_point_has_a_case() -> None:
+    text = "".join(inspect.getsource(module) for module in MODULES)
+    ways = [way.name for way in (*recurrent.FORWARD, *recurrent.BACKWARD)]
+    text = "".join(text.replace("self.way", "way").replace("{way.name}", way) for way in ways)
+    named = set(re.findall(r'"(mj_\w+_kernel)"', text))
+    for kind, names in FUNCTIONS.items():
+        named |= {f"mj_{kind}_{name}_kernel" for name in names}
+    assert named == set(build.programs())
+    assert set(PLANS) - {case.entry for case in CASES} == {"mj_tree_sum"}
+    header = native._prototypes((build.folder() / "entry_points.h").read_text())
+    assert set(PLANS) <= set(header)
+    for name, plan in PLANS.items():
+        assert len(inspect.signature(plan).parameters) == len(header[name]) + 1, name
+
+
+def test_the_comparison_sees_another_order() -> None:
+    case = next(c for c in CASES if c.name == "sum rows 1000x7")
+    rows, columns, x, out = case.arguments
+    turned = Case("turned", case.entry, (rows, columns, x[::-1].copy(), out))
+    assert not same_bits(on_cpu(case)[0], on_device(turned, Emulation(), PLANS[case.entry])[0])
