@@ -25,7 +25,7 @@ from majelpy.errors import RecipeError
 from majelpy.memory import CPU
 from majelpy.recipes import recipe as recipes
 from majelpy.recipes.launch import Launch
-from majelpy.train.evaluate import BATCH, evaluate
+from majelpy.recognition.evaluate import BATCH, evaluate
 from majelpy.train.places import take_pool
 from majelpy.train.setup import Prepared
 from majelpy.train.trainer import Trainer

@@ -43,8 +43,8 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate and print."""
+    from majelpy.recognition.evaluate import Evaluation, evaluate
     from majelpy.runs.ledger import number
-    from majelpy.train.evaluate import Evaluation, evaluate
 
     def work(
         trained: Trained, parameters: Array, data: Utterances, decoder: Decoder | None, world: World

@@ -24,13 +24,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def given(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what was given, by the names of `majelpy.speech.audio.read_audio`."""
+    """Return what was given, by the names of `majelpy.sound.audio.read_audio`."""
     found = {name: getattr(options, name) for name in ("channel", "longest")}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _channel(text: str) -> Any:
-    from majelpy.speech.channel import parse
+    from majelpy.sound.channel import parse
 
     try:
         return parse(text)

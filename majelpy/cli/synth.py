@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     """Make the recordings; the manifests' paths go to standard output, train first."""
     from pathlib import Path
 
-    from majelpy.speech.synth import synth
+    from majelpy.sound.synth import synth
 
     made = (Path(args.out_dir) / f"{split}.tsv" for split in ("train", "dev"))
     results.require_room([path for path in made if path.exists()], args.force)

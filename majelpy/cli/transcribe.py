@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
 def _shared(world: World, paths: list[str], text_of: Callable[[str], str]) -> bool:
     """Print the texts of all recordings, then what was wrong with some; return whether any was."""
     from majelpy.errors import AudioError
-    from majelpy.speech.sound_file import naming
+    from majelpy.sound.sound_file import naming
 
     errors = []
     for first in range(0, len(paths), world.size):
@@ -148,7 +148,7 @@ def _whole(path: str, trained: Trained, place: Place, **taken: Any) -> Array:
     from majelpy.errors import AudioError
     from majelpy.memory import CPU
     from majelpy.nn.batch import Batch
-    from majelpy.speech.audio import read_audio, read_features
+    from majelpy.sound.audio import read_audio, read_features
     from majelpy.speech.features import spectrogram
 
     if trained.rate == 0:
@@ -172,8 +172,8 @@ def _whole(path: str, trained: Trained, place: Place, **taken: Any) -> Array:
 
 def _streamed(path: str, trained: Trained, place: Place, **taken: Any) -> Array:
     """The same, piece by piece; the text so far goes to standard error as it grows."""
-    from majelpy.speech.audio import read_pieces
-    from majelpy.train.stream import Stream
+    from majelpy.recognition.stream import Stream
+    from majelpy.sound.audio import read_pieces
 
     stream, heard, told = Stream(trained, place), 0, ""
     for samples, last in read_pieces(path, trained.rate, trained.rate // PIECES, **taken):

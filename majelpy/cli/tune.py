@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from majelpy.comm.world import World
     from majelpy.data.utterances import Utterances
     from majelpy.decoding.beam import Decoder
+    from majelpy.recognition.tune import Point
     from majelpy.runs.trained import Trained
-    from majelpy.train.tune import Point
 
 
 def add(commands: Any) -> None:
@@ -57,7 +57,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Decode with every pair and print."""
     from majelpy.errors import RecipeError
-    from majelpy.train.tune import tune
+    from majelpy.recognition.tune import tune
 
     if options.lm is None:
         raise RecipeError("tune: no language model; needs --lm FILE")

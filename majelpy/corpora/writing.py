@@ -20,7 +20,7 @@ from majelpy.corpora import CORPORA
 from majelpy.corpora.source import Faults, Utterance
 from majelpy.errors import AudioError, CorpusError, RecipeError
 from majelpy.files import require_replaceable, write_whole
-from majelpy.speech.audio import audio_length, span
+from majelpy.sound.audio import audio_length, span
 from majelpy.telling import Telling
 
 _COLUMNS = ("path", "transcript", "duration", "speaker")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from majelpy.errors import ManifestError
-from majelpy.speech.channel import Channel, parse
+from majelpy.sound.channel import Channel, parse
 
 READ = ("start", "end", "offset", "duration", "channel", "sampling_rate")
 """Names that are read: the piece as `start` and `end`, or as NeMo's `offset` and `duration`."""

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from majelpy import arguments, ops
 from majelpy.errors import AudioError, ManifestError, RecipeError
+from majelpy.sound.audio import LONGEST, Recording, audio_rate, read_audio, read_features
+from majelpy.sound.channel import Channel
+from majelpy.sound.sound_file import naming
 from majelpy.speech import features
-from majelpy.speech.audio import LONGEST, Recording, audio_rate, read_audio, read_features
-from majelpy.speech.channel import Channel
 from majelpy.speech.corpus_format import FORMATS
 from majelpy.speech.manifest import Entry, read_manifest
 from majelpy.speech.remarks import Remarks
 from majelpy.speech.shards import MOST_SHARDS, Shards
-from majelpy.speech.sound_file import naming
 from majelpy.speech.text import normalise
 from majelpy.telling import Telling, say
 from majelpy.wording import counted
@@ -102,7 +102,7 @@ def prepare(
         Files to write, each with equally many lines of the manifests, to within one.
     channel : int or 'mix', optional
         What to take of recordings with several channels, unless their lines say so themselves;
-        see `majelpy.speech.audio.read_audio`.
+        see `majelpy.sound.audio.read_audio`.
     longest : float
         Seconds; longer utterances cannot be used.
 

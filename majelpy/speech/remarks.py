@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from majelpy.speech.audio import Recording
+from majelpy.sound.audio import Recording
 from majelpy.speech.piece import Piece
 
 _NAMED = 3

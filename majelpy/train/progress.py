@@ -14,8 +14,8 @@ from typing import Self
 from tqdm import tqdm
 
 from majelpy import wording
+from majelpy.recognition.evaluate import Evaluation
 from majelpy.telling import Pace, say
-from majelpy.train.evaluate import Evaluation
 from majelpy.train.trainer import StepResult
 
 _FAR = 10

@@ -18,11 +18,11 @@ from majelpy.mesh import choose_mesh
 from majelpy.native import set_threads
 from majelpy.recipes.launch import Launch, default_threads
 from majelpy.recipes.recipe import Recipe
+from majelpy.recognition import evaluate as evaluation
+from majelpy.recognition.evaluate import Evaluation
 from majelpy.runs.ledger import hexadecimal, number
 from majelpy.runs.run_folder import RunFolder
-from majelpy.train import evaluate as evaluation
 from majelpy.train import places
-from majelpy.train.evaluate import Evaluation
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.progress import Progress
 from majelpy.train.setup import Prepared, check_agreement, prepare_run, require_room

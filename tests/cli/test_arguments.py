@@ -22,11 +22,11 @@ from majelpy.recipes.launch import Launch
 from majelpy.recipes.recipe import Recipe, load
 from majelpy.runs.compare import compare_runs
 from majelpy.runs.trained import load_trained
+from majelpy.sound.synth import synth
 from majelpy.speech.corpus import Corpus
 from majelpy.speech.joined import open_corpora
 from majelpy.speech.manifest import read_manifest
 from majelpy.speech.prepare import prepare
-from majelpy.speech.synth import synth
 from majelpy.train.loop import Run
 
 pytest_plugins = ["training"]

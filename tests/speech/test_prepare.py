@@ -24,8 +24,8 @@ from majelpy.errors import (
     RecipeError,
 )
 from majelpy.memory.pool import Pool
+from majelpy.sound.audio import read_audio
 from majelpy.speech import features
-from majelpy.speech.audio import read_audio
 from majelpy.speech.corpus import Corpus
 from majelpy.speech.prepare import prepare
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from majelpy.__main__ import program
-from majelpy.train import evaluate
+from majelpy.recognition import evaluate
 from majelpy.train.trainer import Trainer
 
 AFTER = int(os.environ["STUCK_AFTER"])

@@ -15,9 +15,9 @@ import pytest
 from mpi_launch import PATIENCE
 
 from majelpy.errors import BuildError, OutputError, RecipeError
-from majelpy.speech import espeak, mixing
+from majelpy.sound import espeak, mixing
+from majelpy.sound.synth import KINDS, RATE, plan, recording, synth
 from majelpy.speech.manifest import read_manifest
-from majelpy.speech.synth import KINDS, RATE, plan, recording, synth
 
 
 def digests_of(folder: Path) -> dict[str, str]:
@@ -54,7 +54,7 @@ def test_espeak_without_reloading_would_depend_on_them(monkeypatch: pytest.Monke
 def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
     synth(tmp_path / "a", utterances=6, dev=3, seed=5)
     code = (
-        "import sys; from majelpy.speech.synth import synth; "
+        "import sys; from majelpy.sound.synth import synth; "
         "synth(sys.argv[1], utterances=6, dev=3, seed=5)"
     )
     # Another locale and C library functions for another processor: glibc has variants of sin,

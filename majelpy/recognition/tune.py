@@ -19,8 +19,8 @@ from majelpy.decoding.beam import Decoder
 from majelpy.decoding.metrics import Errors, errors
 from majelpy.memory import CPU
 from majelpy.nn.model import Model
+from majelpy.recognition.evaluate import heard
 from majelpy.telling import Telling, say
-from majelpy.train.evaluate import heard
 from majelpy.wording import counted
 
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from majelpy import ops
 from majelpy.errors import AudioError
 from majelpy.files import open_plain
-from majelpy.speech.channel import Channel, one_of
-from majelpy.speech.level import Level
-from majelpy.speech.sound_file import blocks, naming, opened, reason
+from majelpy.sound.channel import Channel, one_of
+from majelpy.sound.level import Level
+from majelpy.sound.sound_file import blocks, naming, opened, reason
 
 LONGEST = 3600.0
 """Seconds that are read at a time, unless the caller says otherwise: 360,000 frames of features."""
@@ -44,7 +44,7 @@ class Recording:
     frames, rate : int
         Samples as they were before resampling, and their rate in Hz.
     silent, clipped : bool
-        Whether all samples are 0, or some in a row lie at full scale (majelpy.speech.level).
+        Whether all samples are 0, or some in a row lie at full scale (majelpy.sound.level).
     """
 
     samples: NDArray[np.float32]

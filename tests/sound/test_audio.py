@@ -15,10 +15,10 @@ import soundfile
 import soxr
 
 from majelpy.errors import AudioError
-from majelpy.speech import sound_file
-from majelpy.speech.audio import audio_length, audio_rate, read_audio, read_features
-from majelpy.speech.channel import MIX, one_of
-from majelpy.speech.level import Level
+from majelpy.sound import sound_file
+from majelpy.sound.audio import audio_length, audio_rate, read_audio, read_features
+from majelpy.sound.channel import MIX, one_of
+from majelpy.sound.level import Level
 
 
 def ramp(count: int = 8000) -> np.ndarray:

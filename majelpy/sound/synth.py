@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from majelpy import arguments
 from majelpy.errors import OutputError, RecipeError
 from majelpy.files import open_plain
-from majelpy.speech import espeak
-from majelpy.speech.mixing import Draw, mix, resample, trim
+from majelpy.sound import espeak
+from majelpy.sound.mixing import Draw, mix, resample, trim
 from majelpy.telling import Telling
 from majelpy.wording import counted
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from majelpy.errors import AudioError, MajelError
 from majelpy.files import open_plain
-from majelpy.speech import containers
+from majelpy.sound import containers
 
 RATES = (1000, 1_000_000)
 """Sample rates of recordings in Hz: from the least of a corpus to more than any recorder has."""

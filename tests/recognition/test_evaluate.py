@@ -21,10 +21,10 @@ from training import (
 from majelpy.comm.world import World
 from majelpy.data.utterances import Utterances
 from majelpy.decoding.metrics import Errors, errors
+from majelpy.recognition.evaluate import Recognised, evaluate, recognise
 from majelpy.runs.checkpoint import read
 from majelpy.runs.trained import Trained, load_trained
 from majelpy.speech.corpus import Corpus
-from majelpy.train.evaluate import Recognised, evaluate, recognise
 
 pytest_plugins = ["training"]
 

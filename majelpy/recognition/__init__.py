@@ -1,0 +1,1 @@
+"""What is done with a model: utterances evaluated, recordings recognised, a search tuned."""
