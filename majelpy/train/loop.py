@@ -36,7 +36,7 @@ from majelpy.train.rehearsal import rehearse
 from majelpy.train.saving import Saver
 from majelpy.train.session import Session, compared
 from majelpy.train.signals import Interrupted, Watch
-from majelpy.train.trainer import StepResult
+from majelpy.train.step import StepResult
 from majelpy.wording import counted
 
 

@@ -7,17 +7,15 @@ layout can be held against it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from majelpy.errors import TrainingError
+from majelpy.recipes.recipe import OptimizerSettings
 from majelpy.runs.ledger import hexadecimal
+from majelpy.train.step import StepResult
 from majelpy.wording import counted
-
-if TYPE_CHECKING:
-    from majelpy.recipes.recipe import OptimizerSettings
-    from majelpy.train.trainer import StepResult
 
 _NAMED = 3
 

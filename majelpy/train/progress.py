@@ -16,7 +16,7 @@ from tqdm import tqdm
 from majelpy import wording
 from majelpy.recognition.evaluate import Evaluation
 from majelpy.telling import Pace, say
-from majelpy.train.trainer import StepResult
+from majelpy.train.step import StepResult
 
 _FAR = 10
 """A loss so many times that of a guess is the loss of a training that diverges."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,27 +42,11 @@ from majelpy.runs.tensors import load_tensors
 from majelpy.standard.manipulation import concat
 from majelpy.train.nonfinite import NonFinite
 from majelpy.train.schedule import Schedule
+from majelpy.train.step import StepResult
 from majelpy.train.team import Team
 
 DIGEST_STEPS = 10
 """Steps between digests of the parameters, in the ledger and among ranks."""
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What a step gives: its number from 1, epoch from 0, mean loss, gradient norm, rate.
-
-    A skipped one changed nothing.
-    """
-
-    step: int
-    epoch: int
-    loss: np.float32
-    norm: np.float32
-    rate: np.float32
-    utterances: int
-    frames: int
-    skipped: bool = False
 
 
 class Trainer:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import needs
 import numpy as np
 import pytest
+from disks import mounted
 from training import (
     SYMBOLS,
     Done,
@@ -405,17 +404,8 @@ def test_an_unwritable_place(below: str, ground: Ground, tmp_path: Path, inside:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 192 KiB; only root can mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=192k", "tmpfs", str(folder)],
-        capture_output=True, check=False,
-    )  # fmt: skip
-    if mounted.returncode:
-        needs.lacking("tmpfs", "needs the right to mount one")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with mounted(tmp_path / "disk", 192) as folder:
+        yield folder
 
 
 def fill(folder: Path, free: int) -> Path:

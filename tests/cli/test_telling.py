@@ -8,7 +8,7 @@ import pytest
 from majelpy import telling
 from majelpy.telling import Telling
 from majelpy.train.progress import Progress, diverges
-from majelpy.train.trainer import StepResult
+from majelpy.train.step import StepResult
 
 
 class Clock:

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import nullcontext
-from pathlib import Path
-
 import numpy as np
 import pytest
 import touchy
-from extras import extra
-from gpu_place import emulated_gpu
 from makers import U, level_data, same_bits, touchy_data, words
-from training import Done, Ground, Inside, assert_same, done, network, train, write_recipe
 from tree_leaves import leaves_of, slots_of
 
 import majelpy as mj
@@ -120,76 +113,3 @@ def test_ranks_that_add_later_give_the_same_bits(first: int, last: int) -> None:
     out = np.empty(33, np.float32)
     ops.tree_sum(nodes, comm_tree.node_merges(8, items), [out], rounded=True)
     assert same_bits(out, whole[0])
-
-
-# The answer of a training, on any ranks.
-
-
-@pytest.fixture(scope="module")
-def recipe(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a recipe of gradients in bfloat16, for ranks that may share a model."""
-    path = tmp_path_factory.mktemp("transport") / "bfloat16.toml"
-    return write_recipe(
-        path, ground.corpus, data__transport="bfloat16", model__parts=2, schedule__epochs=2,
-        model__layers=network([32], 32, 32),
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def alone(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """The run of one rank."""
-    return train(recipe, tmp_path_factory.mktemp("alone") / "run")
-
-
-@pytest.mark.parametrize("options", [["--place", "gpu"], ["--threads", "2"]], ids=" ".join)
-def test_one_rank_of_another_place_gives_the_same_bits(
-    options: list[str], recipe: Path, alone: Done, tmp_path: Path, inside: Inside
-) -> None:
-    with emulated_gpu() if "gpu" in options else nullcontext():
-        said = inside("train", recipe, "--out", tmp_path, *options)
-    assert said.code == 0, said.err
-    assert_same(done(tmp_path, said.out), alone)
-
-
-def test_the_plainest_instruction_set_gives_the_same_bits(
-    recipe: Path, alone: Done, tmp_path: Path
-) -> None:
-    assert_same(train(recipe, tmp_path, MAJELPY_ISA="plain"), alone)
-
-
-MESH = ["--mesh", "data=2,model=2", "--no-shared-memory", "--bucket-bytes", "1000"]
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize(
-    ("ranks", "options"),
-    [
-        (3, []),
-        (3, ["--no-shared-memory", "--bucket-bytes", "64"]),
-        (4, [*MESH, "--model-parallel", "hidden"]),
-        *extra(
-            (2, []),
-            (2, ["--no-shared-memory"]),
-            (3, ["--no-shared-memory", "--bucket-bytes", "1000", "--no-overlap"]),
-            (4, [*MESH, "--model-parallel", "time"]),
-            (4, [*MESH, "--model-parallel", "directions"]),
-        ),
-    ],
-    ids=str,
-)
-def test_any_ranks_give_the_same_bits(
-    ranks: int, options: list[str], recipe: Path, alone: Done, tmp_path: Path
-) -> None:
-    assert_same(train(recipe, tmp_path, *options, ranks=ranks), alone)
-
-
-def test_it_is_another_answer_with_the_same_first_loss(
-    recipe: Path, alone: Done, tmp_path: Path, inside: Inside
-) -> None:
-    said = inside("train", recipe, "--out", tmp_path, "--set", "data.transport=float32")
-    assert said.code == 0, said.err
-    other = done(tmp_path, said.out)
-    assert other.fingerprint != alone.fingerprint
-    first, second = (json.loads(run.ledger.splitlines()[0]) for run in (alone, other))
-    assert first["loss_hex"] == second["loss_hex"]  # the tree does not round it
-    assert first["norm_hex"] != second["norm_hex"]

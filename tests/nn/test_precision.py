@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from extras import extra
-from gpu_place import emulated_gpu
 from makers import U, level_data, same_bits
-from training import Done, Ground, Inside, assert_same, done, network, train, write_recipe
 
 from majelpy import ops
 from majelpy.array import Array, asarray
@@ -26,8 +20,6 @@ from majelpy.nn.parameters import Gradients, Layout
 from majelpy.nn.recurrent import BiGru, BiLstm, BiRnn
 from majelpy.nn.share import Share
 from majelpy.nn.signal import Columns, Signal
-from majelpy.recipes.recipe import load
-from majelpy.runs.trained import load_trained
 
 pytest_plugins = ["training"]
 
@@ -162,82 +154,3 @@ def test_the_output_is_right_within_the_rounding_of_operands() -> None:
     assert (np.abs(found - wanted).max(axis=1) <= 2 * off.max(axis=1) + 100 * U * 32).all()
     precise = Model(Architecture(FEATURES, 6, layers)).forward(batch, vector).log_probs.numpy()
     assert np.abs(precise - wanted).max() < np.abs(found - wanted).max() / 100
-
-
-# The answer of a training, on any ranks.
-
-
-@pytest.fixture(scope="module")
-def recipe(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe in bfloat16, for ranks that may share a model."""
-    path = tmp_path_factory.mktemp("precision") / "bfloat16.toml"
-    return write_recipe(
-        path, ground.corpus, model__precision="bfloat16", model__parts=2, schedule__epochs=2,
-        model__layers=network([32], 32, 32),
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def alone(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """The run of one rank."""
-    return train(recipe, tmp_path_factory.mktemp("alone") / "run")
-
-
-@pytest.mark.parametrize("options", [["--place", "gpu"], ["--threads", "2"]], ids=" ".join)
-def test_one_rank_of_another_place_gives_the_same_bits(
-    options: list[str], recipe: Path, alone: Done, tmp_path: Path, inside: Inside
-) -> None:
-    with emulated_gpu() if "gpu" in options else nullcontext():
-        said = inside("train", recipe, "--out", tmp_path, *options)
-    assert said.code == 0, said.err
-    assert_same(done(tmp_path, said.out), alone)
-
-
-def test_the_plainest_instruction_set_gives_the_same_bits(
-    recipe: Path, alone: Done, tmp_path: Path
-) -> None:
-    assert_same(train(recipe, tmp_path, MAJELPY_ISA="plain"), alone)
-
-
-@pytest.mark.mpi
-@pytest.mark.parametrize(
-    ("ranks", "options"),
-    [
-        (2, ["--mesh", "model=2", "--model-parallel", "hidden"]),
-        *extra(
-            (2, []),
-            (2, ["--mesh", "model=2", "--model-parallel", "time"]),
-            (2, ["--mesh", "model=2", "--model-parallel", "directions"]),
-        ),
-    ],
-    ids=str,
-)
-def test_two_ranks_give_the_same_bits(
-    ranks: int, options: list[str], recipe: Path, alone: Done, tmp_path: Path
-) -> None:
-    assert_same(train(recipe, tmp_path, *options, ranks=ranks), alone)
-
-
-def test_it_learns_to_another_answer_than_float32(
-    recipe: Path, alone: Done, tmp_path: Path, inside: Inside
-) -> None:
-    said = inside("train", recipe, "--out", tmp_path, "--set", "model.precision=float32")
-    assert said.code == 0, said.err
-    other = done(tmp_path, said.out)
-    assert other.fingerprint != alone.fingerprint
-    runs = [[json.loads(line) for line in run.ledger.splitlines()] for run in (alone, other)]
-    for lines in runs:
-        assert lines[-1]["loss"] < lines[0]["loss"]
-    assert runs[0][0]["loss_hex"] != runs[1][0]["loss_hex"]
-    assert load_trained(str(tmp_path)).model.architecture.precision == "float32"
-
-
-def test_a_checkpoint_keeps_the_precision(recipe: Path, tmp_path: Path, inside: Inside) -> None:
-    assert inside("train", recipe, "--out", tmp_path, "--steps", "2").code == 0
-    assert load_trained(str(tmp_path)).model.architecture.precision == "bfloat16"
-
-
-def test_float32_recipes_have_the_digest_of_older_ones(recipe: Path) -> None:
-    float32 = load(str(recipe), ["model.precision=float32"]).content("", "")
-    assert "precision" not in float32["model"]
-    assert load(str(recipe)).content("", "")["model"]["precision"] == "bfloat16"

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import h5py
-import needs
 import numpy as np
 import pytest
+from disks import mounted
 from mpi_launch import PATIENCE
 
 from majelpy.errors import CheckpointError, OutputError
@@ -266,17 +266,8 @@ def test_later_ones_do_not_count(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB; only root can mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)],
-        capture_output=True, check=False,
-    )  # fmt: skip
-    if mounted.returncode:
-        needs.lacking("tmpfs", "needs the right to mount one")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with mounted(tmp_path / "disk", 64) as folder:
+        yield folder
 
 
 PROGRAM = """

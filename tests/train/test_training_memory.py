@@ -34,7 +34,8 @@ from training import (
 
 from majelpy.memory.pool import SMALLEST
 from majelpy.train.loop import Run
-from majelpy.train.trainer import StepResult, Trainer
+from majelpy.train.step import StepResult
+from majelpy.train.trainer import Trainer
 from majelpy.wording import byte_size, read_byte_size
 
 pytest_plugins = ["training"]

@@ -10,7 +10,8 @@ import time
 from typing import Any
 
 from majelpy.cli import main
-from majelpy.train.trainer import StepResult, Trainer
+from majelpy.train.step import StepResult
+from majelpy.train.trainer import Trainer
 
 
 def dawdle(first: int) -> None:
