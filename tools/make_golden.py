@@ -17,10 +17,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
-import gpu_cases
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
+
+import gpu_cases
 import one_case
 from makers import digest, level_data, level_double, touchy_data, touchy_double, words
 from paths import GOLDEN

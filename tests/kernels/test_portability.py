@@ -23,7 +23,7 @@ from majelpy import native
 
 pytestmark = pytest.mark.timeout(3600)  # a busy machine builds for long
 
-PROGRAM = ROOT / "tests" / "portability" / "digests.cpp"
+PROGRAM = Path(__file__).parent / "portability" / "digests.cpp"
 ON_X86 = platform.machine() in ("x86_64", "AMD64")
 ARM = ["-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64"]
 QEMU = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"]

@@ -19,7 +19,7 @@
 #include <string>
 #include <vector>
 
-#include "../../kernels/entry_points.h"
+#include "../../../kernels/entry_points.h"
 
 namespace {
 
