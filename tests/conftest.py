@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -22,6 +23,9 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"MAJELPY_REQUIRE={unknown[0]}: needs some of {', '.join(needs.WORDS)}"
         )
+    # nohup and shells' background jobs let these be ignored, and what tests start inherits that.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
