@@ -1,4 +1,4 @@
-/* Prefix beam search and best alignment: how scores are added.
+/* Prefix beam search: how scores are added.
  *
  * Policy. Natural logarithms in float32. A prefix holds the logarithms of its paths that end in a
  * blank and of those that end in its last label; what the language model says of it stands beside
@@ -10,9 +10,6 @@
 
 /* Below this there is no path; the smallest log-probability of a frame that counts is far above. */
 #define MJ_BEAM_LIVE (-1e29f)
-#define MJ_BEAM_FLOOR (-1e20f)
-
-MJ_BODY float mj_beam_floor(float log_prob) { return mj_larger(log_prob, MJ_BEAM_FLOOR); }
 
 /* What a token adds: alpha * log p + beta; the model's logarithms are decimal. */
 MJ_BODY float mj_beam_token(float language, float alpha, float log10_prob, float beta) {

@@ -12,6 +12,11 @@
 #include "mj_math.h"
 #include "mj_sum.h"
 
+/* Logarithm of the softmax of a row: y_v = x_v - max - log(sum over v of exp(x_v - max)); the sum is canonical. */
+template <class F> MJ_BODY F mj_softmax_term(F x, F max) { return mj_exp(x - max); }
+template <class F> MJ_BODY F mj_softmax_log_sum(F sum) { return mj_log(sum); }
+template <class F> MJ_BODY F mj_log_softmax(F x, F max, F log_sum) { return (x - max) - log_sum; }
+
 #define MJ_CTC_DEAD (-1e30f)
 #define MJ_CTC_SHIFT 16
 
@@ -56,3 +61,7 @@ MJ_BODY float mj_ctc_loss(float shift_sum, float last_blank, float last_label) {
 template <class F> MJ_BODY F mj_ctc_gradient(F log_prob, F posterior, F posterior_sum, F scale) {
   return (mj_exp(log_prob) - posterior / posterior_sum) * scale;
 }
+
+/* The smallest log-probability of a frame that counts where paths are searched. */
+#define MJ_CTC_FLOOR (-1e20f)
+MJ_BODY float mj_ctc_floor(float log_prob) { return mj_larger(log_prob, MJ_CTC_FLOOR); }

@@ -29,13 +29,6 @@ MJ_BODY float mj_uniform_signed(mj_u32 bits) {
   return mj_fma(mj_convert((mj_i32)(bits >> 8)), 1.1920929e-7f, -1.0f);
 }
 
-/* Inverted dropout by one random byte: a share drop / 256 becomes +0, the rest is scaled up. */
-MJ_BODY float mj_dropout_scale(mj_i32 drop) { return 256.0f / mj_convert(256 - drop); }
-MJ_BODY float mj_dropout(float x, mj_u32 byte, mj_u32 drop, float scale) { return byte < drop ? 0.0f : x * scale; }
-
-/* Bound of uniform numbers in [-bound, bound) whose variance is gain / fan_in. */
-MJ_BODY float mj_uniform_bound(float gain, float fan_in) { return mj_sqrt(3.0f * gain / fan_in); }
-
 /* Four standard normal numbers of a block, by Box and Muller (1958): of two words, one gives the
  * radius sqrt(-2 log u), u a multiple of 2^-24 in (0, 1], and one the angle in steps of pi / 2^23. */
 struct mj_normals { float v[4]; };
@@ -49,9 +42,4 @@ MJ_BODY mj_normals mj_normal(mj_philox_block block) {
     out.v[w + 1] = radius * mj_sinpi(angle, 1 << 23);
   }
   return out;
-}
-
-/* Block of the normal numbers of a step: four of a parameter's, from number 4 * index on. */
-MJ_BODY mj_normals mj_noise(mj_u64 key, mj_u64 stream, mj_u64 step, mj_u64 index) {
-  return mj_normal(mj_philox(key, step << 32 | index, stream));
 }

@@ -22,14 +22,14 @@ template <class F> MJ_BODY F mj_term_deviation(F acc, F x, F mean) {
 
 template <class F> MJ_BODY F mj_norm_hat(F x, F mean, F rstd) { return (x - mean) * rstd; }
 template <class F> MJ_BODY F mj_norm_affine(F hat, F gain, F bias) { return mj_fma(gain, hat, bias); }
-template <class F> MJ_BODY F mj_norm_clip(F hat, F gain, F bias) { return mj_clip(mj_norm_affine(hat, gain, bias)); }
+template <class F> MJ_BODY F mj_norm_rectify(F hat, F gain, F bias) { return mj_rectify(mj_norm_affine(hat, gain, bias)); }
 
 /* The gradient before the scale, from that behind it and the means of it and of it times hat. */
 template <class F> MJ_BODY F mj_norm_backward(F scale, F dy, F hat, F mean, F mean_hat) {
   return scale * (dy - mj_fma(hat, mean_hat, mean));
 }
 
-/* A running statistic goes a share `rate` of the way to the mean of `count` leaves' statistics. Where
+/* A running statistic goes the fraction `rate` of the way to the mean of `count` leaves' statistics. Where
  * that is not finite it stays: a step can be finite although a variance is not, for then rstd is 0. */
 MJ_BODY float mj_running(float running, float sum, float count, float rate) {
   return sum - sum == 0.0f ? mj_fma(rate, sum / count - running, running) : running;

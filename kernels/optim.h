@@ -24,26 +24,26 @@ MJ_BODY mj_nesterov_state<F> mj_nesterov(F parameter, F velocity, F gradient, F 
  * divides by it. Nothing cancels: by bits of `step`, w(2n) = 2 w(n) - w(n)^2 and
  * w(n + 1) = beta w(n) + (1 - beta). An operation adds 2^-24 to the relative error and passes the
  * rest on undiminished at most, so it is below 62 * 2^-24. */
-MJ_BODY float mj_average_share(float beta, mj_i32 step) {
-  float share = 0.0f;
+MJ_BODY float mj_moment_weight(float beta, mj_i32 step) {
+  float weight = 0.0f;
   for (int bit = 30; bit >= 0; bit--) {
-    share = mj_fma(-share, share, 2.0f * share);
-    if (step >> bit & 1) share = mj_fma(beta, share, 1.0f - beta);
+    weight = mj_fma(-weight, weight, 2.0f * weight);
+    if (step >> bit & 1) weight = mj_fma(beta, weight, 1.0f - beta);
   }
-  return share;
+  return weight;
 }
 
 /* Adam (Kingma and Ba 2015) with decoupled decay (Loshchilov and Hutter 2019) as PyTorch's AdamW has
  * it, g the clipped gradient: m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * g^2;
- * p = p - rate * ((m / share1) / (sqrt(v / share2) + epsilon) + decay * p). */
+ * p = p - rate * ((m / weight1) / (sqrt(v / weight2) + epsilon) + decay * p). */
 template <class F> struct mj_adam_state { F parameter, first, second; };
 template <class F>
-MJ_BODY mj_adam_state<F> mj_adam(F parameter, F first, F second, F gradient, F factor, F rate, F share1, F share2, F beta1,
+MJ_BODY mj_adam_state<F> mj_adam(F parameter, F first, F second, F gradient, F factor, F rate, F weight1, F weight2, F beta1,
                                  F beta2, F epsilon, F decay) {
   const F one = mj_splat<F>(1.0f), g = gradient * factor;
   const F m = mj_fma(beta1, first, (one - beta1) * g);
   const F v = mj_fma(beta2, second, (one - beta2) * (g * g));
-  const F step = mj_fma(decay, parameter, m / share1 / (mj_sqrt(v / share2) + epsilon));
+  const F step = mj_fma(decay, parameter, m / weight1 / (mj_sqrt(v / weight2) + epsilon));
   return {mj_fma(mj_sub(mj_splat<F>(0.0f), rate), step, parameter), m, v};
 }
 
@@ -57,9 +57,6 @@ MJ_BODY mj_adagrad_state<F> mj_adagrad(F parameter, F squares, F gradient, F fac
   const F step = g / (mj_sqrt(s) + epsilon);
   return {mj_fma(mj_sub(mj_splat<F>(0.0f), rate), step, parameter), s};
 }
-
-/* A weight with noise: `normal` is a standard normal number. */
-MJ_BODY float mj_noisy(float weight, float deviation, float normal) { return mj_fma(deviation, normal, weight); }
 
 /* Learning rate of a step: linear warm-up over the first `warmup` steps, then a constant rate
  * that is multiplied by `anneal` for each finished epoch beyond `hold` of them. */

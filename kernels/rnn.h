@@ -34,14 +34,14 @@ template <class F> MJ_BODY F mj_tanh_slope(F y) { return mj_fma(-y, y, mj_splat<
 struct mj_rnn {
   static const int gates = 1, kept = 1, carried = 1;
   static const bool own = false, apart = false;
-  template <class F> MJ_BODY F forward(const F *x, const F *sums, F &, F *) { return mj_clip(x[0] + sums[0]); }
-  template <class F> MJ_BODY F forward_first(const F *x, F &, F *) { return mj_clip(x[0]); }
+  template <class F> MJ_BODY F forward(const F *x, const F *sums, F &, F *) { return mj_rectify(x[0] + sums[0]); }
+  template <class F> MJ_BODY F forward_first(const F *x, F &, F *) { return mj_rectify(x[0]); }
   /* The gradient before the rectifier: (dy_t + W^T d_{t+1}) where h_t is inside (0, 20). */
   template <class F> MJ_BODY void backward(F dy, const F *sums, F &, const F *h, F *dx, F *) {
-    dx[0] = mj_clip_backward(dy + sums[0], h[0]);
+    dx[0] = mj_rectify_backward(dy + sums[0], h[0]);
   }
   template <class F> MJ_BODY void backward_first(F dy, F &, const F *h, F *dx, F *) {
-    dx[0] = mj_clip_backward(dy, h[0]);
+    dx[0] = mj_rectify_backward(dy, h[0]);
   }
 };
 

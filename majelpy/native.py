@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from majelpy import arguments
 from majelpy.errors import BuildError, RecipeError
@@ -35,7 +35,7 @@ _ASK = ctypes.CFUNCTYPE(
     ctypes.c_float, ctypes.c_int64, ctypes.c_int32, ctypes.POINTER(ctypes.c_int32)
 )
 
-_TYPES = {"int64_t": ctypes.c_int64, "float": ctypes.c_float}
+_TYPES = {"int64_t": ctypes.c_int64, "float": ctypes.c_float, "pointer": ctypes.c_void_p}
 
 
 def _folder() -> Path:
@@ -88,16 +88,29 @@ def isa() -> str:
     return wanted or names[0]
 
 
-def _prototypes(header: str) -> dict[str, list[Any]]:
-    """Argument types of each function of the header, by name."""
+class Parameter(NamedTuple):
+    """A parameter of an entry point; its kind is ``int64_t``, ``float`` or ``pointer``."""
+
+    name: str
+    kind: str
+
+
+def parameters_of(header: str) -> dict[str, list[Parameter]]:
+    """Return the parameters of each function of a text like `entry_points.h`, by its name."""
     text = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
-    functions: dict[str, list[Any]] = {}
-    for name, declared in re.findall(r"void (mj_\w+)\(([^)]*)\);", text):
-        functions[name] = [
-            ctypes.c_void_p if "*" in argument else _TYPES[argument.split()[0]]
-            for argument in declared.split(",")
-        ]
+    functions: dict[str, list[Parameter]] = {}
+    for function, declared in re.findall(r"void (mj_\w+)\(([^)]*)\);", text):
+        functions[function] = []
+        for argument in declared.split(","):
+            kind, name = argument.split()[0], re.findall(r"\w+", argument)[-1]
+            functions[function].append(Parameter(name, "pointer" if "*" in argument else kind))
     return functions
+
+
+@cache
+def prototypes() -> dict[str, list[Parameter]]:
+    """Return the parameters of each entry point."""
+    return parameters_of((_folder() / "entry_points.h").read_text())
 
 
 @cache
@@ -105,9 +118,9 @@ def library() -> Any:
     """The loaded library; every function of `entry_points.h` is an attribute."""
     paths = list(_folder().glob(f"*majel_{isa()}.so"))
     loaded = ctypes.CDLL(str(paths[0]))
-    for name, types in _prototypes((_folder() / "entry_points.h").read_text()).items():
+    for name, parameters in prototypes().items():
         function = getattr(loaded, name)
-        function.argtypes, function.restype = types, None
+        function.argtypes, function.restype = [_TYPES[p.kind] for p in parameters], None
     _check_denormals(loaded)
     return loaded
 

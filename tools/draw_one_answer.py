@@ -49,8 +49,8 @@ def train(settings: list[str], folder: Path) -> dict[str, Path]:
     runs = {
         "1 rank": folder / "one",
         "3 ranks": folder / "three",
-        "2 x 2 ranks, two to a model": folder / "mesh",
-        "2 ranks, killed; then 1, AVX2": folder / "killed",
+        "4 ranks, 2 to a model": folder / "mesh",
+        "2 killed, 1 goes on (AVX2)": folder / "killed",
     }
     finish(start(folder / "one", 1, settings))
     finish(start(folder / "three", 3, settings))

@@ -71,6 +71,7 @@ CROWDED = {
     "majelpy/ops": "a module a family of kernels, and the shapes that several take",
     "kernels": "a header a family; mj_ is what families share, standard_ the array library",
     "kernels/cpu": "a driver a family of kernels",
+    "kernels/gpu": "a driver a family of kernels",
     "tests/helpers": "what tests share; each is named for what it makes",
     "docs": "docs/README.md is the one entry and leads through them",
 }

@@ -24,6 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
+import bodies
 import gpu_cases
 import one_case
 from makers import digest, level_data, level_double, touchy_data, touchy_double, words
@@ -131,7 +132,7 @@ def rnn_backward() -> list[Any]:
     return found
 
 
-def gated(hidden: int) -> Iterator[tuple[ops.Cell, np.ndarray, np.ndarray, ops.Run]]:
+def gated(hidden: int) -> Iterator[tuple[ops.Cell, np.ndarray, np.ndarray, ops.Forward]]:
     """Yield each gated cell with a weight, the gradient by h, and its run."""
     dy = level_data((FRAMES, 2 * hidden), 72, 2.0**-6)
     for cell in (ops.GRU, ops.LSTM):
@@ -221,8 +222,8 @@ def adam() -> list[Any]:
     for numbers in zip(*(touchy(MANY, seed=s) for s in (70, 71, 72, 73)), strict=True):
         p, m, v, g = (asarray(x.copy()) for x in (*numbers[:2], abs(numbers[2]), numbers[3]))
         one = {"factor": asarray(np.float32([0.3])), "rate": asarray(np.float32([0.01]))}
-        shares = ops.average_shares(5, beta1=0.9, beta2=0.99)
-        ops.adam(p, m, v, g, **one, shares=shares, beta1=0.9, beta2=0.99, epsilon=1e-8, decay=1e-3)
+        one |= {"weights": ops.moment_weights(5, beta1=0.9, beta2=0.99)}
+        ops.adam(p, m, v, g, **one, beta1=0.9, beta2=0.99, epsilon=1e-8, decay=1e-3)
         found += [p, m, v]
     return found
 
@@ -240,7 +241,7 @@ def adagrad() -> list[Any]:
 def shares() -> list[Any]:
     steps = (1, 2, 3, 10, 1000, 123_456, (1 << 31) - 1)
     betas = {"beta1": 0.9, "beta2": 0.999}, {"beta1": 0.0, "beta2": 0.25}
-    return [ops.average_shares(step, **both) for step in steps for both in betas]
+    return [ops.moment_weights(step, **both) for step in steps for both in betas]
 
 
 def noise() -> list[Any]:
@@ -267,7 +268,7 @@ def rates() -> list[Any]:
 
 def sigmoid_and_tanh() -> list[Any]:
     x = np.concatenate([level_data(MANY, 26, 32.0), touchy_data(MANY, 27)])
-    return [ops.math_function(name, x) for name in ("sigmoid", "tanh")]
+    return [bodies.math_function(name, x) for name in ("sigmoid", "tanh")]
 
 
 def pcm() -> np.ndarray:
@@ -277,7 +278,7 @@ def pcm() -> np.ndarray:
 
 def exp_and_log() -> list[Any]:
     x = np.concatenate([level_data(MANY, 24, 128.0), touchy_data(MANY, 25)])
-    return [ops.math_function("exp", x), ops.math_function("log", np.abs(x))]
+    return [bodies.math_function("exp", x), bodies.math_function("log", np.abs(x))]
 
 
 # --- the array library: each function in float32 and in float64 ---------------------------------
@@ -592,13 +593,14 @@ def row_convolution(kind: str) -> list[Any]:
 CASES: dict[str, Callable[[], list[Any]]] = {
     "mj_add_arrays": lambda: pairs(ops.add, (MANY,), (MANY,)),
     "mj_multiply_arrays": lambda: pairs(ops.multiply, (MANY,), (MANY,)),
-    "mj_clip_array": lambda: [ops.clip(x) for x in touchy(MANY, seed=30)],
+    "mj_rectify_array": lambda: [ops.rectify(x) for x in touchy(MANY, seed=30)],
     "mj_round_bfloat16_array": lambda: [ops.round_bfloat16(x) for x in touchy(MANY, seed=30)],
-    "mj_clip_backward_array": lambda: [
-        ops.clip_backward(dy, ops.clip(level_data(MANY, 31, 32.0))) for dy in touchy(MANY, seed=32)
+    "mj_rectify_backward_array": lambda: [
+        ops.rectify_backward(dy, ops.rectify(level_data(MANY, 31, 32.0)))
+        for dy in touchy(MANY, seed=32)
     ],
     "mj_bias_rows": lambda: pairs(ops.bias, (300, 133), (133,)),
-    "mj_bias_clip_rows": lambda: pairs(
+    "mj_bias_rectify_rows": lambda: pairs(
         lambda x, b: ops.bias(x, b, clipped=True), (300, 133), (133,)
     ),
     "mj_normalise_rows": lambda: pairs(ops.normalise, (300, 133), (133,), (133,)),
@@ -639,7 +641,6 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     ],
     "mj_ctc": ctc,
     "mj_sum_items": lambda: over_items(lambda a, _, items: ops.sum_items(a, items)),
-    "mj_dot_items": lambda: over_items(ops.dot_items),
     "mj_square_items": lambda: over_items(
         lambda x, _, mean, items: ops.deviation_items(x, mean, items), 73
     ),
@@ -677,18 +678,18 @@ CASES: dict[str, Callable[[], list[Any]]] = {
         for length, bits in zip((8, 777, SOME + 50), words(3, 77), strict=True)
     ],
     "mj_norm_and_factor": lambda: [
-        part for x in touchy(5000, seed=35) for part in ops.norm_and_factor(x, 1e-20)
+        part for x in touchy(5000, seed=35) for part in ops.factor_of(ops.square_sum(x), 1e-20)
     ],
     "mj_nesterov_array": nesterov,
     "mj_learning_rate_at": rates,
-    "mj_average_shares": shares,
+    "mj_moment_weights": shares,
     "mj_adam_array": adam,
     "mj_adagrad_array": adagrad,
     "mj_noise_array": noise,
     "mj_argmax_rows": lambda: [ops.argmax(touchy_data((700, 29), 36))],
     "mj_math_array": exp_and_log,
     "mj_math_array of gates": sigmoid_and_tanh,
-    "mj_fma_array": lambda: pairs(ops.fma, (MANY,), (MANY,), (MANY,)),
+    "mj_fma_array": lambda: pairs(bodies.fma, (MANY,), (MANY,), (MANY,)),
     "mj_unary": unary,
     "mj_binary": binary,
     "mj_unary signs": signs,

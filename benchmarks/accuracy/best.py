@@ -25,7 +25,7 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 
 @dataclass(frozen=True)
-class Plan:
+class Best:
     """How a corpus is prepared, and its language model.
 
     Attributes
@@ -51,10 +51,10 @@ class Plan:
 
 CHARACTERS = ("--characters", "--share", "1", "--beam", "100")
 GRID = ("--alphas", "0.6,0.8,1,1.3", "--betas", "0.5,1,1.5,2,3")
-PLANS = {
-    "fsdd": Plan(8000, False, ("--order", "2"), (), ("--alphas", "0,0.5,1", "--betas", "0,1,2")),
-    "asterisk": Plan(8000, True, ("--order", "7", "--characters"), CHARACTERS, GRID),
-    "speechocean762": Plan(16000, True, ("--order", "7", "--characters"), CHARACTERS, GRID),
+CORPORA = {
+    "fsdd": Best(8000, False, ("--order", "2"), (), ("--alphas", "0,0.5,1", "--betas", "0,1,2")),
+    "asterisk": Best(8000, True, ("--order", "7", "--characters"), CHARACTERS, GRID),
+    "speechocean762": Best(16000, True, ("--order", "7", "--characters"), CHARACTERS, GRID),
 }
 
 
@@ -98,13 +98,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("corpus", choices=PLANS)
+    parser.add_argument("corpus", choices=CORPORA)
     parser.add_argument("--data", type=Path, default=Path("shared/data"), metavar="FOLDER")
     parser.add_argument("--work", type=Path, default=Path("build/best"), metavar="FOLDER")
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--test", action="store_true", help="judge on test, not on dev")
     options = parser.parse_args()
-    name, plan, work = options.corpus, PLANS[options.corpus], options.work.resolve()
+    name, chosen, work = options.corpus, CORPORA[options.corpus], options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     majel = Commands(work)
     manifests = splits((options.data / name).resolve(), work)
@@ -114,7 +114,7 @@ def main() -> None:
     def prepare(split: str) -> list[str]:
         written, corpus = f"{name}-{split}-spelled.tsv", f"{name}-{split}.h5"
         found = spell(manifests[split], work / written)
-        majel("prepare", written, corpus, "--samples", "--rate", plan.rate, "--force")
+        majel("prepare", written, corpus, "--samples", "--rate", chosen.rate, "--force")
         return found
 
     texts = prepare("train")
@@ -126,13 +126,13 @@ def main() -> None:
     recipe = HERE.resolve() / f"best-{name}.toml"
     majel("train", recipe, "--out", f"{name}-run", *settings, ranks=options.ranks)
     minutes = (time.perf_counter() - start) / 60
-    if plan.text:
+    if chosen.text:
         for path in sorted((options.data / "text").glob("*.txt")):
             texts += [spelled(line) for line in path.read_text("utf-8").splitlines()]
     (work / f"{name}.txt").write_text("\n".join(texts) + "\n")
-    majel("lm", f"{name}.txt", "-o", f"{name}.arpa", "--force", *plan.lm)
-    search = ("--lm", f"{name}.arpa", *plan.search)
-    tuned = majel("tune", f"{name}-run", f"{name}-dev.h5", *search, *plan.grid, "--json")
+    majel("lm", f"{name}.txt", "-o", f"{name}.arpa", "--force", *chosen.lm)
+    search = ("--lm", f"{name}.arpa", *chosen.search)
+    tuned = majel("tune", f"{name}-run", f"{name}-dev.h5", *search, *chosen.grid, "--json")
     weights = json.loads(tuned)["best"]
     judged = f"{name}-{'test' if options.test else 'dev'}.h5"
     alone = json.loads(majel("eval", f"{name}-run", judged, "--json"))

@@ -97,7 +97,7 @@ def step(utterances: int, frames: tuple[int, int], labels: int, units: int) -> C
     def advance() -> None:
         model.train(batch, parameters, slots, 1.0 / utterances, Training(1, 0))
         gradient = slots[0, : layout.size]
-        _, factor = ops.norm_and_factor(gradient, 10.0)
+        _, factor = ops.factor_of(ops.square_sum(gradient), 10.0)
         ops.nesterov(
             parameters, velocities, gradient, factor=factor, rate=rate, momentum=0.9, decay=0.0
         )

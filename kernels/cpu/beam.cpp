@@ -216,7 +216,7 @@ class Search {
     pool.clear();
     for (int64_t k = 0; k < labels; k++) {
       const int32_t label = order[k];
-      const float log_prob = mj_beam_floor(log_probs[label]);
+      const float log_prob = mj_ctc_floor(log_probs[label]);
       for (int64_t i = 0; i < places; i++) step((int32_t)i, label, log_prob);
     }
     for (int64_t i = 0; i < places; i++) {

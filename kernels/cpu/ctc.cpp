@@ -1,4 +1,4 @@
-/* Drivers of the log-softmax and of connectionist temporal classification.
+/* Drivers of the log-softmax, of connectionist temporal classification and of its best alignment.
  *
  * Policy. A task is a block of rows, or one utterance with all its frames. Vectors run over rows
  * (softmax) or over states (CTC): each lane is an output of its own.
@@ -6,9 +6,9 @@
 #include "../ctc.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "../entry_points.h"
-#include "../softmax.h"
 #include "lanes.h"
 #include "threads.h"
 
@@ -200,5 +200,49 @@ void mj_ctc(int64_t utterances, const int64_t *offsets, int64_t alphabet, const 
     Lattice lattice(offsets[u + 1] - offsets[u], alphabet, log_probs + offsets[u] * alphabet,
                     label_offsets[u + 1] - label_offsets[u], labels + label_offsets[u]);
     lattice.run(scale, losses + u, gradient + offsets[u] * alphabet);
+  });
+}
+
+void mj_argmax_rows(int64_t rows, int64_t columns, const float *x, int32_t *out) {
+  mj::parallel_blocks(rows, 256, [&](int64_t start, int64_t stop) {
+    for (int64_t i = start; i < stop; i++) out[i] = (int32_t)(std::max_element(x + i * columns, x + (i + 1) * columns) - (x + i * columns));
+  });
+}
+
+/* A task is a text. The best path through the states blank, label, blank ..; of equal ones that which stays in a
+ * state longest. */
+void mj_ctc_align(int64_t count, const int64_t *starts, const int64_t *stops, int64_t alphabet, const float *log_probs,
+                  const int64_t *label_offsets, const int32_t *labels, int32_t *first, int32_t *last) {
+  mj::parallel(count, [&](int64_t u) {
+    const int64_t T = stops[u] - starts[u], L = label_offsets[u + 1] - label_offsets[u], S = 2 * L + 1;
+    const float *lp = log_probs + starts[u] * alphabet;
+    const int32_t *label = labels + label_offsets[u];
+    if (L == 0 || T == 0) return;
+    std::vector<float> score(S, MJ_CTC_DEAD), before(S);
+    std::vector<uint8_t> came(T * S, 0); /* how many states back the path was a frame before */
+    const auto emission = [&](int64_t t, int64_t i) { return mj_ctc_floor(lp[t * alphabet + (i % 2 ? label[i / 2] : 0)]); };
+    score[0] = emission(0, 0);
+    score[1] = emission(0, 1);
+    for (int64_t t = 1; t < T; t++) {
+      before.swap(score);
+      for (int64_t i = 0; i < S; i++) {
+        float best = before[i];
+        uint8_t back = 0;
+        if (i > 0 && before[i - 1] > best) best = before[i - 1], back = 1;
+        const bool may_jump = i > 1 && i % 2 && label[i / 2] != label[i / 2 - 1];
+        if (may_jump && before[i - 2] > best) best = before[i - 2], back = 2;
+        came[t * S + i] = back;
+        score[i] = mj_add(best, emission(t, i));
+      }
+    }
+    int64_t state = score[S - 2] > score[S - 1] ? S - 2 : S - 1;
+    for (int64_t t = T - 1; t >= 0; t--) {
+      if (state % 2) {
+        const int64_t l = label_offsets[u] + state / 2;
+        if (t == T - 1 || last[l] < 0) last[l] = (int32_t)t;
+        first[l] = (int32_t)t;
+      }
+      state -= came[t * S + state];
+    }
   });
 }

@@ -12,7 +12,7 @@
 #include <type_traits>
 
 #include "../entry_points.h"
-#include "threads.h"
+#include "slots.h"
 #include "tile.h"
 
 namespace mj {
@@ -103,3 +103,32 @@ void gemm(int64_t m, int64_t n, int64_t k, Operand a, Operand b, float *c, int64
 }
 
 }  // namespace mj
+
+void mj_gemm(int64_t m, int64_t n, int64_t k, int64_t parts, const float *a, int64_t a_row, int64_t a_column,
+             const float *b, int64_t b_row, int64_t b_column, float *c, int64_t c_row) {
+  if (parts == 1) {
+    mj::gemm(m, n, k, {a, a_row, a_column}, {b, b_row, b_column}, c, c_row);
+    return;
+  }
+  int32_t merges[MJ_MOST_PARTS];
+  int height = 0, most = 0;
+  for (int64_t part = 0; part < parts; part++) {
+    most = std::max(most, ++height);
+    merges[part] = mj_merges_after(part, parts, height);
+    height -= merges[part];
+  }
+  float *slots = mj::workspace_of<float>(mj::LATTICE, most * m * n);
+  mj::over_leaves(parts, merges, m, n, slots, m * n, false, [&](int64_t part, float *slot) {
+    const int64_t start = mj_part_start(k, parts, part), terms = mj_part_start(k, parts, part + 1) - start;
+    mj::gemm(m, n, terms, {a + start * a_column, a_row, a_column}, {b + start * b_row, b_row, b_column}, slot, n);
+  });
+  memcpy(c, slots, m * n * sizeof(float));
+}
+
+void mj_gemm_leaves(int64_t leaves, const int64_t *offsets, const int32_t *merges, int64_t m, int64_t n, const float *a,
+                    int64_t a_row, const float *b, int64_t b_row, float *slots, int64_t slot_stride, int64_t rounded) {
+  mj::over_leaves(leaves, merges, m, n, slots, slot_stride, rounded, [&](int64_t leaf, float *slot) {
+    const int64_t start = offsets[leaf], rows = offsets[leaf + 1] - start;
+    mj::gemm(m, n, rows, {a + start * a_row, 1, a_row}, {b + start * b_row, b_row, 1}, slot, n);
+  });
+}

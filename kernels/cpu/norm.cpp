@@ -7,6 +7,7 @@
 
 #include "../entry_points.h"
 #include "items.h"
+#include "maps.h"
 
 namespace {
 
@@ -14,9 +15,7 @@ using mj::each;
 using mj::load_as;
 using mj::store_as;
 
-constexpr int64_t GRAIN = 1 << 14; /* elements of a task */
-
-int64_t rows_of_a_task(int64_t columns) { return std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, columns)); }
+using mj::rows_of_a_task;
 
 /* body(leaf, row) for all rows of all leaves. */
 template <class Body> void leaf_rows(int64_t leaves, const int64_t *offsets, int64_t columns, Body body) {
@@ -65,26 +64,6 @@ mj_vf mean_lanes(mj_vf sums, int64_t count) {
 
 }  // namespace
 
-void mj_sum_items(int64_t items, const int64_t *offsets, const int64_t *order, int64_t columns, const float *x, float *out) {
-  mj::sum_items(items, offsets, order, columns, out, [=](float *sums, int64_t, int64_t, int64_t row) {
-    each(0, columns, [&](int64_t j, auto as) {
-      using F = decltype(as);
-      store_as(sums + j, mj_term(load_as<F>(sums + j), load_as<F>(x + row * columns + j)));
-    });
-  });
-}
-
-void mj_dot_items(int64_t items, const int64_t *offsets, const int64_t *order, int64_t columns, const float *a, const float *b,
-                  float *out) {
-  mj::sum_items(items, offsets, order, columns, out, [=](float *sums, int64_t, int64_t, int64_t row) {
-    each(0, columns, [&](int64_t j, auto as) {
-      using F = decltype(as);
-      const int64_t at = row * columns + j;
-      store_as(sums + j, mj_term_product(load_as<F>(sums + j), load_as<F>(a + at), load_as<F>(b + at)));
-    });
-  });
-}
-
 void mj_square_items(int64_t items, const int64_t *offsets, const int64_t *order, const int64_t *leaves, int64_t columns,
                      const float *x, const float *mean, float *out) {
   mj::sum_items(items, offsets, order, columns, out, [=](float *sums, int64_t item, int64_t, int64_t row) {
@@ -130,7 +109,7 @@ void mj_norm_rows(int64_t leaves, const int64_t *offsets, int64_t columns, const
       const int64_t i = row * columns + j, k = leaf * columns + j;
       const F hat = mj_norm_hat(load_as<F>(x + i), load_as<F>(mean + k), load_as<F>(rstd + k));
       const F by = load_as<F>(gain + j), plus = load_as<F>(bias + j);
-      store_as(out + i, clipped ? mj_norm_clip(hat, by, plus) : mj_norm_affine(hat, by, plus));
+      store_as(out + i, clipped ? mj_norm_rectify(hat, by, plus) : mj_norm_affine(hat, by, plus));
     });
   });
 }

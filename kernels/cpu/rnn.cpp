@@ -1,9 +1,9 @@
 /* Driver of the recurrent layer: one call runs whole sequences of all directions.
  *
- * Policy. Rows of a batch do not see one another, so a task is (direction, share of the utterances)
- * and runs all time steps alone, without any barrier; there are as many shares as threads need. All
- * utterances of a share start together, each at its own first frame in its direction; sorted by
- * length, those still running are always the first rows of the share. Back-propagation is the same
+ * Policy. Rows of a batch do not see one another, so a task is (direction, group of utterances)
+ * and runs all time steps alone, without any barrier; there are as many groups as threads need. All
+ * utterances of a group start together, each at its own first frame in its direction; sorted by
+ * length, those still running are always the first rows of the group. Back-propagation is the same
  * recurrence in the opposite direction with the transposed weight, so both share this one loop.
  *
  * The weight is packed once per call: panel p of chunk c holds COLUMNS columns of each gate, so that a
@@ -20,8 +20,7 @@
 
 #include "../entry_points.h"
 #include "../rnn.h"
-#include "lanes.h"
-#include "threads.h"
+#include "maps.h"
 #include "tile.h"
 
 namespace {
@@ -128,7 +127,7 @@ struct Sequences {
   bool goes_on(int64_t utterance) const { return carried && carried[utterance]; }
   int64_t panels() const { return (hidden + COLUMNS - 1) / COLUMNS; }
   /* Shares of the utterances of a direction: whole tiles, and no more than keep all threads busy. */
-  int64_t shares() const {
+  int64_t groups() const {
     const int64_t tiles = (utterances + TILE_ROWS - 1) / TILE_ROWS;
     return std::min(tiles, (mj::threads() + directions - 1) / directions);
   }
@@ -178,7 +177,7 @@ void panel_sums(const Sequences &all, const float *packed, int64_t panel, int64_
   }
 }
 
-/* One direction of a share of the utterances, the `count` ones from `members` on. */
+/* One direction of a group of the utterances, the `count` ones from `members` on. */
 template <class Step> struct Share {
   const Sequences &all;
   const Step &step;
@@ -201,7 +200,7 @@ template <class Step> struct Share {
     if (Step::HAS_OWN) copy(at + Step::OWN * all.hidden, own(i), all.hidden);
   }
 
-  /* Rows start..stop of the share, which begin at `rows`, and the columns of one panel in step s. */
+  /* Rows start..stop of the group, which begin at `rows`, and the columns of one panel in step s. */
   void columns(const int64_t *rows, int64_t start, int64_t stop, int64_t panel, int64_t s, bool summed) const {
     const int64_t hidden = all.hidden, j0 = panel * COLUMNS;
     for (int64_t i = start; i < stop; i++) {
@@ -288,10 +287,10 @@ template <class Step> void run(const Sequences &all, const Step &step, const flo
   for (int64_t d = 0; d < all.directions; d++) {
     pack_weight(all, Step::GATES, weight + d * block * all.hidden, Step::BACKWARD, packed + d * packed_size);
   }
-  const int64_t shares = all.shares();
-  mj::parallel(all.directions * shares, [&](int64_t task) {
+  const int64_t groups = all.groups();
+  mj::parallel(all.directions * groups, [&](int64_t task) {
     const int64_t d = task % all.directions, g = task / all.directions;
-    const int64_t first = all.utterances * g / shares, count = all.utterances * (g + 1) / shares - first;
+    const int64_t first = all.utterances * g / groups, count = all.utterances * (g + 1) / groups - first;
     float *memory = mj::workspace_of<float>(mj::STATE, count * Share<Step>::floats(all.hidden));
     Share<Step>{all, step, d, all.sorted.data() + first, count, packed + d * packed_size, memory}.run();
   });
@@ -370,5 +369,22 @@ void mj_rnn_previous_rows(int64_t first, int64_t directions, int64_t utterances,
         }
       }
     }
+  });
+}
+
+void mj_sum_directions(int64_t rows, int64_t directions, int64_t hidden, const float *h, float *out) {
+  mj::matrix(rows, hidden, [=](int64_t i, int64_t j, auto as) {
+    using F = decltype(as);
+    const float *from = h + (i - j) * directions + j;
+    F sum = mj::load_as<F>(from);
+    for (int64_t d = 1; d < directions; d++) sum = mj_add(sum, mj::load_as<F>(from + d * hidden));
+    mj::store_as(out + i, sum);
+  });
+}
+
+void mj_repeat_directions(int64_t rows, int64_t directions, int64_t hidden, const float *dy, float *out) {
+  mj::matrix(rows, hidden, [=](int64_t i, int64_t j, auto as) {
+    using F = decltype(as);
+    for (int64_t d = 0; d < directions; d++) mj::store_as(out + (i - j) * directions + d * hidden + j, mj::load_as<F>(dy + i));
   });
 }

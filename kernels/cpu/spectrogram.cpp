@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "../entry_points.h"
-#include "../fft.h"
+#include "../spectrogram.h"
 #include "threads.h"
 
 namespace {

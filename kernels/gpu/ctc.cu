@@ -6,7 +6,6 @@
  * posteriors and the gradient. A maximum of numbers does not depend on the order.
  */
 #include "../ctc.h"
-#include "../softmax.h"
 #include "driver.h"
 
 /* visit(row within the tile, column, value) for the columns of 32 rows from `first` on, each lane

@@ -5,33 +5,7 @@
  * at a time through shared memory, so that a warp reads whole lines. Maps: a thread an output.
  */
 #include "../norm.h"
-#include "driver.h"
-
-/* add(row, column) for the rows of each chunk, which begins with place starts[chunk] of the list. */
-template <class Start, class Add, class Stop>
-MJ_DEVICE void mj_item_chunks(mj_i64 chunks, const mj_i64 *starts, const mj_i64 *order, mj_i64 columns, Start start, Add add, Stop stop) {
-  mj_matrix(chunks, columns, [=](mj_i64 c, mj_i64 j) {
-    auto acc = start();
-    const mj_i64 last = starts[c + 1];
-#pragma unroll 4
-    for (mj_i64 i = starts[c]; i < last; i++) acc = add(acc, c, order ? order[i] : i, j);
-    stop(acc, c, j);
-  });
-}
-
-MJ_KERNEL mj_item_sum_chunks_kernel(mj_i64 chunks, const mj_i64 *starts, const mj_i64 *order, mj_i64 columns, const float *x, float *sums) {
-  mj_item_chunks(
-      chunks, starts, order, columns, [] { return 0.0f; },
-      [=](float acc, mj_i64, mj_i64 row, mj_i64 j) { return mj_term(acc, x[row * columns + j]); },
-      [=](float acc, mj_i64 c, mj_i64 j) { sums[c * columns + j] = acc; });
-}
-
-MJ_KERNEL mj_item_dot_chunks_kernel(mj_i64 chunks, const mj_i64 *starts, const mj_i64 *order, mj_i64 columns, const float *a, const float *b, float *sums) {
-  mj_item_chunks(
-      chunks, starts, order, columns, [] { return 0.0f; },
-      [=](float acc, mj_i64, mj_i64 row, mj_i64 j) { return mj_term_product(acc, a[row * columns + j], b[row * columns + j]); },
-      [=](float acc, mj_i64 c, mj_i64 j) { sums[c * columns + j] = acc; });
-}
+#include "items.h"
 
 /* leaves: of each chunk. */
 MJ_KERNEL mj_item_square_chunks_kernel(mj_i64 chunks, const mj_i64 *starts, const mj_i64 *order, mj_i64 columns, const mj_i64 *leaves, const float *x, const float *mean, float *sums) {
@@ -73,7 +47,7 @@ MJ_KERNEL mj_norm_rows_kernel(mj_i64 leaves, const mj_i64 *offsets, mj_i64 colum
   mj_utterance_rows(leaves, offsets, columns, [=](mj_i64 leaf, mj_i64 row, mj_i64 j) {
     const mj_i64 i = row * columns + j, k = leaf * columns + j;
     const float hat = mj_norm_hat(x[i], mean[k], rstd[k]);
-    out[i] = clipped ? mj_norm_clip(hat, gain[j], bias[j]) : mj_norm_affine(hat, gain[j], bias[j]);
+    out[i] = clipped ? mj_norm_rectify(hat, gain[j], bias[j]) : mj_norm_affine(hat, gain[j], bias[j]);
   });
 }
 

@@ -349,3 +349,18 @@ MJ_KERNEL mj_rnn_previous_rows_kernel(mj_i64 first, mj_i64 directions, mj_i64 ut
     out[row * directions * hidden + j] = y;
   });
 }
+
+MJ_KERNEL mj_sum_directions_kernel(mj_i64 rows, mj_i64 directions, mj_i64 hidden, const float *h, float *out) {
+  mj_matrix(rows, hidden, [=](mj_i64 i, mj_i64 j) {
+    const float *from = h + i * directions * hidden + j;
+    float sum = from[0];
+    for (mj_i64 d = 1; d < directions; d++) sum = mj_add(sum, from[d * hidden]);
+    out[i * hidden + j] = sum;
+  });
+}
+
+MJ_KERNEL mj_repeat_directions_kernel(mj_i64 rows, mj_i64 directions, mj_i64 hidden, const float *dy, float *out) {
+  mj_matrix(rows, hidden, [=](mj_i64 i, mj_i64 j) {
+    for (mj_i64 d = 0; d < directions; d++) out[(i * directions + d) * hidden + j] = dy[i * hidden + j];
+  });
+}

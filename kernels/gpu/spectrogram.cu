@@ -1,8 +1,8 @@
 /* Drivers of the spectrogram: tables of roots, then a block a frame.
  *
- * Policy. A Stockham transform (kernels/fft.h); a thread computes one butterfly output of a stage.
+ * Policy. A Stockham transform (kernels/spectrogram.h); a thread computes one butterfly output of a stage.
  */
-#include "../fft.h"
+#include "../spectrogram.h"
 #include "driver.h"
 
 /* tables: window, cosines, sines; `window` floats each. */

@@ -4,9 +4,8 @@
  * the first terms of the chunks, and where the last ends; chunks never cross leaves. The totals
  * of leaves go through the stack program of entry_points.h, column by column.
  */
-#include "../elementwise.h"
-#include "../mj_sum.h"
-#include "driver.h"
+#include "../sums.h"
+#include "items.h"
 
 /* sums[chunk][column] of term(value, column). */
 template <class Term>
@@ -102,4 +101,19 @@ MJ_KERNEL mj_chunk_total_kernel(mj_i64 chunks, const float *sums, float *out) {
     __syncthreads();
   }
   if (threadIdx.x == 0) *out = total;
+}
+
+MJ_KERNEL mj_item_sum_chunks_kernel(mj_i64 chunks, const mj_i64 *starts, const mj_i64 *order, mj_i64 columns, const float *x, float *sums) {
+  mj_item_chunks(
+      chunks, starts, order, columns, [] { return 0.0f; },
+      [=](float acc, mj_i64, mj_i64 row, mj_i64 j) { return mj_term(acc, x[row * columns + j]); },
+      [=](float acc, mj_i64 c, mj_i64 j) { sums[c * columns + j] = acc; });
+}
+
+MJ_KERNEL mj_mean_of_kernel(mj_i64 columns, const float *center, const float *sums, float count, float *out) {
+  mj_elements(columns, [=](mj_i64 j) { out[j] = mj_mean(center[j], sums[j], count); });
+}
+
+MJ_KERNEL mj_scale_of_kernel(mj_i64 columns, const float *sums, const float *square_sums, float count, float *out) {
+  mj_elements(columns, [=](mj_i64 j) { out[j] = mj_scale(sums[j], square_sums[j], count); });
 }

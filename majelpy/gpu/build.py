@@ -36,6 +36,25 @@ def folder() -> Path:
     raise BuildError(f"gpu: no kernel sources beside {here}; install majelpy with 'pip install .'")
 
 
+@cache
+def constant(name: str) -> int:
+    """Return a whole number that the kernels' sources define.
+
+    Raises
+    ------
+    BuildError
+        If none of them does, or more than one.
+    """
+    sources = sorted([*folder().glob("*.h"), *folder().glob("gpu/*.h"), *folder().glob("gpu/*.cu")])
+    pattern = re.compile(rf"^#define {name} (\d+)\b", re.MULTILINE)
+    values = [value for path in sources for value in pattern.findall(path.read_text())]
+    if len(values) != 1:
+        raise BuildError(
+            f"gpu: {name}: the kernels in {folder()} define it {len(values)} times; needs once"
+        )
+    return int(values[0])
+
+
 PROGRAMS = ("training", "array")
 
 

@@ -1,7 +1,7 @@
 """A GPU as a launcher, and its library of entry points.
 
 Policy. CuPy loads the cubin, launches and copies; it does not calculate. Launches and copies of a
-place go to CuPy's current stream of that GPU, one after another, so memory that a plan gives back
+place go to CuPy's current stream of that GPU, one after another, so memory that a launch gives back
 may be used by the next at once. The GPU of the array made last is CuPy's current one, since CuPy
 moves elements nowhere else. Beside that stream are two of copies only, one to the host (`copy_out`)
 and one from it (`copy_in_beside`), so that copies and kernels run at the same time.
@@ -17,18 +17,11 @@ from typing import Any
 import numpy as np
 
 from majelpy.errors import BuildError, MajelError, PoolError
-from majelpy.gpu import build, dense, frames, norm, recurrent, sequences, standard, sums
+from majelpy.gpu import build
+from majelpy.gpu.launches import LAUNCHES
 from majelpy.memory.place import Place
 from majelpy.memory.pool import Allocation, pool
 from majelpy.wording import install
-
-PLANS = {
-    name: plan
-    for module in (dense, sums, recurrent, sequences, norm, frames, standard)
-    for name, plan in vars(module).items()
-    if name.startswith("mj_")
-}
-"""The plan of each entry point."""
 
 PAGE = 4096
 
@@ -295,6 +288,6 @@ def library(place: Place) -> Any:
     """
     if place not in _libraries:
         on = device(place)
-        bound = {name: functools.partial(plan, on) for name, plan in PLANS.items()}
+        bound = {name: functools.partial(launch, on) for name, launch in LAUNCHES.items()}
         _libraries[place] = SimpleNamespace(**bound)
     return _libraries[place]

@@ -1,7 +1,7 @@
-"""What a plan speaks to: a launcher of kernels on some device.
+"""What launches speak to: a launcher of kernels on some device.
 
-Policy. A plan's arguments are those of kernels/entry_points.h: float pointers are addresses on
-the device; integer pointers are host memory, read and written by the plan, so callers pass the
+Policy. A launch's arguments are those of kernels/entry_points.h: float pointers are addresses on
+the device; integer pointers are host memory, read and written by the launch, so callers pass the
 same offsets and labels on every place. The array library's entry points (`standard`) have data of
 every type: all their pointers are addresses on the device, those to integers, bools and sort keys
 too. Grids and blocks never change a bit.

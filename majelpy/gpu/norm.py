@@ -1,7 +1,4 @@
-"""Plans of sums over items and of the normalisations (kernels/gpu/norm.cu).
-
-Each function has the name and the arguments of its entry point, after the launcher.
-"""
+"""Launches of the normalisations (kernels/gpu/norm.cu)."""
 
 from __future__ import annotations
 
@@ -9,60 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.gpu.launcher import Launcher, ceil_div, elements, host, matrix, utterance_rows
-from majelpy.gpu.sums import chunk_starts, totals
+from majelpy.gpu.launcher import Launcher, ceil_div, host, matrix, utterance_rows
+from majelpy.gpu.sums import item_sums
 
 _f = np.float32
 
 ROWS = 64
 """Rows of a block that sums over columns."""
-
-
-def _items(
-    on: Launcher,
-    kernel: str,
-    items: int,
-    offsets: int,
-    order: int | None,
-    columns: int,
-    operands: tuple[Any, ...],
-    width: int,
-    out: int,
-    leaves: int | None = None,
-) -> None:
-    """Sums over items; ``operands`` is what the kernel takes after the columns and the leaves."""
-    rows = host(offsets, items + 1, np.int64)
-    starts, first = chunk_starts(rows)
-    chunks = len(starts) - 1
-    sums = on.scratch(4 * chunks * width)
-    listed = on.upload(host(order, int(rows[-1]), np.int64)) if order else 0
-    if leaves is not None:
-        of_chunks = np.repeat(host(leaves, items, np.int64), np.diff(first))
-        operands = (on.upload(of_chunks), *operands)
-    arguments = (chunks, on.upload(starts), listed, columns, *operands, sums)
-    matrix(on, kernel, chunks, columns, arguments)
-    totals(on, first, np.zeros(items, dtype=np.int32), width, sums, out, width, 0)
-
-
-def mj_sum_items(
-    on: Launcher, items: int, offsets: int, order: int | None, columns: int, x: int, out: int
-) -> None:
-    sizes = (items, offsets, order, columns)
-    _items(on, "mj_item_sum_chunks_kernel", *sizes, (x,), columns, out)
-
-
-def mj_dot_items(
-    on: Launcher,
-    items: int,
-    offsets: int,
-    order: int | None,
-    columns: int,
-    a: int,
-    b: int,
-    out: int,
-) -> None:
-    sizes = (items, offsets, order, columns)
-    _items(on, "mj_item_dot_chunks_kernel", *sizes, (a, b), columns, out)
 
 
 def mj_square_items(
@@ -77,7 +27,7 @@ def mj_square_items(
     out: int,
 ) -> None:
     sizes = (items, offsets, order, columns)
-    _items(on, "mj_item_square_chunks_kernel", *sizes, (x, mean), columns, out, leaves)
+    item_sums(on, "mj_item_square_chunks_kernel", *sizes, (x, mean), columns, out, leaves)
 
 
 def mj_norm_dot_items(
@@ -94,7 +44,7 @@ def mj_norm_dot_items(
     out: int,
 ) -> None:
     sizes, operands = (items, offsets, order, columns), (dy, x, mean, rstd)
-    _items(on, "mj_item_norm_chunks_kernel", *sizes, operands, 2 * columns, out, leaves)
+    item_sums(on, "mj_item_norm_chunks_kernel", *sizes, operands, 2 * columns, out, leaves)
 
 
 def mj_leaf_means(
@@ -103,10 +53,6 @@ def mj_leaf_means(
     numbers = on.upload(host(counts, leaves, np.int64))
     arguments = (leaves, numbers, columns, sums, out)
     matrix(on, "mj_leaf_means_kernel", leaves, columns, arguments)
-
-
-def mj_rstd_array(on: Launcher, count: int, variance: int, out: int) -> None:
-    elements(on, "mj_rstd_array_kernel", count, (count, variance, out))
 
 
 def mj_norm_rows(
@@ -144,13 +90,6 @@ def mj_norm_backward_rows(
     rows = host(offsets, leaves + 1, np.int64)
     arguments = (leaves, on.upload(rows), columns, dy, x, mean, rstd, gain, means, out)
     utterance_rows(on, "mj_norm_backward_rows_kernel", rows, columns, arguments)
-
-
-def mj_running_array(
-    on: Launcher, count: int, sums: int, number: float, rate: float, running: int
-) -> None:
-    arguments = (count, sums, _f(number), _f(rate), running)
-    elements(on, "mj_running_array_kernel", count, arguments)
 
 
 def _rows(on: Launcher, kernel: str, rows: int, staged: int, arguments: tuple[Any, ...]) -> None:

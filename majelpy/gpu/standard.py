@@ -1,13 +1,13 @@
-"""Plans of the array library: elementwise functions, conversions, reductions, products, random.
+"""Launches of the array library (kernels/gpu/standard*.cu).
 
-Each function has the name and the arguments of its entry point, after the launcher. All pointers
-are addresses on the device, those to integers too.
+All pointers are addresses on the device, those to integers too.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from majelpy.gpu import build
 from majelpy.gpu.launcher import THREADS, Buffer, Launcher, ceil_div, elements
 from majelpy.gpu.sums import CHUNK
 from majelpy.memory.numbering import BINARY, CLASSES, COMPARISONS, REDUCTIONS, TYPES, UNARY
@@ -16,13 +16,13 @@ SUM = REDUCTIONS.index("sum")
 SQUARES, PRODUCTS = len(REDUCTIONS), len(REDUCTIONS) + 1
 """Further functions of a reduction (kernels/gpu/standard_sums.cu)."""
 
-PART, LINE_THREADS, LINE_BYTES = 32, 64, 24
+PART, LINE_THREADS, LINE_BYTES = build.constant("MJ_PART"), 64, 24
 """Of the kernels of lines: terms of a chunk in shared memory, threads, bytes of a chunk's place."""
 
 PHILOX_BYTES = 16
 """Of a block of Philox."""
 
-GEMM_SIDE, GEMM_TERMS = 64, 16
+GEMM_SIDE, GEMM_TERMS = build.constant("MJ_SIDE"), build.constant("MJ_TERMS")
 """Rows and columns of a tile of float64 products, terms of a stage."""
 
 
@@ -62,14 +62,6 @@ def mj_compare(
 
 def mj_classify(on: Launcher, function: int, kind: int, count: int, x: int, out: int) -> None:
     elements(on, f"mj_classify_{CLASSES[function]}_kernel", count, (kind, count, x, out))
-
-
-def mj_order_key(on: Launcher, kind: int, count: int, x: int, out: int) -> None:
-    elements(on, "mj_order_key_kernel", count, (kind, count, x, out))
-
-
-def mj_cast(on: Launcher, source: int, target: int, count: int, x: int, out: int) -> None:
-    elements(on, "mj_cast_kernel", count, (source, target, count, x, out))
 
 
 def _beside(n: int, inner: int) -> bool:
@@ -223,13 +215,6 @@ def mj_random_normal(on: Launcher, kind: int, count: int, key: int, stream: int,
 def _numbers(kind: int) -> int:
     """Numbers of a floating type that a block of Philox gives."""
     return PHILOX_BYTES // TYPES[kind].itemsize
-
-
-def mj_random_integers(
-    on: Launcher, count: int, key: int, stream: int, low: int, span: int, out: int
-) -> None:
-    arguments = (count, key, stream, low, span, out)
-    elements(on, "mj_random_integers_kernel", count, arguments)
 
 
 def mj_random_coins(on: Launcher, count: int, key: int, stream: int, heads: int, out: int) -> None:

@@ -1,7 +1,4 @@
-"""Plans of canonical sums: the sums of chunks, then their totals (kernels/gpu/sums.cu).
-
-Each function has the name and the arguments of its entry point, after the launcher.
-"""
+"""Launches of canonical sums: the sums of chunks, then their totals (kernels/gpu/sums.cu)."""
 
 from __future__ import annotations
 
@@ -10,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from majelpy.gpu import build
 from majelpy.gpu.launcher import THREADS, Buffer, Launcher, ceil_div, elements, host, matrix
 
-CHUNK = 256
-"""Terms of a chunk; MJ_CHUNK of kernels/mj_base.h."""
+CHUNK = build.constant("MJ_CHUNK")
+"""Terms of a chunk."""
 
 
 def chunk_starts(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,3 +120,36 @@ def mj_square_sum(on: Launcher, count: int, x: int, out: int) -> None:
         shared = 4 * 33 * threads
         on.launch("mj_square_chunks_kernel", blocks, (threads,), (count, x, sums), shared=shared)
     on.launch("mj_chunk_total_kernel", (1,), (THREADS,), (chunks, sums, out), shared=4 * THREADS)
+
+
+def item_sums(
+    on: Launcher,
+    kernel: str,
+    items: int,
+    offsets: int,
+    order: int | None,
+    columns: int,
+    operands: tuple[Any, ...],
+    width: int,
+    out: int,
+    leaves: int | None = None,
+) -> None:
+    """Sums over items; ``operands`` is what the kernel takes after the columns and the leaves."""
+    rows = host(offsets, items + 1, np.int64)
+    starts, first = chunk_starts(rows)
+    chunks = len(starts) - 1
+    sums = on.scratch(4 * chunks * width)
+    listed = on.upload(host(order, int(rows[-1]), np.int64)) if order else 0
+    if leaves is not None:
+        of_chunks = np.repeat(host(leaves, items, np.int64), np.diff(first))
+        operands = (on.upload(of_chunks), *operands)
+    arguments = (chunks, on.upload(starts), listed, columns, *operands, sums)
+    matrix(on, kernel, chunks, columns, arguments)
+    totals(on, first, np.zeros(items, dtype=np.int32), width, sums, out, width, 0)
+
+
+def mj_sum_items(
+    on: Launcher, items: int, offsets: int, order: int | None, columns: int, x: int, out: int
+) -> None:
+    sizes = (items, offsets, order, columns)
+    item_sums(on, "mj_item_sum_chunks_kernel", *sizes, (x,), columns, out)

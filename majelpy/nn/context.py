@@ -32,7 +32,7 @@ class Context(Layer):
             raise self.unfit("the input: make it the first layer")
         self.outputs = Columns((2 * settings.frames + 1) * inputs.units, cut=False)
 
-    def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
+    def forward(self, x: Signal, pass_: Pass) -> tuple[Signal, Any]:
         batch, frames = x.batch, self.settings.frames
         needs = partial(ops.Reach(2 * frames + 1, frames).needed, lengths=batch.lengths)
         read = self.share.frames(x.whole, batch, batch.lengths, needs)
@@ -40,6 +40,6 @@ class Context(Layer):
         return Signal(self.share, batch.within(read.to), self.outputs.units, whole=y), None
 
     def backward(
-        self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool
+        self, dy: Array, saved: Any, pass_: Pass, gradients: Gradients, *, needed: bool
     ) -> Array | None:
         return None  # it is the first layer

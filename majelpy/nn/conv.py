@@ -72,39 +72,39 @@ class Conv(Layer):
             return [weight, *self._norm.parameters()]
         return [weight, Parameter(self.bias, (units,), 0.0, fan_in, units=units)]
 
-    def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
+    def forward(self, x: Signal, pass_: Pass) -> tuple[Signal, Any]:
         lengths, share = x.batch.lengths, self.share
         needs = partial(self._reach.needed, lengths=lengths)
         read = share.frames(x.whole, x.batch, self._reach.out_lengths(lengths), needs)
-        weight, features = run.weight(self.weight), self.inputs.features
+        weight, features = pass_.weight(self.weight), self.inputs.features
         sums = ops.conv_frames(
-            *(run.operand(read.rows), read.of, read.to, weight),
+            *(pass_.operand(read.rows), read.of, read.to, weight),
             features=features,
             stride=self._stride,
         )
         batch, own = x.batch.within(read.to), share.own_columns(sums, self.outputs.units)
         norm = None
         if self._norm is not None:
-            y, norm = self._norm.forward(own, batch, run, clipped=True)
+            y, norm = self._norm.forward(own, batch, pass_, clipped=True)
         else:
-            y = ops.bias(own, run.weights[self.bias], clipped=True)
+            y = ops.bias(own, pass_.weights[self.bias], clipped=True)
         return Signal(share, batch, self.outputs.units, own=y), Saved(x, read, y, norm)
 
     def backward(
-        self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool
+        self, dy: Array, saved: Any, pass_: Pass, gradients: Gradients, *, needed: bool
     ) -> Array | None:
         share, read, before = self.share, saved.read, saved.x.batch
         batch = before.within(read.to)
         rows = share.rows(batch)
-        d = ops.clip_backward(dy, saved.y)
+        d = ops.rectify_backward(dy, saved.y)
         if self._norm is not None:
-            d = self._norm.backward(d, saved.norm, run, gradients)
+            d = self._norm.backward(d, saved.norm, pass_, gradients)
         else:
             gradients.sum(self.bias, rows.of(d), rows.leaves)
-        d = run.operand(share.gather(d, self.outputs.units))
+        d = pass_.operand(share.gather(d, self.outputs.units))
         features, (taps, width) = self.inputs.features, self.settings.kernel
         sums = ops.conv_frames_weight_gradient(
-            *(d, run.operand(read.rows), read.of, read.to, rows.items),
+            *(d, pass_.operand(read.rows), read.of, read.to, rows.items),
             features=features,
             kernel=(taps, width),
             stride=self._stride,
@@ -114,7 +114,7 @@ class Conv(Layer):
             return None
         fed = partial(self._reach.fed, lengths=before.lengths)
         by = share.frames(d, batch, before.lengths, fed)
-        weight = run.weight(self.weight)
+        weight = pass_.weight(self.weight)
         dx = ops.conv_frames_input_gradient(
             *(by.rows, by.of, by.to, weight), features=features, stride=self._stride
         )
@@ -141,26 +141,26 @@ class RowConv(Layer):
         taps, units = self._reach.taps, self.inputs.units
         return [Parameter(self.weight, (taps, units), 1.0, taps, groups=taps, units=units)]
 
-    def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
+    def forward(self, x: Signal, pass_: Pass) -> tuple[Signal, Any]:
         lengths = x.batch.lengths
         needs = partial(self._reach.needed, lengths=lengths)
         read = self.share.frames(x.own, x.batch, lengths, needs)
-        weight = run.weight(self.weight)
-        y = ops.row_conv(run.operand(read.rows), read.of, read.to, weight)
+        weight = pass_.weight(self.weight)
+        y = ops.row_conv(pass_.operand(read.rows), read.of, read.to, weight)
         batch = x.batch.within(read.to)
         return Signal(self.share, batch, self.outputs.units, own=y), (batch, read)
 
     def backward(
-        self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool
+        self, dy: Array, saved: Any, pass_: Pass, gradients: Gradients, *, needed: bool
     ) -> Array | None:
         batch, read = saved
-        rows, dy = self.share.rows(batch), run.operand(dy)
+        rows, dy = self.share.rows(batch), pass_.operand(dy)
         sums = ops.row_conv_weight_gradient(
-            *(dy, run.operand(read.rows), read.of, read.to, rows.items), taps=self._reach.taps
+            *(dy, pass_.operand(read.rows), read.of, read.to, rows.items), taps=self._reach.taps
         )
         gradients.items(self.weight, sums, over_items(rows.leaves))
         if not needed:
             return None
         fed = partial(self._reach.fed, lengths=batch.lengths)
         by = self.share.frames(dy, batch, batch.lengths, fed)
-        return ops.row_conv_input_gradient(by.rows, by.of, by.to, run.weight(self.weight))
+        return ops.row_conv_input_gradient(by.rows, by.of, by.to, pass_.weight(self.weight))

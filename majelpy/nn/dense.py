@@ -53,35 +53,35 @@ class Dense(Layer):
             return [weight, *self._norm.parameters()]
         return [weight, Parameter(self.bias, (units,), 0.0, inputs, units=held)]
 
-    def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
-        products, norm = self._products(x, run), None
+    def forward(self, x: Signal, pass_: Pass) -> tuple[Signal, Any]:
+        products, norm = self._products(x, pass_), None
         if self._norm is not None:
-            y, norm = self._norm.forward(products, x.batch, run, clipped=True)
+            y, norm = self._norm.forward(products, x.batch, pass_, clipped=True)
         else:
-            y = ops.bias(products, run.weights[self.bias], clipped=True)
+            y = ops.bias(products, pass_.weights[self.bias], clipped=True)
         return Signal(self.share, x.batch, self.outputs.units, own=y), Saved(x, y, norm)
 
-    def _products(self, x: Signal, run: Pass) -> Array:
-        weight = run.weight(self.weight)
-        return ops.gemm(run.operand(x.whole), weight, transpose_b=True, parts=self._parts)
+    def _products(self, x: Signal, pass_: Pass) -> Array:
+        weight = pass_.weight(self.weight)
+        return ops.gemm(pass_.operand(x.whole), weight, transpose_b=True, parts=self._parts)
 
     def backward(
-        self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool
+        self, dy: Array, saved: Any, pass_: Pass, gradients: Gradients, *, needed: bool
     ) -> Array | None:
-        d = ops.clip_backward(dy, saved.y)
+        d = ops.rectify_backward(dy, saved.y)
         if self._norm is not None:
-            d = self._norm.backward(d, saved.norm, run, gradients)
-        self._push(d, saved.x, run, gradients)
+            d = self._norm.backward(d, saved.norm, pass_, gradients)
+        self._push(d, saved.x, pass_, gradients)
         if not needed:
             return None
-        weight = run.weight(self.weight)
-        return self.share.unit_gradient(run.operand(d), weight, self.outputs.units)
+        weight = pass_.weight(self.weight)
+        return self.share.unit_gradient(pass_.operand(d), weight, self.outputs.units)
 
-    def _push(self, d: Array, x: Signal, run: Pass, gradients: Gradients) -> None:
+    def _push(self, d: Array, x: Signal, pass_: Pass, gradients: Gradients) -> None:
         rows = self.share.rows(x.batch)
         ordered = rows.of(d)
-        inputs = run.operand(rows.of(x.whole))
-        gradients.gemm(self.weight, run.operand(ordered), inputs, rows.leaves)
+        inputs = pass_.operand(rows.of(x.whole))
+        gradients.gemm(self.weight, pass_.operand(ordered), inputs, rows.leaves)
         if self._norm is None:
             gradients.sum(self.bias, ordered, rows.leaves)
 
@@ -95,15 +95,15 @@ class Logits(Dense):
         super().__init__(settings, name, number, inputs, share)
         self.outputs = Columns(settings.units, stride=inputs.stride, cut=False)
 
-    def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
-        logits = ops.bias(self._products(x, run), run.weights[self.bias])
+    def forward(self, x: Signal, pass_: Pass) -> tuple[Signal, Any]:
+        logits = ops.bias(self._products(x, pass_), pass_.weights[self.bias])
         log_probs = ops.log_softmax(logits)
         return Signal(self.share, x.batch, self.outputs.units, whole=log_probs), x
 
     def backward(
-        self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool
+        self, dy: Array, saved: Any, pass_: Pass, gradients: Gradients, *, needed: bool
     ) -> Array | None:
         """As `Layer.backward`; dy is by the logits, before the softmax."""
-        self._push(dy, saved, run, gradients)
-        weight = self.share.own_columns(run.weight(self.weight), self.inputs.units)
-        return ops.gemm(run.operand(dy), weight) if needed else None
+        self._push(dy, saved, pass_, gradients)
+        weight = self.share.own_columns(pass_.weight(self.weight), self.inputs.units)
+        return ops.gemm(pass_.operand(dy), weight) if needed else None

@@ -23,18 +23,18 @@ class Dropout(Layer):
     class Settings:
         """Of the recipe."""
 
-        share: float = setting(least=0, most=0.9, help="share that is dropped (1/256 steps)")
+        rate: float = setting(least=0, most=0.9, help="fraction that is dropped (1/256 steps)")
 
     def __init__(self, settings: Any, name: str, number: int, inputs: Columns, share: Share):
         super().__init__(settings, name, number, inputs, share)
         self.outputs = inputs
 
-    def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
-        if run.training is None or not self.settings.share:
+    def forward(self, x: Signal, pass_: Pass) -> tuple[Signal, Any]:
+        if pass_.training is None or not self.settings.rate:
             return x, None
         batch = x.batch
         drop = ops.Dropout(
-            *(self.settings.share, run.training.seed, run.training.epoch),
+            *(self.settings.rate, pass_.training.seed, pass_.training.epoch),
             *(batch.offsets, batch.ids, batch.starts),
         )
         if not self.inputs.cut:  # the input, which all ranks have
@@ -43,7 +43,7 @@ class Dropout(Layer):
         return x.with_own(self._apply(drop, x.own)), drop
 
     def backward(
-        self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool
+        self, dy: Array, saved: Any, pass_: Pass, gradients: Gradients, *, needed: bool
     ) -> Array | None:
         return dy if saved is None else self._apply(saved, dy)
 

@@ -104,12 +104,12 @@ class Layer(ABC):
         return []
 
     @abstractmethod
-    def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
+    def forward(self, x: Signal, pass_: Pass) -> tuple[Signal, Any]:
         """Return the output, and what `backward` needs."""
 
     @abstractmethod
     def backward(
-        self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool
+        self, dy: Array, saved: Any, pass_: Pass, gradients: Gradients, *, needed: bool
     ) -> Array | None:
         """Push the parameters' gradients; return the gradient by this rank's input columns.
 

@@ -129,13 +129,13 @@ class Model:
             rounded = dict(self.layout.items(ops.round_bfloat16(parameters)))
         return Pass(dict(self.layout.items(parameters)), training, rounded)
 
-    def _forward(self, batch: Batch, run: Pass) -> Forward:
+    def _forward(self, batch: Batch, pass_: Pass) -> Forward:
         here = self.share.cut(batch)
         x = Signal(self.share, here, self.architecture.features, whole=here.frames)
         saved: list[Any] = []
         for place, layer in enumerate(self.layers):
             with self._naming(place):
-                found = layer.forward(x, run)
+                found = layer.forward(x, pass_)
             if self._own(place):
                 user_layers.check_forward(found, self._where(place), layer.outputs.units)
             x, kept = found
@@ -171,8 +171,8 @@ class Model:
         Order: over frames and utterances within a leaf (of a time part, where the recipe has parts)
         by canonical sums, over parts and leaves by the tree.
         """
-        run = self._pass(parameters, training)
-        found = self._forward(batch, run)
+        pass_ = self._pass(parameters, training)
+        found = self._forward(batch, pass_)
         gradients = Gradients(self.layout, slots, pushed, rounded)
         losses, dy = self.losses(found, scale)
         gradients.loss(losses, self.share.once(found.batch.leaf_utterances, found.batch))
@@ -181,7 +181,7 @@ class Model:
         for place in reversed(range(len(self.layers))):
             layer, kept = self.layers[place], saved.pop()
             with self._naming(place):
-                dx = layer.backward(dy, kept, run, gradients, needed=place > first)
+                dx = layer.backward(dy, kept, pass_, gradients, needed=place > first)
             if self._own(place):
                 user_layers.check_pushed(self._named(place), gradients.named, self._where(place))
                 if place > first:

@@ -31,7 +31,7 @@ def deep_speech_1(
     gain : float
         Variance of the recurrent weight at the start, times its fan-in.
     """
-    drop: list[Table] = [{"layer": "dropout", "share": dropout}] if dropout else []
+    drop: list[Table] = [{"layer": "dropout", "rate": dropout}] if dropout else []
     layers: list[Table] = [{"layer": "context", "frames": context}]
     for units in dense:
         layers += [{"layer": "dense", "units": units}, *drop]

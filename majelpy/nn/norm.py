@@ -60,12 +60,12 @@ class Normaliser:
         ]
 
     def forward(
-        self, x: Array, batch: Batch, run: Pass, *, clipped: bool = False
+        self, x: Array, batch: Batch, pass_: Pass, *, clipped: bool = False
     ) -> tuple[Array, Saved | None]:
         """Return the normalised columns held, clipped if asked, and what `backward` needs."""
-        gain, bias = run.weights[self._gain], run.weights[self._bias]
-        if run.training is None:
-            mean, variance = (run.weights[name] for name in (self._mean, self._variance))
+        gain, bias = pass_.weights[self._gain], pass_.weights[self._bias]
+        if pass_.training is None:
+            mean, variance = (pass_.weights[name] for name in (self._mean, self._variance))
             one = (1, mean.size)
             statistics = mean.reshape(*one), ops.rstd(variance).reshape(*one)
             everything = np.array([0, x.shape[0]], dtype=np.int64)
@@ -82,7 +82,7 @@ class Normaliser:
         """Sums of leaves, (K, columns), from those of items, here and on other ranks."""
         return self._share.leaf_totals(ops.merge_items(sums, items))
 
-    def backward(self, dy: Array, saved: Saved, run: Pass, gradients: Gradients) -> Array:
+    def backward(self, dy: Array, saved: Saved, pass_: Pass, gradients: Gradients) -> Array:
         """Push gradients and statistics; return the gradient by x. dy is before the rectifier."""
         x, batch, columns = saved.x, saved.batch, saved.x.shape[1]
         items = self._share.rows(batch).items
@@ -93,7 +93,7 @@ class Normaliser:
         gradients.items(self._mean, saved.mean, leaves)
         gradients.items(self._variance, saved.variance, leaves)
         means = ops.leaf_means(both, batch.leaf_lengths())
-        gain = run.weights[self._gain]
+        gain = pass_.weights[self._gain]
         return ops.batch_norm_backward(
             dy, x, batch.leaf_rows(), saved.mean, saved.rstd, gain, means
         )
@@ -114,14 +114,14 @@ class BatchNorm(Layer):
     def parameters(self) -> list[Parameter]:
         return self._norm.parameters()
 
-    def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
-        y, saved = self._norm.forward(x.own, x.batch, run)
+    def forward(self, x: Signal, pass_: Pass) -> tuple[Signal, Any]:
+        y, saved = self._norm.forward(x.own, x.batch, pass_)
         return x.with_own(y), saved
 
     def backward(
-        self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool
+        self, dy: Array, saved: Any, pass_: Pass, gradients: Gradients, *, needed: bool
     ) -> Array | None:
-        return self._norm.backward(dy, saved, run, gradients)
+        return self._norm.backward(dy, saved, pass_, gradients)
 
 
 class LayerNorm(Layer):
@@ -144,16 +144,16 @@ class LayerNorm(Layer):
             Parameter(self.bias, units, 0.0, 1),
         ]
 
-    def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
-        y, mean, rstd = ops.layer_norm(x.whole, run.weights[self.gain], run.weights[self.bias])
+    def forward(self, x: Signal, pass_: Pass) -> tuple[Signal, Any]:
+        y, mean, rstd = ops.layer_norm(x.whole, pass_.weights[self.gain], pass_.weights[self.bias])
         return Signal(self.share, x.batch, self.outputs.units, whole=y), (x, mean, rstd)
 
     def backward(
-        self, dy: Array, saved: Any, run: Pass, gradients: Gradients, *, needed: bool
+        self, dy: Array, saved: Any, pass_: Pass, gradients: Gradients, *, needed: bool
     ) -> Array | None:
         x, mean, rstd = saved
         whole = self.share.gather(dy, self.outputs.units)
-        dx, by_gain = ops.layer_norm_backward(whole, x.whole, mean, rstd, run.weights[self.gain])
+        dx, by_gain = ops.layer_norm_backward(whole, x.whole, mean, rstd, pass_.weights[self.gain])
         rows = self.share.rows(x.batch)
         gradients.sum(self.gain, rows.of(by_gain), rows.leaves)
         gradients.sum(self.bias, rows.of(whole), rows.leaves)

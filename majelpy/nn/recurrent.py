@@ -66,33 +66,33 @@ class Rnn(Layer):
             return [*weights, *self._norm.parameters()]
         return [*weights, Parameter(self.bias, (d * tall,), 0.0, inputs, *self._rows)]
 
-    def forward(self, x: Signal, run: Pass) -> tuple[Signal, Any]:
+    def forward(self, x: Signal, pass_: Pass) -> tuple[Signal, Any]:
         share = self.share
-        weight = run.weight(self.weight_ih)
-        products = ops.gemm(run.operand(x.whole), weight, transpose_b=True, parts=self._parts)
+        weight = pass_.weight(self.weight_ih)
+        products = ops.gemm(pass_.operand(x.whole), weight, transpose_b=True, parts=self._parts)
         norm = None
         if self._norm is not None:
-            inputs, norm = self._norm.forward(products, x.batch, run)
+            inputs, norm = self._norm.forward(products, x.batch, pass_)
         else:
-            inputs = ops.bias(products, run.weights[self.bias])
-        weight, cell = run.weight(self.weight_hh), run.cell(self.cell)
+            inputs = ops.bias(products, pass_.weights[self.bias])
+        weight, cell = pass_.weight(self.weight_hh), pass_.cell(self.cell)
         states = share.recur(inputs, x.batch, weight, cell, self.directions)
         y = share.sum_directions(states.own, self.directions)
         return Signal(share, x.batch, self.outputs.units, own=y), Saved(x, states, norm)
 
     def backward(
-        self, dy: Array, saved: Saved, run: Pass, gradients: Gradients, *, needed: bool
+        self, dy: Array, saved: Saved, pass_: Pass, gradients: Gradients, *, needed: bool
     ) -> Array | None:
         share, states, batch = self.share, saved.states, saved.x.batch
-        weight, hidden = run.weight(self.weight_hh), self.outputs.units
+        weight, hidden = pass_.weight(self.weight_hh), self.outputs.units
         held, tall = weight.shape[:2]
         by_states = dy if held == 1 else ops.repeat_directions(dy, held)
-        cell = run.cell(self.cell)
+        cell = pass_.cell(self.cell)
         d, ds = share.recur_back(by_states, batch, weight, states, cell, self.directions)
         rows = share.rows(batch)
         ordered = rows.of(d)
-        sums = run.operand(rows.of(ds) if self.cell.apart else ordered)
-        before = run.operand(rows.of(share.previous(states, batch, self.directions)))
+        sums = pass_.operand(rows.of(ds) if self.cell.apart else ordered)
+        before = pass_.operand(rows.of(share.previous(states, batch, self.directions)))
         for direction in range(held):
             gradients.gemm(
                 *(self.weight_hh, sums, before, rows.leaves),
@@ -101,15 +101,15 @@ class Rnn(Layer):
                 b_columns=(direction * hidden, (direction + 1) * hidden),
             )
         if self._norm is not None:
-            d = self._norm.backward(d, saved.norm, run, gradients)
+            d = self._norm.backward(d, saved.norm, pass_, gradients)
             ordered = rows.of(d)
         else:
             gradients.sum(self.bias, ordered, rows.leaves)
-        inputs = run.operand(rows.of(saved.x.whole))
-        gradients.gemm(self.weight_ih, run.operand(ordered), inputs, rows.leaves)
+        inputs = pass_.operand(rows.of(saved.x.whole))
+        gradients.gemm(self.weight_ih, pass_.operand(ordered), inputs, rows.leaves)
         if not needed:
             return None
-        weight, d = run.weight(self.weight_ih), run.operand(d)
+        weight, d = pass_.weight(self.weight_ih), pass_.operand(d)
         return share.direction_gradient(d, weight, hidden, self.directions, self.cell.gates)
 
 

@@ -1,30 +1,27 @@
 """Operations on arrays: checks, allocation of results, launch of kernels."""
 
-from majelpy.ops.beam import align, beam_search
+from majelpy.ops.beam import beam_search
 from majelpy.ops.cell import CELLS, GRU, LSTM, RNN, Cell
-from majelpy.ops.conv import conv, conv_backward
-from majelpy.ops.ctc import argmax, ctc_loss, frames_needed, log_softmax
-from majelpy.ops.elementwise import (
-    add,
-    bias,
-    clip,
-    clip_backward,
-    context,
-    fma,
-    math_function,
-    multiply,
-    normalise,
-    round_bfloat16,
-)
-from majelpy.ops.extent import Extent, Reach
-from majelpy.ops.frames import (
+from majelpy.ops.conv import (
     conv_frames,
     conv_frames_input_gradient,
     conv_frames_weight_gradient,
     conv_reach,
 )
+from majelpy.ops.ctc import align, argmax, ctc_loss, frames_needed, log_softmax
+from majelpy.ops.elementwise import (
+    add,
+    bias,
+    context,
+    multiply,
+    normalise,
+    rectify,
+    rectify_backward,
+    round_bfloat16,
+)
+from majelpy.ops.extent import Extent, Reach
 from majelpy.ops.gemm import gemm
-from majelpy.ops.items import Items, dot_items, merge_items, sum_items
+from majelpy.ops.items import Items, merge_items, sum_items
 from majelpy.ops.leaves import Leaves, gemm_leaves, sum_leaves, tree_sum
 from majelpy.ops.norm import (
     batch_norm,
@@ -40,17 +37,16 @@ from majelpy.ops.norm import (
 from majelpy.ops.optim import (
     adagrad,
     adam,
-    average_shares,
     factor_of,
     learning_rate,
+    moment_weights,
     nesterov,
-    norm_and_factor,
 )
 from majelpy.ops.random import Dropout, noisy, permutation, uniform, words
 from majelpy.ops.rnn import (
-    Back,
+    Backward,
     Carried,
-    Run,
+    Forward,
     repeat_directions,
     rnn_backward,
     rnn_forward,
@@ -73,22 +69,22 @@ from majelpy.ops.samples import (
     samples,
 )
 from majelpy.ops.spectrogram import spectrogram
-from majelpy.ops.statistics import mean_of, scale_of, square_sum, sum_deviations, sum_rows
+from majelpy.ops.sums import mean_of, scale_of, square_sum, sum_deviations, sum_rows
 
 __all__ = [
     "CELLS",
     "GRU",
     "LSTM",
     "RNN",
-    "Back",
+    "Backward",
     "Carried",
     "Cell",
     "Dropout",
     "Extent",
+    "Forward",
     "Items",
     "Leaves",
     "Reach",
-    "Run",
     "Steps",
     "adagrad",
     "adam",
@@ -97,27 +93,20 @@ __all__ = [
     "after_speed",
     "align",
     "argmax",
-    "average_shares",
     "batch_norm",
     "batch_norm_backward",
     "beam_search",
     "bias",
     "change_level",
     "change_speed",
-    "clip",
-    "clip_backward",
     "context",
-    "conv",
-    "conv_backward",
     "conv_frames",
     "conv_frames_input_gradient",
     "conv_frames_weight_gradient",
     "conv_reach",
     "ctc_loss",
     "deviation_items",
-    "dot_items",
     "factor_of",
-    "fma",
     "frames_needed",
     "gemm",
     "gemm_leaves",
@@ -127,16 +116,17 @@ __all__ = [
     "leaf_means",
     "learning_rate",
     "log_softmax",
-    "math_function",
     "mean_of",
     "merge_items",
+    "moment_weights",
     "multiply",
     "nesterov",
     "noisy",
-    "norm_and_factor",
     "normalise",
     "pcm",
     "permutation",
+    "rectify",
+    "rectify_backward",
     "repeat_directions",
     "rnn_backward",
     "rnn_backward_step",

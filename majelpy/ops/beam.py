@@ -1,9 +1,8 @@
-"""Prefix beam search with a language model, and the best alignment. Bodies: kernels/beam.h."""
+"""Prefix beam search with a language model. Bodies: kernels/beam.h."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 from majelpy import arguments, native
 from majelpy.array import checks, operands
 from majelpy.errors import RangeError, ShapeError
-from majelpy.ops.ctc import frames_needed
 
 
 @dataclass(frozen=True)
@@ -233,48 +231,3 @@ def _tables(model: Trie | Foreign | None) -> tuple[int | None, ...]:
         *(model.token.ctypes.data, model.suffix.ctypes.data, model.after.ctypes.data),
         *(model.log10_prob.ctypes.data, model.backoff.ctypes.data),
     )
-
-
-def align(
-    log_probs: Any, starts: Sequence[int], stops: Sequence[int], labels: Sequence[Sequence[int]]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the first and the last frame of each label on the best path of each text.
-
-    Parameters
-    ----------
-    log_probs : (rows, V) float32
-        As in `beam_search`.
-    starts, stops : sequence of int
-        Rows ``starts[n]..stops[n]`` belong to text n; texts may share rows.
-    labels : one sequence of int a text
-        Each in 1 .. V-1.
-
-    Raises
-    ------
-    ShapeError
-        If a text does not fit its frames.
-
-    Notes
-    -----
-    Order: along the path; of equal paths the one that stays in a state longest.
-    """
-    lp = operands.matrix("align", "log_probs", log_probs)
-    checks.on_cpu("align", log_probs=lp)
-    for n, (start, stop, text) in enumerate(zip(starts, stops, labels, strict=True)):
-        if not 0 <= start <= stop <= lp.shape[0]:
-            raise ShapeError(f"align: text {n} has rows {start}..{stop} of {lp.shape[0]}")
-        if text and stop - start < frames_needed(text):
-            raise ShapeError(
-                f"align: text {n} has {stop - start} frames; needs {frames_needed(text)}"
-            )
-        if any(not 1 <= v < lp.shape[1] for v in text):
-            raise ShapeError(f"align: text {n} has a label outside 1..{lp.shape[1] - 1}")
-    flat = np.array([v for text in labels for v in text], dtype=np.int32)
-    offsets = np.cumsum([0, *(len(text) for text in labels)], dtype=np.int64)
-    first, last = np.full_like(flat, -1), np.full_like(flat, -1)
-    begin, end = np.array(starts, dtype=np.int64), np.array(stops, dtype=np.int64)
-    native.library().mj_ctc_align(
-        *(len(labels), begin.ctypes.data, end.ctypes.data, lp.shape[1], lp.pointer),
-        *(offsets.ctypes.data, flat.ctypes.data, first.ctypes.data, last.ctypes.data),
-    )
-    return [(first[a:b], last[a:b]) for a, b in itertools.pairwise(offsets)]

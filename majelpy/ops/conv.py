@@ -1,167 +1,213 @@
-"""Convolution in one or two dimensions, and its gradients.
+"""Convolution of packed frames over time and frequency.
 
-Policy. Patches of the input lie beside each other (bytes are moved, nothing is calculated), and one
-matrix product does the rest, so each output is a canonical sum of products. Padding is +0 and takes
-part in the sum. As everywhere in speech, the kernel is not reversed (a correlation).
-Shapes: x (N, C, *sizes), weight (O, C, *kernel), result (N, O, *sizes of the result).
+Policy. Rows are frames, utterances one after another without padding; an `Extent` says which frames
+are there. What an output looks at is listed in integers here; kernels only follow the list, so a
+rank that holds some frames has the bits of one that holds all. Columns are feature * C + channel.
+Padding is 'same': output frame t looks at frames t * stride - (taps - 1) // 2 and on, T frames
+become ceil(T / stride); the features likewise. Drivers: kernels/cpu/conv.cpp.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from majelpy.array import Array, asarray, empty, kernels, zeros
-from majelpy.array.checks import one_place
-from majelpy.errors import DTypeError, ShapeError
-from majelpy.memory import dtypes
+import numpy as np
 
-Sizes = int | tuple[int, ...]
+from majelpy.array import Array, checks, empty, operands
+from majelpy.ops.extent import Extent, Reach
+from majelpy.ops.items import Items
 
 
-def conv(
-    x: Any, weight: Any, *, stride: Sizes = 1, padding: Sizes = 0, dilation: Sizes = 1
+def conv_reach(taps: int, stride: int = 1) -> Reach:
+    """Return which frames an output of `conv_frames` looks at."""
+    return Reach(taps, (taps - 1) // 2, stride)
+
+
+def conv_frames(
+    x: Any,
+    of: Extent,
+    to: Extent,
+    weight: Any,
+    *,
+    features: int,
+    stride: tuple[int, int] = (1, 1),
 ) -> Array:
-    """Return the convolution of x with the weight.
+    """Return the convolution over time and frequency.
 
     Parameters
     ----------
-    x : (N, C, *sizes) float32 or float64, one or two sizes
-    weight : (O, C, *kernel) of the same type
-    stride, padding, dilation : int or one int for each size
-        Step between outputs; zeros put before and behind; step between the kernel's inputs.
+    x : (M, features * C) float32
+        The frames `of`.
+    to : Extent
+        The outputs to compute: M' frames of ceil(T / stride) for T.
+    weight : (O, taps, width, C) float32
+    stride : (int, int)
+        Of time and of frequency.
+
+    Returns
+    -------
+    Array of shape (M', ceil(features / stride) * O)
 
     Raises
     ------
     ShapeError
-        If shapes do not fit, or if the kernel reaches over the padded input.
+        If shapes do not fit, or a frame that is needed is not in x.
 
     Notes
     -----
-    Order: each output is the canonical sum over channel, then place in the kernel, row-major.
+    Order: each output is the canonical sum over time tap, then frequency tap, then channel; beyond
+    the ends of an utterance and the edges of frequency the terms are +0.
     """
-    a, w = _operands("conv", x, weight)
-    steps, pads, gaps = (
-        _each("conv", name, value, a.ndim - 2, least)
-        for name, value, least in (
-            ("stride", stride, 1),
-            ("padding", padding, 0),
-            ("dilation", dilation, 1),
-        )
+    name = "conv_frames"
+    a, w, reach = _convolution(name, x, of, weight, features, stride)
+    reach.check(name, of, to)
+    of.holds(name, "x", *reach.needed(to.starts, to.stops, of.lengths))
+    outputs, taps, width, channels = w.shape
+    positions = -(-features // stride[1])
+    on, place = operands.kernels(name, x=a, weight=w)
+    out = empty((int(to.offsets[-1]), positions * outputs), device=place)
+    listed = _positions(of, to, reach)
+    on.mj_conv_rows(
+        *(len(listed), listed.ctypes.data, taps, width, features, channels),
+        *(positions, stride[1], (width - 1) // 2, a.pointer, outputs, w.pointer),
+        *(taps * width * channels, width * channels, channels, 1),
+        *(out.pointer, out.shape[1], outputs),
     )
-    patches, places = _patches("conv", a, w.shape[2:], steps, [(p, p) for p in pads], gaps)
-    return _product(patches, w.reshape(len(w), w.size // len(w)), (len(a), *places))
+    return out
 
 
-def conv_backward(
-    dy: Any, x: Any, weight: Any, *, stride: Sizes = 1, padding: Sizes = 0, dilation: Sizes = 1
-) -> tuple[Array, Array]:
-    """Return the gradients by x and by the weight; arguments as in `conv`, dy as its result.
+def conv_frames_input_gradient(
+    dy: Any,
+    of: Extent,
+    to: Extent,
+    weight: Any,
+    *,
+    features: int,
+    stride: tuple[int, int] = (1, 1),
+) -> Array:
+    """Return the gradient by the input of `conv_frames`, (M, features * C).
+
+    Parameters
+    ----------
+    dy : (M', ceil(features / stride) * O) float32
+        The frames `of` of the output.
+    to : Extent
+        The input's frames to compute.
+    weight, features, stride
+        As for `conv_frames`.
 
     Notes
     -----
-    Order: by x, the canonical sum over output channel, then place in the kernel from its last to
-    its first, +0 where no output is; by the weight, over utterance, then place of the output.
+    Order: an input is seen by the taps that its frame and feature have in common with the strides;
+    its gradient is the canonical sum over these taps from the last to the first, of time, then of
+    frequency, then over the output channel; where a tap belongs to no output the term is +0.
     """
-    a, w = _operands("conv_backward", x, weight)
-    d = asarray(dy)
-    on, n = kernels.mover(one_place("conv_backward", d, a)), a.ndim - 2
-    steps, pads, gaps = (
-        _each("conv_backward", name, value, n, least)
-        for name, value, least in (
-            ("stride", stride, 1),
-            ("padding", padding, 0),
-            ("dilation", dilation, 1),
-        )
-    )
-    patches, places = _patches("conv_backward", a, w.shape[2:], steps, [(p, p) for p in pads], gaps)
-    if d.shape != (len(a), len(w), *places) or d.dtype != a.dtype:
-        raise ShapeError(
-            f"conv_backward: dy is {d.dtype} {d.shape}; needs {a.dtype} {(len(a), len(w), *places)}"
-        )
-    rows = d._moved(on.moveaxis(d._view, 1, 0)).reshape(len(w), d.size // len(w))
-    by_weight = empty(w.shape, a.dtype, a.place)
-    kernels.matmul(rows, patches, by_weight.reshape(len(w), w.size // len(w)))
-    # The gradient by x is a convolution of dy, spread out by the stride, with the reversed kernel.
-    sizes = ((p - 1) * s + 1 for p, s in zip(places, steps, strict=True))
-    spread = zeros((*d.shape[:2], *sizes), d.dtype, d.place)
-    spread._view[_stepped(steps)] = d._view
-    borders = []
-    for i in range(n):
-        before = (w.shape[2 + i] - 1) * gaps[i] - pads[i]
-        borders.append((before, a.shape[2 + i] - spread.shape[2 + i] + pads[i]))
-    turned = on.flip(w._view, tuple(range(2, w.ndim))).swapaxes(0, 1)
-    found, inputs = _patches("conv_backward", spread, w.shape[2:], (1,) * n, borders, gaps)
-    weights = w._moved(turned).reshape(a.shape[1], w.size // a.shape[1])
-    return _product(found, weights, (len(a), *inputs)), by_weight
+    name = "conv_frames_input_gradient"
+    w = operands.of_rank(name, "weight", weight, 4)
+    outputs, taps, width, channels = w.shape
+    reach, positions = conv_reach(taps, stride[0]), -(-features // stride[1])
+    d = operands.matrix(name, "dy", dy)
+    checks.columns(name, "dy", d, positions * outputs)
+    of.check(name, "dy", d.shape[0])
+    reach.check(name, to, of)
+    of.holds(name, "dy", *reach.fed(to.starts, to.stops, to.lengths))
+    on, place = operands.kernels(name, dy=d, weight=w)
+    out = empty((int(to.offsets[-1]), features * channels), device=place)
+    utterance, frame = to.frames()
+    begins = of.offsets[:-1]
+    edge = (width - 1) // 2
+    for time in range(stride[0]):  # the first tap that sees these frames
+        rows = np.flatnonzero((frame + reach.before) % stride[0] == time)
+        seen = max(0, -(-(taps - time) // stride[0]))
+        u = utterance[rows]
+        last = (frame[rows] + reach.before - time) // stride[0]
+        first = begins[u] + last - (seen - 1) - of.starts[u]
+        listed = np.stack([rows, first, begins[u], of.offsets[u + 1]], axis=1)
+        for column in range(stride[1]):  # the first tap that sees these features
+            across = max(0, -(-(width - column) // stride[1]))
+            low = -(-(edge - column) // stride[1])
+            feature = low * stride[1] + column - edge
+            if feature >= features or not len(rows):
+                continue
+            # The kernel is turned: its last tap comes first.
+            tap, side = time + (seen - 1) * stride[0], column + (across - 1) * stride[1]
+            start = (tap * width + side) * channels if seen and across else 0
+            steps = (stride[0] * width * channels, stride[1] * channels)
+            on.mj_conv_rows(
+                *(len(rows), listed.ctypes.data, seen, across, positions, outputs),
+                *(-(-(features - feature) // stride[1]), 1, across - 1 - low),
+                *(d.pointer, channels, w.pointer + 4 * start),
+                *(1, -steps[0], -steps[1], taps * width * channels),
+                *(out.pointer + 4 * feature * channels, out.shape[1], stride[1] * channels),
+            )
+    return out
 
 
-def _operands(operation: str, x: Any, weight: Any) -> tuple[Array, Array]:
-    a, w = asarray(x), asarray(weight)
-    if a.dtype != w.dtype or a.dtype not in dtypes.FLOATS:
-        raise DTypeError(f"{operation}: x is {a.dtype}, weight {w.dtype}; needs one floating type")
-    if a.ndim not in (3, 4) or w.ndim != a.ndim or w.shape[1] != a.shape[1] or 0 in w.shape:
-        raise ShapeError(
-            f"{operation}: x is {a.shape}, weight {w.shape}; needs (N, C, sizes) and (O, C, kernel)"
-        )
-    one_place(operation, a, w)
-    return a, w
+def conv_frames_weight_gradient(
+    dy: Any,
+    x: Any,
+    of: Extent,
+    to: Extent,
+    items: Items,
+    *,
+    features: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+) -> Array:
+    """Return the gradient of each item by the weight of `conv_frames`, (I, O * taps * width * C).
 
+    Parameters
+    ----------
+    dy : (M', ceil(features / stride) * O) float32
+        The frames `to` of the output.
+    x : (M, features * C) float32
+        The frames `of` of the input.
+    items : Items
+        Of the rows of dy.
+    kernel : (int, int)
+        Taps and width.
 
-def _stepped(steps: tuple[int, ...]) -> tuple[Any, ...]:
-    """An index of every step-th place along the last axes."""
-    return (..., *(slice(None, None, step) for step in steps))
-
-
-def _each(operation: str, name: str, value: Sizes, count: int, least: int) -> tuple[int, ...]:
-    values = (value,) * count if isinstance(value, int) else tuple(value)
-    if len(values) != count or any(v < least for v in values):
-        raise ShapeError(f"{operation}: {name} {value}; needs {count} integers of {least} or more")
-    return values
-
-
-def _patches(
-    operation: str,
-    x: Array,
-    kernel: tuple[int, ...],
-    steps: tuple[int, ...],
-    borders: list[tuple[int, int]],
-    gaps: tuple[int, ...],
-) -> tuple[Array, tuple[int, ...]]:
-    """The inputs of each output as rows, (N * outputs, C * kernel), and the outputs' sizes.
-
-    A border below 0 cuts off instead of padding.
+    Notes
+    -----
+    Order: the canonical sum over the item's rows, then the positions of frequency, of products of
+    dy and the input, +0 beyond ends and edges.
     """
-    axes = tuple(range(2, x.ndim))
-    inner = tuple(
-        slice(max(0, -low), x.shape[axis] - max(0, -high))
-        for axis, (low, high) in zip(axes, borders, strict=True)
+    name = "conv_frames_weight_gradient"
+    d, a = operands.matrix(name, "dy", dy), operands.matrix(name, "x", x)
+    positions, channels = -(-features // stride[1]), a.shape[1] // features
+    outputs = d.shape[1] // positions
+    reach = conv_reach(kernel[0], stride[0])
+    checks.columns(name, "x", a, features * channels)
+    checks.columns(name, "dy", d, positions * outputs)
+    of.check(name, "x", a.shape[0])
+    to.check(name, "dy", d.shape[0])
+    reach.check(name, of, to)
+    of.holds(name, "x", *reach.needed(to.starts, to.stops, of.lengths))
+    count, offsets, _ = items.of(name, d.shape[0])
+    on, place = operands.kernels(name, dy=d, x=a)
+    out = empty((count, outputs * kernel[0] * kernel[1] * channels), device=place)
+    listed = _positions(of, to, reach)
+    if items.order is not None:
+        listed = np.ascontiguousarray(listed[items.order])
+    on.mj_conv_weight_items(
+        *(count, offsets, listed.ctypes.data, *kernel, features, channels),
+        *(positions, stride[1], (kernel[1] - 1) // 2, a.pointer, outputs, d.pointer, out.pointer),
     )
-    cut: tuple[Any, ...] = (..., *inner)
-    kept = x._view[cut]
-    ends = [(max(0, low), max(0, high)) for low, high in borders]
-    sizes = [low + size + high for size, (low, high) in zip(kept.shape[2:], ends, strict=True)]
-    padded = zeros((*x.shape[:2], *sizes), x.dtype, x.place)
-    within = (slice(low, size - high) for size, (low, high) in zip(sizes, ends, strict=True))
-    padded._view[(..., *within)] = kept
-    reach = tuple((k - 1) * g + 1 for k, g in zip(kernel, gaps, strict=True))
-    if any(r > size for r, size in zip(reach, padded.shape[2:], strict=True)):
-        raise ShapeError(
-            f"{operation}: the kernel reaches over {reach}, the padded input has {padded.shape[2:]}"
-        )
-    on = kernels.mover(x.place)
-    windows = on.lib.stride_tricks.sliding_window_view(padded._view, reach, axes)
-    every = slice(None)
-    windows = windows[(every, every, *_stepped(steps)[1:])]
-    windows = windows[_stepped(gaps)]
-    places = windows.shape[2 : x.ndim]
-    moved = x._moved(on.moveaxis(windows, 1, x.ndim - 1))
-    return moved.reshape(len(x) * math.prod(places), x.shape[1] * math.prod(kernel)), places
+    return out
 
 
-def _product(patches: Array, weights: Array, shape: tuple[int, ...]) -> Array:
-    """Patches times weights, the channels moved to the second axis."""
-    sums = empty((len(patches), len(weights)), patches.dtype, patches.place)
-    kernels.matmul(patches, weights.T, sums)
-    by_place = sums.reshape(*shape, len(weights))
-    return sums._moved(kernels.mover(sums.place).moveaxis(by_place._view, -1, 1))
+def _convolution(
+    operation: str, x: Any, of: Extent, weight: Any, features: int, stride: tuple[int, int]
+) -> tuple[Array, Array, Reach]:
+    a, w = operands.matrix(operation, "x", x), operands.of_rank(operation, "weight", weight, 4)
+    checks.columns(operation, "x", a, features * w.shape[3])
+    of.check(operation, "x", a.shape[0])
+    return a, w, conv_reach(w.shape[1], stride[0])
+
+
+def _positions(of: Extent, to: Extent, reach: Reach) -> np.ndarray:
+    """Row, first row of the input, and the input's rows of that utterance, of each output."""
+    u, frame = to.frames()
+    low = of.offsets[u]
+    first = low + frame * reach.stride - reach.before - of.starts[u]
+    return np.stack([np.arange(len(u)), first, low, of.offsets[u + 1]], axis=1)

@@ -17,18 +17,18 @@ def multiply(a: Any, b: Any) -> Array:
     return _binary("multiply", "mj_multiply_arrays", a, b)
 
 
-def clip(x: Any) -> Array:
+def rectify(x: Any) -> Array:
     """Return the clipped rectifier min(max(x, 0), 20) (Hannun et al. 2014, section 2)."""
-    a = operands.floats("clip", "x", x)
-    on, place = operands.kernels("clip", x=a)
+    a = operands.floats("rectify", "x", x)
+    on, place = operands.kernels("rectify", x=a)
     out = empty(a.shape, device=place)
-    on.mj_clip_array(a.size, a.pointer, out.pointer)
+    on.mj_rectify_array(a.size, a.pointer, out.pointer)
     return out
 
 
-def clip_backward(dy: Any, y: Any) -> Array:
+def rectify_backward(dy: Any, y: Any) -> Array:
     """Return the gradient by the rectifier's input: dy where 0 < y < 20, else +0."""
-    return _binary("clip_backward", "mj_clip_backward_array", dy, y)
+    return _binary("rectify_backward", "mj_rectify_backward_array", dy, y)
 
 
 def round_bfloat16(x: Any) -> Array:
@@ -52,7 +52,7 @@ def bias(x: Any, b: Any, *, clipped: bool = False) -> Array:
     checks.columns("bias", "b", v, a.shape[1])
     on, place = operands.kernels("bias", x=a, b=v)
     out = empty(a.shape, device=place)
-    kernel = on.mj_bias_clip_rows if clipped else on.mj_bias_rows
+    kernel = on.mj_bias_rectify_rows if clipped else on.mj_bias_rows
     kernel(*a.shape, a.pointer, v.pointer, out.pointer)
     return out
 
@@ -98,29 +98,4 @@ def _binary(name: str, kernel: str, x: Any, y: Any) -> Array:
     on, place = operands.kernels(name, **{"the first array": a, "the second array": b})
     out = empty(a.shape, device=place)
     getattr(on, kernel)(a.size, a.pointer, b.pointer, out.pointer)
-    return out
-
-
-MATH = ("exp", "log", "sigmoid", "tanh")
-"""Names of the functions that `math_function` knows."""
-
-
-def math_function(name: str, x: Any) -> Array:
-    """Return a function of `MATH` of x, elementwise; errors in ulp: kernels/mj_math.h."""
-    a = operands.floats(name, "x", x)
-    on, place = operands.kernels(name, x=a)
-    out = empty(a.shape, device=place)
-    on.mj_math_array(list(MATH).index(name), a.size, a.pointer, out.pointer)
-    return out
-
-
-def fma(a: Any, b: Any, c: Any) -> Array:
-    """Return a * b + c rounded once, elementwise; by the instruction or by software."""
-    x, y = operands.floats("fma", "a", a), operands.floats("fma", "b", b)
-    z = operands.floats("fma", "c", c)
-    checks.same_shape("fma", x, y)
-    checks.same_shape("fma", x, z)
-    on, place = operands.kernels("fma", a=x, b=y, c=z)
-    out = empty(x.shape, device=place)
-    on.mj_fma_array(x.size, x.pointer, y.pointer, z.pointer, out.pointer)
     return out

@@ -84,26 +84,6 @@ def sum_items(x: Any, items: Items) -> Array:
     return out
 
 
-def dot_items(a: Any, b: Any, items: Items) -> Array:
-    """Return the column sums of a * b over each item's rows, (I, columns).
-
-    Parameters
-    ----------
-    a, b : (rows, columns) float32
-
-    Notes
-    -----
-    Order: the canonical sum of products over the item's rows.
-    """
-    x, y = operands.matrix("dot_items", "a", a), operands.matrix("dot_items", "b", b)
-    checks.same_shape("dot_items", x, y)
-    on, place = operands.kernels("dot_items", a=x, b=y)
-    out = empty((len(items.leaves), x.shape[1]), device=place)
-    rows = items.of("dot_items", x.shape[0])
-    on.mj_dot_items(*rows, x.shape[1], x.pointer, y.pointer, out.pointer)
-    return out
-
-
 def merge_items(sums: Any, items: Items) -> Array:
     """Return the sums of each leaf, (K, columns), from those of its items, (I, columns).
 

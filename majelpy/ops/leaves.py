@@ -20,7 +20,7 @@ from majelpy.errors import CopyError, ShapeError
 from majelpy.memory import CPU, Place
 
 MOST_OPEN = 64
-"""Entries that the stack of `tree_sum` holds (DEPTH in kernels/cpu/leaves.cpp)."""
+"""Entries that the stack of `tree_sum` holds (DEPTH in kernels/cpu/sums.cpp)."""
 
 
 @dataclass(frozen=True)

@@ -7,25 +7,18 @@ from typing import Any
 from majelpy.array import Array, checks, empty, kernels, operands
 from majelpy.memory import CPU, Place
 from majelpy.native import library
-from majelpy.ops.statistics import square_sum
 
 
-def norm_and_factor(
-    gradient: Any, limit: float, *, out: Array | None = None
-) -> tuple[Array, Array]:
+def factor_of(square_sum: Any, limit: float, *, out: Array | None = None) -> tuple[Array, Array]:
     """Return the 2-norm of a vector and the factor that brings it to at most ``limit``.
 
     Both have shape (1,); they are the two numbers of ``out``, (2,) float32, if that is given.
 
-    Notes
-    -----
-    Order: canonical sum of squares.
+    Parameters
+    ----------
+    square_sum : (1,) float32
+        Of `square_sum`.
     """
-    return factor_of(square_sum(gradient), limit, out=out)
-
-
-def factor_of(square_sum: Any, limit: float, *, out: Array | None = None) -> tuple[Array, Array]:
-    """Return the same as `norm_and_factor`, from the sum of squares, (1,)."""
     total = operands.vector("factor_of", "square_sum", square_sum)
     both = empty(2, device=total.place) if out is None else out
     checks.columns("factor_of", "out", operands.vector("factor_of", "out", both), 2)
@@ -79,13 +72,13 @@ def nesterov(
     )
 
 
-def average_shares(step: int, *, beta1: float, beta2: float, device: Place = CPU) -> Array:
-    """Return the shares of the first ``step`` gradients in Adam's two averages, (2,).
+def moment_weights(step: int, *, beta1: float, beta2: float, device: Place = CPU) -> Array:
+    """Return what the first ``step`` gradients weigh in Adam's two averages, (2,).
 
     They are 1 - beta^step, with a relative error below 62 * 2^-24.
     """
     out = empty(2, device=device)
-    kernels.library(device).mj_average_shares(step, beta1, beta2, out.pointer)
+    kernels.library(device).mj_moment_weights(step, beta1, beta2, out.pointer)
     return out
 
 
@@ -97,7 +90,7 @@ def adam(
     *,
     factor: Array,
     rate: Array,
-    shares: Array,
+    weights: Array,
     beta1: float,
     beta2: float,
     epsilon: float,
@@ -110,8 +103,8 @@ def adam(
     parameters, first_moments, second_moments, gradient : (size,) float32
     factor, rate : (1,) float32
         Multiplies the gradient; learning rate.
-    shares : (2,) float32
-        Of `average_shares`, for this step, counted from 1.
+    weights : (2,) float32
+        Of `moment_weights`, for this step, counted from 1.
     beta1, beta2 : float
         What stays of the first and of the second moments.
     epsilon : float
@@ -129,11 +122,11 @@ def adam(
         "first_moments": first_moments,
         "second_moments": second_moments,
     }
-    on, g = _checked("adam", gradient, states, factor=factor, rate=rate, shares=shares)
-    checks.columns("adam", "shares", shares, 2)
+    on, g = _checked("adam", gradient, states, factor=factor, rate=rate, weights=weights)
+    checks.columns("adam", "weights", weights, 2)
     on.mj_adam_array(
         *(g.size, parameters.pointer, first_moments.pointer, second_moments.pointer, g.pointer),
-        *(factor.pointer, rate.pointer, shares.pointer, beta1, beta2, epsilon, decay),
+        *(factor.pointer, rate.pointer, weights.pointer, beta1, beta2, epsilon, decay),
     )
 
 

@@ -47,7 +47,7 @@ class Dropout:
 
     Attributes
     ----------
-    share : float
+    rate : float
         Of the numbers; taken in steps of 1/256.
     seed, epoch : int
         Epoch below 2^24.
@@ -59,7 +59,7 @@ class Dropout:
         Frame that each utterance's first row is; frame 0 by default.
     """
 
-    share: float
+    rate: float
     seed: int
     epoch: int
     offsets: np.ndarray
@@ -79,10 +79,10 @@ class Dropout:
         """
         a = operands.matrix("dropout", "x", x)
         offsets = checks.offsets("dropout", self.offsets, a.shape[0])
-        if len(self.ids) != len(offsets) - 1 or not 0 <= self.share < 1 or first % 16:
+        if len(self.ids) != len(offsets) - 1 or not 0 <= self.rate < 1 or first % 16:
             raise ShapeError(
-                f"dropout: share {self.share}, {len(self.ids)} ids for {len(offsets) - 1} "
-                f"utterances, columns from {first} on; needs a share in [0, 1), an id each and a "
+                f"dropout: rate {self.rate}, {len(self.ids)} ids for {len(offsets) - 1} "
+                f"utterances, columns from {first} on; needs a rate in [0, 1), an id each and a "
                 "multiple of 16"
             )
         zero = np.zeros(len(self.ids), dtype=np.int64)
@@ -93,7 +93,7 @@ class Dropout:
         on.mj_dropout_rows(
             *(len(ids), offsets.ctypes.data, starts.ctypes.data, ids.ctypes.data),
             *(first, a.shape[1], signed(self.seed)),
-            *(layer, self.epoch, int(self.share * 256), a.pointer, out.pointer),
+            *(layer, self.epoch, int(self.rate * 256), a.pointer, out.pointer),
         )
         return out
 

@@ -29,7 +29,7 @@ class Carried:
     which : (N,) int64
         1 where an utterance goes on, 0 where it starts or ends here.
     state : (directions, N, columns * hidden) float32
-        `Run.last` or `Back.last` of the step before.
+        `Forward.last` or `Backward.last` of the step before.
     """
 
     which: np.ndarray
@@ -46,7 +46,7 @@ class Carried:
 
 
 @dataclass(frozen=True)
-class Run:
+class Forward:
     """What `rnn_forward` gives.
 
     Attributes
@@ -64,7 +64,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Back:
+class Backward:
     """What `rnn_backward` gives.
 
     Attributes
@@ -72,7 +72,7 @@ class Back:
     dx, ds : (rows, directions * cell.gates * hidden) float32
         Gradients by x and by the recurrent sums; one array unless ``cell.apart``.
     last : (directions, N, cell.backward_columns * hidden) float32
-        As in `Run`, for the frames before.
+        As in `Forward`, for the frames before.
     """
 
     dx: Array
@@ -118,7 +118,7 @@ def rnn_forward(
     parts: int = 1,
     first: int = 0,
     carried: Carried | None = None,
-) -> Run:
+) -> Forward:
     """Run a recurrent layer, each direction over its own columns.
 
     With s = W h_{t-1}, each gate with its own x_t and s: RNN: h_t = clip(x_t + s). GRU: r, z =
@@ -169,7 +169,7 @@ def rnn_forward(
         *(int(cell.rounded), a.pointer, w.pointer, *_addresses(carried, "rnn_forward", last.shape)),
         *(h.pointer, pointer(kept), last.pointer),
     )
-    return Run(h, kept, last)
+    return Forward(h, kept, last)
 
 
 def rnn_backward(
@@ -183,17 +183,17 @@ def rnn_backward(
     parts: int = 1,
     first: int = 0,
     carried: Carried | None = None,
-) -> Back:
+) -> Backward:
     """Return the gradients by x and by the recurrent sums, from that by the output h.
 
     Parameters
     ----------
     dy, h : (rows, directions * hidden) float32
     kept : (rows, directions * cell.kept * hidden) float32
-        Of the `Run`; None where the cell keeps nothing.
+        Of the `Forward`; None where the cell keeps nothing.
     offsets, weight, cell, parts, first : as in `rnn_forward`
     carried : Carried, optional
-        Where an utterance's frames after these are elsewhere; with ``last`` of their `Back`.
+        Where an utterance's frames after these are elsewhere; with ``last`` of their `Backward`.
 
     Notes
     -----
@@ -226,7 +226,7 @@ def rnn_backward(
         *_addresses(carried, "rnn_backward", last.shape),
         *(dx.pointer, ds.pointer, last.pointer),
     )
-    return Back(dx, ds, last)
+    return Backward(dx, ds, last)
 
 
 def rnn_previous(

@@ -1,7 +1,7 @@
 """Row convolution of packed frames: each column over the frames from its own on.
 
-Policy. As in majelpy/ops/frames.py: what an output looks at is listed in integers here, and rows of
-part of the frames have the bits of all. Drivers: kernels/cpu/frames.cpp.
+Policy. As in majelpy/ops/conv.py: what an output looks at is listed in integers here, and rows of
+part of the frames have the bits of all. Drivers: kernels/cpu/conv.cpp.
 """
 
 from __future__ import annotations

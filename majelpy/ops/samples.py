@@ -1,4 +1,4 @@
-"""Samples of sound: 16-bit storage, speed, level, noise. Bodies: kernels/augment.h.
+"""Samples of sound: 16-bit storage, speed, level, noise. Bodies: kernels/samples.h.
 
 Policy. On a CPU only, where loaders run. A level is drawn by 32 random bits that the caller brings.
 """

@@ -1,4 +1,4 @@
-"""Log power spectrogram. Body: kernels/fft.h; driver: kernels/cpu/spectrogram.cpp."""
+"""Log power spectrogram. Body: kernels/spectrogram.h; driver: kernels/cpu/spectrogram.cpp."""
 
 from __future__ import annotations
 

@@ -21,10 +21,10 @@ class Adam(Optimizer):
         """How much of the past stays, and what keeps the step finite."""
 
         beta1: float = setting(
-            0.9, least=0, most=0.999999, help="share of the first moment that stays"
+            0.9, least=0, most=0.999999, help="how much of the first moment stays"
         )
         beta2: float = setting(
-            0.999, least=0, most=0.999999, help="share of the second moment that stays"
+            0.999, least=0, most=0.999999, help="how much of the second moment stays"
         )
         epsilon: float = setting(
             1e-8, least=1e-20, help="added to the root that the step is divided by"
@@ -49,7 +49,7 @@ class Adam(Optimizer):
             gradient,
             factor=factor,
             rate=rate,
-            shares=ops.average_shares(number, beta1=own.beta1, beta2=own.beta2, device=place),
+            weights=ops.moment_weights(number, beta1=own.beta1, beta2=own.beta2, device=place),
             beta1=own.beta1,
             beta2=own.beta2,
             epsilon=own.epsilon,

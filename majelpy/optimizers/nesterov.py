@@ -20,7 +20,7 @@ class Nesterov(Optimizer):
     class Settings:
         """How much of the past stays."""
 
-        momentum: float = setting(0.9, least=0, most=1, help="share of the velocity that stays")
+        momentum: float = setting(0.9, least=0, most=1, help="how much of the velocity stays")
 
     def step(
         self,

@@ -197,7 +197,7 @@ def _streams(watch: Stopwatch, effort: Effort) -> dict[str, float]:
     text = a.numpy().tobytes()
 
     def update() -> None:
-        ops.norm_and_factor(b, 1.0)
+        ops.factor_of(ops.square_sum(b), 1.0)
         ops.nesterov(a, b, b, factor=factor, rate=factor, momentum=0.0, decay=0.0)
 
     gigabytes = 4e-9 * size

@@ -79,7 +79,7 @@ class Utterance:
     pitch: int
 
 
-def plan(kind: str, seed: int, split: str, index: int) -> Utterance:
+def utterance_of(kind: str, seed: int, split: str, index: int) -> Utterance:
     """Return the utterance with this index of the split `train` or `dev`."""
     draw = _draw(kind, seed, split, index)
     if kind == "digits":
@@ -108,7 +108,7 @@ def recording(kind: str, seed: int, split: str, index: int) -> NDArray[np.int16]
     BuildError
         If espeak-ng cannot be used.
     """
-    utterance = plan(kind, seed, split, index)
+    utterance = utterance_of(kind, seed, split, index)
     draw = _draw(kind, seed, split, index)
     spoken = espeak.speak(utterance.text, utterance.voice, utterance.speed, utterance.pitch)
     # 50 ms to 150 ms of pause on either side.
@@ -210,7 +210,7 @@ def _draw(kind: str, seed: int, split: str, index: int) -> Draw:
 def _write(
     folder: Path, kind: str, seed: int, split: str, index: int, told: Telling
 ) -> Sequence[str]:
-    utterance = plan(kind, seed, split, index)
+    utterance = utterance_of(kind, seed, split, index)
     samples = recording(kind, seed, split, index)
     name = f"wav/{split}-{index:05d}.wav"
     # Not soundfile: the standard library's header is the same for every version of libsndfile.

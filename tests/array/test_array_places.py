@@ -21,7 +21,6 @@ from gpu_place import GPU, Foreign, Moved, emulated_gpu
 from makers import same_bits, touchy_data, touchy_double, words
 
 import majelpy as mj
-from majelpy import ops
 from majelpy.array import Array
 from majelpy.errors import CopyError, MajelError, RangeError
 from majelpy.memory import CPU, Place
@@ -289,19 +288,6 @@ def test_creation(gpu: Place) -> None:
     ]
 
 
-def test_convolution(gpu: Place) -> None:
-    for x, w in (((2, 3, 30), (4, 3, 5)), ((2, 2, 7, 6), (3, 2, 3, 2))):
-        for dtype in FLOATS:
-            x_data, w_data = (touchy_data(s, 1).astype(dtype) for s in (x, w))
-
-            def call(x: Array, w: Array) -> Any:
-                options: Any = {"stride": 2, "padding": 1, "dilation": 2}
-                y = ops.conv(x, w, **options)
-                return y, *ops.conv_backward(y, x, w, **options)
-
-            same(call, x_data, w_data)
-
-
 def mixtures() -> dict[str, Callable[[Array, Array], Any]]:
     """Return calls with arrays on two places, by operation."""
     return {
@@ -323,7 +309,6 @@ def mixtures() -> dict[str, Callable[[Array, Array], Any]]:
         "meshgrid": lambda a, b: mj.meshgrid(a[0], b[0]),
         "diff": lambda a, b: mj.diff(a, append=b),
         "maximum": lambda a, b: mj.clip(a, b),
-        "conv": lambda a, b: ops.conv(a.reshape(1, 2, 2), b.reshape(1, 2, 2)),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import subprocess
@@ -54,17 +53,16 @@ def test_prototypes_are_read_from_the_header() -> None:
     header = """/* void mj_comment(int64_t n); */
     void mj_one(int64_t n, const float *x, float scale, float *out);
     void mj_two(uint32_t *out);"""
-    pointer = ctypes.c_void_p
-    assert native._prototypes(header) == {
-        "mj_one": [ctypes.c_int64, pointer, ctypes.c_float, pointer],
-        "mj_two": [pointer],
+    assert native.parameters_of(header) == {
+        "mj_one": [("n", "int64_t"), ("x", "pointer"), ("scale", "float"), ("out", "pointer")],
+        "mj_two": [("out", "pointer")],
     }
 
 
 def test_the_library_was_built_from_this_header() -> None:
     here = ROOT / "kernels" / "entry_points.h"
-    built = native._prototypes((native._folder() / "entry_points.h").read_text())
-    assert built == native._prototypes(here.read_text()), "build the kernels again"
+    built = native.parameters_of((native._folder() / "entry_points.h").read_text())
+    assert built == native.parameters_of(here.read_text()), "build the kernels again"
 
 
 def test_threads_are_counted_and_bounded(threads: None) -> None:

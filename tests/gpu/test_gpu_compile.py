@@ -17,7 +17,7 @@ from extras import extra
 from mpi_launch import PATIENCE
 
 from majelpy.errors import BuildError
-from majelpy.gpu import build, nvrtc, recurrent
+from majelpy.gpu import build, nvrtc, rnn
 
 
 @pytest.fixture
@@ -64,18 +64,14 @@ def functions(program: str, wanted: int) -> dict[str, str]:
 
 FUSED = {
     *("mj_fma_array_kernel", "mj_math_array_kernel", "mj_nesterov_array_kernel"),
-    *("mj_average_shares_kernel", "mj_adam_array_kernel", "mj_adagrad_array_kernel"),
+    *("mj_moment_weights_kernel", "mj_adam_array_kernel", "mj_adagrad_array_kernel"),
     *("mj_noise_array_kernel", "mj_uniform_array_kernel", "mj_random_normal_kernel"),
     *("mj_log_softmax_rows_kernel", "mj_square_chunks_kernel"),
     *("mj_ctc_lattice_kernel", "mj_ctc_gradient_kernel"),
     *("mj_spectrogram_kernel", "mj_spectrogram_tables_kernel"),
     *("mj_gemm_128x128_kernel", "mj_gemm_32x64_kernel"),
-    *(f"mj_{way.name}_persistent_kernel" for way in recurrent.FORWARD + recurrent.BACKWARD),
-    *(
-        f"mj_{way.name}_step_kernel"
-        for way in recurrent.FORWARD + recurrent.BACKWARD
-        if way.gates > 1
-    ),
+    *(f"mj_{way.name}_persistent_kernel" for way in rnn.FORWARD + rnn.BACKWARD),
+    *(f"mj_{way.name}_step_kernel" for way in rnn.FORWARD + rnn.BACKWARD if way.gates > 1),
     *("mj_reduce_chunks_kernel", "mj_reduce_lines_kernel"),
     *("mj_item_dot_chunks_kernel", "mj_item_square_chunks_kernel", "mj_item_norm_chunks_kernel"),
     *("mj_norm_rows_kernel", "mj_norm_backward_rows_kernel", "mj_running_array_kernel"),

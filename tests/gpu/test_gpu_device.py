@@ -22,8 +22,8 @@ from one_case import Case, on_device
 from paths import GOLDEN, HELPERS
 
 from majelpy.comm.world import World
-from majelpy.gpu import dense, recurrent
-from majelpy.gpu.device import PLANS
+from majelpy.gpu import gemm, rnn
+from majelpy.gpu.launches import LAUNCHES
 from majelpy.memory.place import Place
 from majelpy.memory.pool import Pool
 
@@ -47,25 +47,25 @@ def on() -> Any:
 
 @pytest.mark.parametrize("case", all_cases(), ids=lambda c: c.name)
 def test_equal_bits(case: Case, on: Any) -> None:
-    one_case.check(case, on, PLANS[case.entry])
+    one_case.check(case, on, LAUNCHES[case.entry])
     golden = json.loads(EVERY_PLACE.read_text())
-    assert digest(*on_device(case, on, PLANS[case.entry])) == golden[case.name]
+    assert digest(*on_device(case, on, LAUNCHES[case.entry])) == golden[case.name]
 
 
-@pytest.mark.parametrize("tile", [dense.LARGE, dense.SMALL], ids=lambda t: t[0])
+@pytest.mark.parametrize("tile", [gemm.LARGE, gemm.SMALL], ids=lambda t: t[0])
 @pytest.mark.parametrize("case", list(gpu_cases.products()), ids=lambda c: c.name)
 def test_both_tiles(case: Case, tile: Any, on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dense, "LARGE", tile)
-    monkeypatch.setattr(dense, "SMALL", tile)
-    one_case.check(case, on, PLANS[case.entry])
+    monkeypatch.setattr(gemm, "LARGE", tile)
+    monkeypatch.setattr(gemm, "SMALL", tile)
+    one_case.check(case, on, LAUNCHES[case.entry])
 
 
 @pytest.mark.parametrize(
     "case", [*gpu_cases.recurrences(), *gpu_cases.cells()], ids=lambda c: c.name
 )
 def test_layers_step_by_step(case: Case, on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recurrent, "persistent_shape", lambda *_: None)
-    one_case.check(case, on, PLANS[case.entry])
+    monkeypatch.setattr(rnn, "persistent_shape", lambda *_: None)
+    one_case.check(case, on, LAUNCHES[case.entry])
 
 
 def test_the_pool_and_its_fallback_hold_the_same_numbers(on: Any) -> None:
@@ -76,7 +76,7 @@ def test_the_pool_and_its_fallback_hold_the_same_numbers(on: Any) -> None:
         on.download(held.pointer, raw)
         assert (raw == 0xFF).all()
         source = on.upload(numbers)
-        PLANS["mj_add_arrays"](on, 1000, source.pointer, source.pointer, held.pointer)
+        LAUNCHES["mj_add_arrays"](on, 1000, source.pointer, source.pointer, held.pointer)
         out = np.empty(1000, np.float32)
         on.download(held.pointer, out)
         assert (out == numbers + numbers).all()
@@ -117,7 +117,7 @@ def test_a_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if way == "stepwise":
-        monkeypatch.setattr(recurrent, "persistent_shape", lambda *_: None)
+        monkeypatch.setattr(rnn, "persistent_shape", lambda *_: None)
     recipe = device_training.RECIPES[name]
     assert device_training.bits(corpus, "gpu:0", STEPS, World.alone(), recipe) == expected[name]
 

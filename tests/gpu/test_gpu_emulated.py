@@ -1,4 +1,4 @@
-"""Every GPU driver and its plan, on emulated blocks and threads, against the CPU: equal bits."""
+"""Every GPU driver and its launch, on emulated blocks and threads, against the CPU: equal bits."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from one_case import Case, Out, on_cpu, on_device
 from paths import GOLDEN
 
 from majelpy import native
-from majelpy.gpu import build, dense, frames, norm, recurrent, sequences, standard, sums
-from majelpy.gpu.device import PLANS
+from majelpy.errors import BuildError
+from majelpy.gpu import build, gemm, rnn
+from majelpy.gpu.launches import FAMILIES, LAUNCHES, PLAIN, plain
 from majelpy.memory.numbering import BINARY, CLASSES, COMPARISONS, UNARY
 
-MODULES = (dense, sums, recurrent, sequences, norm, frames, standard)
 CASES = all_cases()
 EVERY_PLACE = GOLDEN / "every_place.json"
 
 
 def check(case: Case, on: Emulation) -> None:
-    one_case.check(case, on, PLANS[case.entry])
+    one_case.check(case, on, LAUNCHES[case.entry])
 
 
 def test_golden_digests() -> None:
@@ -59,11 +59,11 @@ def test_threads_in_any_order(case: Case, order: int) -> None:
 PRODUCTS = [c for c in CASES if c.entry in ("mj_gemm", "mj_gemm_leaves")]
 
 
-@pytest.mark.parametrize("tile", [dense.LARGE, dense.SMALL], ids=lambda t: t[0])
+@pytest.mark.parametrize("tile", [gemm.LARGE, gemm.SMALL], ids=lambda t: t[0])
 @pytest.mark.parametrize("case", PRODUCTS[::3], ids=lambda c: c.name)
 def test_both_tiles(case: Case, tile: tuple[str, int, int, int], monkeypatch: Any) -> None:
-    monkeypatch.setattr(dense, "LARGE", tile)
-    monkeypatch.setattr(dense, "SMALL", tile)
+    monkeypatch.setattr(gemm, "LARGE", tile)
+    monkeypatch.setattr(gemm, "SMALL", tile)
     on = Emulation()
     check(case, on)
     assert set(on.launched) <= {tile[0], "mj_tree_sum_kernel"}
@@ -82,7 +82,7 @@ def test_persistent_layers_on_any_number_of_blocks(case: Case, multiprocessors: 
 
 @pytest.mark.parametrize("case", RECURRENT, ids=lambda c: c.name)
 def test_layers_step_by_step(case: Case, monkeypatch: Any) -> None:
-    monkeypatch.setattr(recurrent, "persistent_shape", lambda *_: None)
+    monkeypatch.setattr(rnn, "persistent_shape", lambda *_: None)
     on = Emulation()
     check(case, on)
     assert not any("persistent" in kernel for kernel in on.launched)
@@ -90,7 +90,7 @@ def test_layers_step_by_step(case: Case, monkeypatch: Any) -> None:
 
 def test_recurrent_layers_take_every_way() -> None:
     def shape(hidden: int, gates: int = 1) -> tuple[int, int, int] | None:
-        return recurrent.persistent_shape(132, 227 * 1024, 2, 32, hidden, 1, gates)
+        return rnn.persistent_shape(132, 227 * 1024, 2, 32, hidden, 1, gates)
 
     assert shape(1760) == (27, 1, 2)
     assert shape(2048) == (16, 1, 1)
@@ -122,7 +122,7 @@ def test_tree_sum(leaves: int, count: int, rounded: int) -> None:
     outputs = [Memory(4 * count) for _ in expected]
     sources = np.array([m.pointer for m in inputs], dtype=np.int64)
     targets = np.array([m.pointer for m in outputs], dtype=np.int64)
-    sums.mj_tree_sum(on, *arguments(sources, targets))
+    LAUNCHES["mj_tree_sum"](on, *arguments(sources, targets))
     assert all(same_bits(e, m.array(count)) for e, m in zip(expected, outputs, strict=True))
 
 
@@ -137,22 +137,36 @@ FUNCTIONS = {"unary": UNARY, "binary": BINARY, "compare": COMPARISONS, "classify
 
 
 def test_every_kernel_and_every_entry_point_has_a_case() -> None:
-    text = "".join(inspect.getsource(module) for module in MODULES)
-    ways = [way.name for way in (*recurrent.FORWARD, *recurrent.BACKWARD)]
+    text = "".join(inspect.getsource(module) for module in FAMILIES)
+    ways = [way.name for way in (*rnn.FORWARD, *rnn.BACKWARD)]
     text = "".join(text.replace("self.way", "way").replace("{way.name}", way) for way in ways)
-    named = set(re.findall(r'"(mj_\w+_kernel)"', text))
+    named = {*re.findall(r'"(mj_\w+_kernel)"', text), *(f"{entry}_kernel" for entry in PLAIN)}
     for kind, names in FUNCTIONS.items():
         named |= {f"mj_{kind}_{name}_kernel" for name in names}
     assert named == set(build.programs())
-    assert set(PLANS) - {case.entry for case in CASES} == {"mj_tree_sum"}
-    header = native._prototypes((build.folder() / "entry_points.h").read_text())
-    assert set(PLANS) <= set(header)
-    for name, plan in PLANS.items():
-        assert len(inspect.signature(plan).parameters) == len(header[name]) + 1, name
+    assert set(LAUNCHES) - {case.entry for case in CASES} == {"mj_tree_sum"}
+    header = native.parameters_of((build.folder() / "entry_points.h").read_text())
+    assert set(LAUNCHES) <= set(header)
+    for name, launch in LAUNCHES.items():
+        if name not in PLAIN:
+            assert len(inspect.signature(launch).parameters) == len(header[name]) + 1, name
+
+
+def test_an_entry_point_has_one_launch() -> None:
+    written = [name for family in FAMILIES for name in vars(family) if name.startswith("mj_")]
+    assert len({*written}) == len(written) and not {*written} & {*PLAIN}
+    with pytest.raises(ValueError, match="number"):
+        plain("mj_add_arrays", ("number",))
+
+
+def test_constants_are_those_of_the_kernels() -> None:
+    assert build.constant("MJ_CHUNK") == 256
+    with pytest.raises(BuildError, match=r"MJ_LANES: .* define it 3 times; needs once$"):
+        build.constant("MJ_LANES")
 
 
 def test_the_comparison_sees_another_order() -> None:
     case = next(c for c in CASES if c.name == "sum rows 1000x7")
     rows, columns, x, out = case.arguments
     turned = Case("turned", case.entry, (rows, columns, x[::-1].copy(), out))
-    assert not same_bits(on_cpu(case)[0], on_device(turned, Emulation(), PLANS[case.entry])[0])
+    assert not same_bits(on_cpu(case)[0], on_device(turned, Emulation(), LAUNCHES[case.entry])[0])

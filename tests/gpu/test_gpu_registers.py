@@ -10,11 +10,11 @@ from pathlib import Path
 import needs
 import pytest
 
-from majelpy.gpu import build, nvrtc, recurrent
+from majelpy.gpu import build, nvrtc, rnn
 
 SPILLS = {
     "mj_gemm_128x128_kernel": 64,
-    **{f"mj_{way.name}_persistent_kernel": 64 for way in recurrent.FORWARD + recurrent.BACKWARD},
+    **{f"mj_{way.name}_persistent_kernel": 64 for way in rnn.FORWARD + rnn.BACKWARD},
 }
 """Most bytes of spill stores; none where not named. These are capped to 128 registers."""
 

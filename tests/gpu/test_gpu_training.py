@@ -25,7 +25,7 @@ from majelpy.comm import device_memory
 from majelpy.comm.staging import Staging
 from majelpy.comm.world import World
 from majelpy.gpu import device as gpu
-from majelpy.gpu import recurrent
+from majelpy.gpu import rnn
 from majelpy.memory import CPU
 from majelpy.memory import Place as Where
 from majelpy.memory.pool import pool, set_pool
@@ -82,7 +82,7 @@ def test_one_rank(recipe: Path, short: Path, tmp_path: Path, inside: Inside) -> 
 def test_recurrent_layers_step_by_step(
     recipe: Path, short: Path, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recurrent, "persistent_shape", lambda *_: None)
+    monkeypatch.setattr(rnn, "persistent_shape", lambda *_: None)
     with emulated_gpu() as on:
         train(inside, recipe, tmp_path, *ON_GPU, "--no-prefetch")
     assert_same(tmp_path, short)

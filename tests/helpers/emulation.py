@@ -1,7 +1,7 @@
 """The GPU's drivers on an emulation of blocks and threads: a `Launcher` without a GPU.
 
 Policy. The drivers of kernels/gpu are compiled by g++ behind gpu_emulation/emulation.h and launched
-by the same plans as on a GPU (majelpy/gpu). Memory starts as NaN and ends at a guard
+by the same code as on a GPU (majelpy/gpu). Memory starts as NaN and ends at a guard
 page, so reading past an array's end is a fault, and reading what nobody wrote shows.
 """
 
@@ -86,7 +86,7 @@ class Emulation:
     order : int
         0 takes threads up in ascending order, 1 in descending order, more shuffles by that seed.
     multiprocessors, shared_bytes : int
-        Of the device that the plans believe in.
+        Of the device that launches believe in.
     """
 
     def __init__(self, order: int = 0, multiprocessors: int = 4, shared_bytes: int = 160 * 1024):

@@ -44,9 +44,9 @@ def elementwise() -> Iterator[Case]:
         level = level_data(n, 4, 32.0)
         yield Case(f"add {n}", "mj_add_arrays", (n, a, b, Out((n,))))
         yield Case(f"multiply {n}", "mj_multiply_arrays", (n, a, b, Out((n,))))
-        yield Case(f"clip {n}", "mj_clip_array", (n, level, Out((n,))))
+        yield Case(f"rectify {n}", "mj_rectify_array", (n, level, Out((n,))))
         yield Case(f"round to bfloat16 {n}", "mj_round_bfloat16_array", (n, a, Out((n,))))
-        yield Case(f"clip backward {n}", "mj_clip_backward_array", (n, a, level, Out((n,))))
+        yield Case(f"rectify backward {n}", "mj_rectify_backward_array", (n, a, level, Out((n,))))
         yield Case(f"fma {n}", "mj_fma_array", (n, a, b, c, Out((n,))))
         yield Case(f"exp {n}", "mj_math_array", (0, n, level_data(n, 5, 128.0), Out((n,))))
         yield Case(f"log {n}", "mj_math_array", (1, n, abs(a), Out((n,))))
@@ -71,14 +71,14 @@ def elementwise() -> Iterator[Case]:
             arguments = (n, first, -3, (1 << 55) + 1, 7, 0.075, a, Out((n,)))
             yield Case(f"noise {n} from {first}", "mj_noise_array", arguments)
     for step in (1, 2, 1000, (1 << 31) - 1):
-        yield Case(f"shares {step}", "mj_average_shares", (step, 0.9, 0.999, Out((2,))))
+        yield Case(f"moment weights {step}", "mj_moment_weights", (step, 0.9, 0.999, Out((2,))))
     for rows, columns in ((1, 1), (7, 33), (40, 256), (3, 1000), (0, 5)):
         x = touchy_data((rows, columns), 1)
         bias, scale = touchy_data(columns, 2), touchy_data(columns, 3)
         out = Out((rows, columns))
         shape = f"{rows}x{columns}"
         yield Case(f"bias {shape}", "mj_bias_rows", (rows, columns, x, bias, out))
-        yield Case(f"bias clip {shape}", "mj_bias_clip_rows", (rows, columns, x, bias, out))
+        yield Case(f"bias rectify {shape}", "mj_bias_rectify_rows", (rows, columns, x, bias, out))
         arguments: tuple[Any, ...] = (rows, columns, x, bias, scale, out)
         yield Case(f"normalise {shape}", "mj_normalise_rows", arguments)
         yield Case(
@@ -358,7 +358,6 @@ def norms() -> Iterator[Case]:
             head: tuple[Any, ...] = (items, offsets, order)
             name = f"{lengths}x{columns}{'' if order is None else ' listed'}"
             yield Case(f"sum items {name}", "mj_sum_items", (*head, columns, x, out))
-            yield Case(f"dot items {name}", "mj_dot_items", (*head, columns, dy, x, out))
             arguments = (*head, leaves, columns, x, mean, out)
             yield Case(f"square items {name}", "mj_square_items", arguments)
             arguments = (*head, leaves, columns, dy, x, mean, rstd, Out((items, 2 * columns)))

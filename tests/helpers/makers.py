@@ -178,7 +178,7 @@ def tree(values: Sequence[np.ndarray]) -> np.ndarray:
     return tree(values[:left]) + tree(values[left:])
 
 
-def clip(x: np.ndarray) -> np.ndarray:
+def rectify(x: np.ndarray) -> np.ndarray:
     """Return min(max(x, 0), 20) as the rectifier has it."""
     x = np.where(x < 0, np.float32(0), x)
     return np.where(x > 20, np.float32(20), x)
@@ -191,7 +191,7 @@ def gemm_in_parts(a: np.ndarray, b: np.ndarray, parts: int) -> np.ndarray:
     return tree([gemm(a[:, i:j], b[i:j]) for i, j in itertools.pairwise(at)])
 
 
-def clip_backward(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+def rectify_backward(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return dy where 0 < y < 20, else +0."""
     return np.where((y <= 0) | (y >= 20), np.float32(0), dy)
 
@@ -223,7 +223,7 @@ def rnn_forward(
                 if i:
                     before = operand(h[None, rows[i - 1], columns])
                     total = total + gemm_in_parts(before, w.T, parts)[0]
-                h[row, columns] = clip(total)
+                h[row, columns] = rectify(total)
     return h
 
 
@@ -246,7 +246,7 @@ def rnn_backward(
                 if i:
                     after = operand(d_x[None, rows[i - 1], columns])
                     total = total + gemm_in_parts(after, w, parts)[0]
-                d_x[row, columns] = clip_backward(total, h[row, columns])
+                d_x[row, columns] = rectify_backward(total, h[row, columns])
     return d_x
 
 

@@ -1,6 +1,6 @@
 """A call of an entry point, and its answers on the CPU and on a device.
 
-Policy. A case is a name, the entry point and its arguments. Arrays lie where the plans expect them
+Policy. A case is a name, the entry point and its arguments. Arrays lie where launches expect them
 (majelpy/gpu/launcher.py): floats on the device, integers on the host, all of the array library's on
 the device. `Out` is an output on the device and `HostOut` one on the host. A NaN has one bit
 pattern on a GPU and any on a CPU, so all NaN count as one.

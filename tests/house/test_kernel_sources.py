@@ -9,11 +9,12 @@ import pytest
 from paths import ROOT
 
 from majelpy import native
+from majelpy.gpu import launches
 
 PACKAGE, KERNELS = ROOT / "majelpy", ROOT / "kernels"
 
 HEADER = (KERNELS / "entry_points.h").read_text()
-ENTRY_POINTS = sorted(native._prototypes(HEADER))
+ENTRY_POINTS = sorted(native.parameters_of(HEADER))
 SOURCES = sorted(p for p in KERNELS.rglob("*.*") if p.suffix in (".h", ".cpp", ".cu"))
 
 
@@ -28,24 +29,54 @@ def test_the_header_has_every_prototype() -> None:
     assert len(ENTRY_POINTS) == len(re.findall(r"\bmj_\w+\(", code(KERNELS / "entry_points.h")))
 
 
-@pytest.mark.parametrize("name", ENTRY_POINTS)
-def test_kernels_are_defined_once_and_called(name: str) -> None:
-    definitions = [
-        path.name
-        for path in KERNELS.glob("cpu/*.cpp")
-        for _ in re.findall(rf"^void {name}\(", code(path), flags=re.MULTILINE)
-    ]
-    assert len(definitions) == 1
-    callers = [
-        path.name
-        for path in [
-            *(PACKAGE / "ops").glob("*.py"),
-            PACKAGE / "array" / "kernels.py",
-            PACKAGE / "native.py",
-        ]
-        if re.search(rf"\b{name}\b", path.read_text())
-    ]
-    assert callers, f"{name} is never called"
+FAMILIES = dict(
+    re.findall(r"^/\* ---- (\w+) -+ \*/\n(.*?)(?=^/\* ----|\Z)", HEADER, re.DOTALL | re.MULTILINE)
+)
+"""Of each family of kernels, its part of the header."""
+
+ON_CPU_ALONE = {"beam", "samples"}
+
+ONLY_TESTED = {"mj_math_array", "mj_fma_array"}
+"""Bodies that others call within kernels; tests call them alone (tests/helpers/bodies.py)."""
+
+
+def rooms(family: str) -> dict[str, list[Path]]:
+    """Return the files of a family, by room; sums and statistics of norms go by items' rows too."""
+    callers = [*(PACKAGE / "ops").glob("*.py")]
+    if family == "standard":
+        callers = [PACKAGE / "array" / "kernels.py"]
+    return {
+        "cpu": [*(KERNELS / "cpu").glob(f"{family}*.cpp")],
+        "gpu": [*(KERNELS / "gpu").glob(f"{family}*.cu")],
+        "callers": callers,
+    }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_has_one_name_in_its_rooms(family: str) -> None:
+    """Bodies, drivers, launches and callers of a family bear its name (entry_points.h)."""
+    files = rooms(family)
+    for name in native.parameters_of(FAMILIES[family]):
+        at = rf"^void {name}\("
+        defined = [p for p in KERNELS.glob("cpu/*.cpp") if re.search(at, code(p), re.MULTILINE)]
+        assert len(defined) == 1 and defined[0] in files["cpu"], name
+        called = [p for p in files["callers"] if re.search(rf"\b{name}\b", p.read_text())]
+        assert called or name in ONLY_TESTED, f"{name} is never called"
+        if name in launches.LAUNCHES:
+            home = launches.LAUNCHES[name].__module__.rpartition(".")[2]
+            assert home == ("launches" if name in launches.PLAIN else family), name
+        if name in launches.PLAIN:
+            kernel = rf"\b{name}_kernel\b"
+            assert [p for p in files["gpu"] if re.search(kernel, p.read_text())], name
+    assert bool(files["gpu"]) != (family in ON_CPU_ALONE)
+    home = PACKAGE / ("array/kernels.py" if family == "standard" else f"ops/{family}.py")
+    assert home.exists() or family == "standard"
+
+
+def test_every_entry_point_has_a_family() -> None:
+    known = {name for part in FAMILIES.values() for name in native.parameters_of(part)}
+    assert {*ENTRY_POINTS} - known == {"mj_set_threads", "mj_set_alone"}
+    assert len(FAMILIES) == 13
 
 
 def test_no_entry_point_is_missing_from_the_header() -> None:

@@ -65,9 +65,9 @@ def test_permutations_depend_on_seed_and_stream() -> None:
         assert not same_bits(ops.permutation(100, seed=other[0], stream=other[1]), base)
 
 
-def dropout(share: float = 0.25, **changed: object) -> ops.Dropout:
+def dropout(rate: float = 0.25, **changed: object) -> ops.Dropout:
     settings: dict[str, object] = {
-        "share": share,
+        "rate": rate,
         "seed": 7,
         "epoch": 3,
         "offsets": np.array([0, 40, 40, 45], np.int64),
@@ -121,9 +121,9 @@ def test_dropout_drops_the_share_asked_for() -> None:
 
 def test_errors_of_dropout() -> None:
     x = np.ones((45, 3), np.float32)
-    with pytest.raises(ShapeError, match=r"^dropout: share 1.0, 3 ids for 3 utterances, columns"):
+    with pytest.raises(ShapeError, match=r"^dropout: rate 1.0, 3 ids for 3 utterances, columns"):
         dropout(1.0).apply(x, 0)
-    with pytest.raises(ShapeError, match=r"^dropout: share 0.25, 1 ids for 3 utterances, c"):
+    with pytest.raises(ShapeError, match=r"^dropout: rate 0.25, 1 ids for 3 utterances, c"):
         dropout(ids=np.array([1])).apply(x, 0)
     with pytest.raises(
         ShapeError, match=r"^dropout: offsets \[0, 40, 40, 45\] must rise from 0 to"

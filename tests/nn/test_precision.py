@@ -61,14 +61,14 @@ class Alone:
             for name, value in self.layout.items(self.vector)
         }
 
-    def forward(self, run: Pass, x: Array) -> tuple[Signal, Any]:
-        return self.layer.forward(Signal(Share(), self.batch, FEATURES, own=x), run)
+    def forward(self, pass_: Pass, x: Array) -> tuple[Signal, Any]:
+        return self.layer.forward(Signal(Share(), self.batch, FEATURES, own=x), pass_)
 
-    def backward(self, run: Pass, saved: Any, dy: Array) -> tuple[Array, dict[str, Array]]:
+    def backward(self, pass_: Pass, saved: Any, dy: Array) -> tuple[Array, dict[str, Array]]:
         """Return the gradients by the input and by the parameters."""
         slots = asarray(np.zeros((2, self.layout.gradient_size), np.float32))
         gradients = Gradients(self.layout, slots)
-        dx = self.layer.backward(dy, saved, run, gradients, needed=True)
+        dx = self.layer.backward(dy, saved, pass_, gradients, needed=True)
         assert dx is not None
         return dx, dict(self.layout.items(slots[0]))
 
@@ -104,19 +104,19 @@ def test_a_layer_is_that_of_rounded_operands(name: str) -> None:
 def test_gradients_of_recurrent_weights_are_of_rounded_operands(name: str) -> None:
     alone = Alone(name, 4)
     weights, training = dict(alone.layout.items(alone.vector)), Training(1, 0)
-    run, layer = Pass(weights, training, alone.weights(())), alone.layer
+    pass_, layer = Pass(weights, training, alone.weights(())), alone.layer
     x, offsets = alone.batch.frames, alone.batch.offsets
-    y, saved = alone.forward(run, x)
+    y, saved = alone.forward(pass_, x)
     dy = asarray(level_data(y.own.shape, 3))
-    dx, by = alone.backward(run, saved, dy)
-    cell, weight = run.cell(layer.cell), run.weight("l.weight_hh")  # type: ignore[attr-defined]
+    dx, by = alone.backward(pass_, saved, dy)
+    cell, weight = pass_.cell(layer.cell), pass_.weight("l.weight_hh")  # type: ignore[attr-defined]
     assert cell.rounded
-    products = ops.gemm(rounded(x), run.weight("l.weight_ih"), transpose_b=True)
+    products = ops.gemm(rounded(x), pass_.weight("l.weight_ih"), transpose_b=True)
     states = ops.rnn_forward(ops.bias(products, weights["l.bias"]), offsets, weight, cell=cell)
     assert same_bits(y.own, ops.sum_directions(states.h, 2))
     both = ops.repeat_directions(dy, 2)
     back = ops.rnn_backward(both, offsets, weight, states.h, states.kept, cell=cell)
-    assert same_bits(dx, ops.gemm(rounded(back.dx), run.weight("l.weight_ih")))
+    assert same_bits(dx, ops.gemm(rounded(back.dx), pass_.weight("l.weight_ih")))
     leaves = alone.batch.frame_leaves()
 
     def pushed(a: Array, b: Array) -> np.ndarray:

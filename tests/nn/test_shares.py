@@ -45,7 +45,7 @@ STRIDED = Architecture(
             {"layer": "conv", "channels": 7, "kernel": [5, 4], "stride": [2, 2]},
             {"layer": "conv", "channels": 8, "kernel": [3, 3], "batch_norm": True},
             {"layer": "bigru", "units": 70, "batch_norm": True},
-            {"layer": "dropout", "share": 0.25},
+            {"layer": "dropout", "rate": 0.25},
             {"layer": "gru", "units": 65},
             {"layer": "bilstm", "units": 69},
             {"layer": "lstm", "units": 67},
@@ -64,7 +64,7 @@ FIRST = Architecture(
 )
 """Layers that look at frames beside each, of one direction, and on top of the features."""
 THINNED = Architecture(
-    19, 5, read([{"layer": "dropout", "share": 0.25}, {"layer": "rnn", "units": 64}], "layers", "")
+    19, 5, read([{"layer": "dropout", "rate": 0.25}, {"layer": "rnn", "units": 64}], "layers", "")
 )
 """Fewer features than four parts have units."""
 
@@ -300,7 +300,7 @@ LAYERS: dict[str, list[dict[str, Any]]] = {
     "one direction": [{"layer": "rnn", "units": 128}, {"layer": "rnn", "units": 64}],
     "two of both": [
         {"layer": "birnn", "units": 64},
-        {"layer": "dropout", "share": 0.5},
+        {"layer": "dropout", "rate": 0.5},
         {"layer": "birnn", "units": 128},
     ],
     "gates": [

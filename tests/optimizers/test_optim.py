@@ -73,10 +73,10 @@ def doubled_share(beta: np.float32, step: int) -> np.float32:
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.3, 0.5, 0.9, 0.99, 0.999, 0.999999])
-def test_shares_of_the_averages(each_isa: str, beta: float) -> None:
+def test_weights_of_the_averages(each_isa: str, beta: float) -> None:
     b = np.float32(beta)
     for step in (1, 2, 3, 4, 7, 100, 12_345, 1 << 20, (1 << 31) - 1):
-        found = ops.average_shares(step, beta1=beta, beta2=0.5).numpy()
+        found = ops.moment_weights(step, beta1=beta, beta2=0.5).numpy()
         assert same_bits(
             found, np.array([doubled_share(b, step), doubled_share(one(0.5)[0], step)])
         )
@@ -92,10 +92,10 @@ def adam(count: int, *, step: int, decay: float, tiny: bool = False) -> list[np.
     numbers = {"beta1": 0.9, "beta2": 0.99, "epsilon": 1e-6, "decay": decay}
     b1, b2, eps, d = (np.full(count, x, np.float32) for x in numbers.values())
     factor, rate = one(0.37), one(0.01)
-    shares = ops.average_shares(step, beta1=0.9, beta2=0.99)
-    s1, s2 = shares.numpy()
+    weights = ops.moment_weights(step, beta1=0.9, beta2=0.99)
+    s1, s2 = weights.numpy()
     new = [asarray(x.copy()) for x in (p, m, v)]
-    ops.adam(*new, g, factor=asarray(factor), rate=asarray(rate), shares=shares, **numbers)
+    ops.adam(*new, g, factor=asarray(factor), rate=asarray(rate), weights=weights, **numbers)
     clipped = g * factor
     first = fma(b1, m, (np.float32(1) - b1) * clipped)
     second = fma(b2, v, (np.float32(1) - b2) * (clipped * clipped))
@@ -135,7 +135,8 @@ def test_adagrad_by_the_definition(each_isa: str, count: int) -> None:
 def test_gaps_between_parameters_stay_zero() -> None:
     for update in (ops.adam, ops.adagrad):
         states = [asarray(np.zeros(20, np.float32)) for _ in range(3 if update is ops.adam else 2)]
-        rest = {"shares": ops.average_shares(1, beta1=0.9, beta2=0.999), "beta1": 0.9, "beta2": 0.9}
+        weights = ops.moment_weights(1, beta1=0.9, beta2=0.999)
+        rest = {"weights": weights, "beta1": 0.9, "beta2": 0.9}
         update(
             *(*states, np.zeros(20, np.float32)),
             factor=asarray(one(1)),
@@ -175,9 +176,9 @@ def beside_torch(kind: str) -> tuple[np.ndarray, np.ndarray]:
         elif kind == "adagrad":
             ops.adagrad(parameters, states[0], gradient, **numbers, epsilon=2.0**-20)
         else:
-            shares = ops.average_shares(i + 1, beta1=0.5, beta2=0.75)
+            weights = ops.moment_weights(i + 1, beta1=0.5, beta2=0.75)
             betas = {"beta1": 0.5, "beta2": 0.75, "epsilon": 2.0**-20}
-            ops.adam(parameters, *states, gradient, **numbers, **betas, shares=shares)
+            ops.adam(parameters, *states, gradient, **numbers, **betas, weights=weights)
     return parameters.numpy(), theirs.detach().numpy()
 
 
@@ -207,10 +208,10 @@ def test_threads_change_no_bit(threads: None) -> None:
     assert same_bits(p, parameter) and same_bits(s, squares)
 
 
-def test_norm_and_factor_by_the_definition() -> None:
+def test_factor_of_by_the_definition() -> None:
     for seed, limit in ((1, 1e3), (2, 1e9), (3, 0.0)):
         g = touchy_data(700, seed)
-        norm, factor = ops.norm_and_factor(g, limit)
+        norm, factor = ops.factor_of(ops.square_sum(g), limit)
         wanted = np.sqrt(square_sum(g))
         assert same_bits(norm, wanted)
         over = wanted > np.float32(limit)
@@ -218,16 +219,16 @@ def test_norm_and_factor_by_the_definition() -> None:
 
 
 def test_a_zero_gradient_keeps_the_factor_1() -> None:
-    norm, factor = ops.norm_and_factor(np.zeros(5, np.float32), 0.0)
+    norm, factor = ops.factor_of(ops.square_sum(np.zeros(5, np.float32)), 0.0)
     assert norm.numpy()[0] == 0 and factor.numpy()[0] == 1
 
 
 def test_a_gradient_with_nan_shows_in_the_norm() -> None:
     g = level_data(600, 4)
     g[300] = np.nan
-    assert np.isnan(ops.norm_and_factor(g, 1.0)[0].numpy()[0])
+    assert np.isnan(ops.factor_of(ops.square_sum(g), 1.0)[0].numpy()[0])
     g[300] = np.inf
-    assert np.isinf(ops.norm_and_factor(g, 1.0)[0].numpy()[0])
+    assert np.isinf(ops.factor_of(ops.square_sum(g), 1.0)[0].numpy()[0])
 
 
 def test_learning_rate_by_the_definition() -> None:
@@ -262,13 +263,13 @@ def test_errors_of_the_optimizer() -> None:
         ops.nesterov(ok, wide, ok, **rest)
     with pytest.raises(DTypeError, match=r"^nesterov: gradient is float64; needs float32$"):
         ops.nesterov(ok, ok, wide, **rest)
-    shares = ops.average_shares(1, beta1=0.9, beta2=0.9)
+    weights = ops.moment_weights(1, beta1=0.9, beta2=0.9)
     betas = {"factor": ok, "rate": ok, "beta1": 0.9, "beta2": 0.9, "epsilon": 1.0, "decay": 0.0}
     with pytest.raises(ShapeError, match=r"^adam: shapes \(4,\) and \(3,\) differ$"):
-        ops.adam(ok, ok, short, ok, shares=shares, **betas)
-    with pytest.raises(ShapeError, match=r"^adam: shares has 4 columns; needs 2$"):
-        ops.adam(ok, ok, ok, ok, shares=ok, **betas)
+        ops.adam(ok, ok, short, ok, weights=weights, **betas)
+    with pytest.raises(ShapeError, match=r"^adam: weights has 4 columns; needs 2$"):
+        ops.adam(ok, ok, ok, ok, weights=ok, **betas)
     with pytest.raises(DTypeError, match=r"^adagrad: squares is float64; needs float32$"):
         ops.adagrad(ok, wide, ok, factor=ok, rate=ok, epsilon=1.0, decay=0.0)
     with pytest.raises(ShapeError, match=r"^square_sum: x has shape \(2, 2\); needs 1 axes$"):
-        ops.norm_and_factor(np.zeros((2, 2), np.float32), 1.0)
+        ops.square_sum(np.zeros((2, 2), np.float32))

@@ -139,7 +139,7 @@ LISTS: dict[str, list[dict[str, object]]] = {
     "two of both": [
         {"layer": "context", "frames": 2},
         {"layer": "birnn", "units": 32},
-        {"layer": "dropout", "share": 0.5},
+        {"layer": "dropout", "rate": 0.5},
         {"layer": "birnn", "units": 64},
     ],
     "convolution": [

@@ -32,7 +32,7 @@ FORWARD = Architecture(
         [
             {"layer": "context", "frames": 3},
             {"layer": "rnn", "units": 40},
-            {"layer": "dropout", "share": 0.5},
+            {"layer": "dropout", "rate": 0.5},
             {"layer": "rnn", "units": 33},
             {"layer": "dense", "units": 35},
         ],

@@ -16,7 +16,7 @@ from mpi_launch import PATIENCE
 
 from majelpy.errors import BuildError, OutputError, RecipeError
 from majelpy.sound import espeak, mixing
-from majelpy.sound.synth import KINDS, RATE, plan, recording, synth
+from majelpy.sound.synth import KINDS, RATE, recording, synth, utterance_of
 from majelpy.speech.manifest import read_manifest
 
 
@@ -86,7 +86,7 @@ def test_manifests_and_recordings_agree(tmp_path: Path) -> None:
         assert len(entries) == count
         rows = [line.split("\t") for line in manifest.read_text().splitlines()[1:]]
         for i, (entry, row) in enumerate(zip(entries, rows, strict=True)):
-            utterance = plan("sentences", 2, split, i)
+            utterance = utterance_of("sentences", 2, split, i)
             assert entry.transcript == utterance.text
             assert row[3] == utterance.voice
             with wave.open(str(entry.path)) as file:
@@ -108,27 +108,27 @@ def test_another_seed_and_no_development_set(tmp_path: Path) -> None:
 
 
 def test_voices_of_the_splits_are_disjoint_and_many() -> None:
-    plans = {s: [plan("digits", 0, s, i) for i in range(1500)] for s in ("train", "dev")}
-    voices = {split: {u.voice for u in found} for split, found in plans.items()}
+    made_up = {s: [utterance_of("digits", 0, s, i) for i in range(1500)] for s in ("train", "dev")}
+    voices = {split: {u.voice for u in found} for split, found in made_up.items()}
     variants = {split: {v.split("+")[1] for v in found} for split, found in voices.items()}
     assert not variants["train"] & variants["dev"]
     assert len(voices["train"]) == 60
     assert len(voices["dev"]) == 15
-    for found in plans.values():
+    for found in made_up.values():
         assert {u.speed for u in found} == set(range(140, 201))
         assert {len(u.text.split()) for u in found} == {1, 2, 3}
         assert len({word for u in found for word in u.text.split()}) == 10
 
 
 def test_every_voice_speaks() -> None:
-    voices = {plan("digits", 0, s, i).voice for s in ("train", "dev") for i in range(1500)}
+    voices = {utterance_of("digits", 0, s, i).voice for s in ("train", "dev") for i in range(1500)}
     spoken = {voice: espeak.speak("seven", voice, 160, 50) for voice in voices}
     assert all(np.abs(samples.astype(int)).max() > 3000 for samples in spoken.values())
     assert len({samples.tobytes() for samples in spoken.values()}) == len(voices)
 
 
 def test_sentences_are_hundreds_of_plain_ones() -> None:
-    texts = {plan("sentences", 0, "train", i).text for i in range(3000)}
+    texts = {utterance_of("sentences", 0, "train", i).text for i in range(3000)}
     assert len(texts) > 200
     assert set("".join(texts)) <= set(" abcdefghijklmnopqrstuvwxyz")
 

@@ -34,7 +34,7 @@ LAYERS: list[dict[str, Any]] = [
     {"layer": "layer_norm"},
     {"layer": "lstm", "units": 32},
     {"layer": "dense", "units": 35, "batch_norm": True},
-    {"layer": "dropout", "share": 0.1},
+    {"layer": "dropout", "rate": 0.1},
 ]
 
 

@@ -111,7 +111,7 @@ class TimeShare(Share):
     ) -> States:
         hidden = weight.shape[2]
 
-        def run(direction: int, carried: ops.Carried | None) -> ops.Run:
+        def run(direction: int, carried: ops.Carried | None) -> ops.Forward:
             return ops.rnn_forward(
                 *(_of(direction, x, cell.gates * hidden), batch.offsets),
                 weight[direction : direction + 1],
@@ -147,7 +147,7 @@ class TimeShare(Share):
     ) -> tuple[Array, Array]:
         hidden, kept = weight.shape[2], states.kept
 
-        def run(direction: int, carried: ops.Carried | None) -> ops.Back:
+        def run(direction: int, carried: ops.Carried | None) -> ops.Backward:
             return ops.rnn_backward(
                 *(_of(direction, dy, hidden), batch.offsets, weight[direction : direction + 1]),
                 _of(direction, states.own, hidden),

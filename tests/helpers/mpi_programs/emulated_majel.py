@@ -20,7 +20,7 @@ from gpu_place import EmulatedDevice, Mark, emulated_gpu
 
 from majelpy.cli import main
 from majelpy.comm.world import World
-from majelpy.gpu import recurrent
+from majelpy.gpu import rnn
 
 
 def delay_sums(on: EmulatedDevice) -> None:
@@ -61,7 +61,7 @@ if __name__ == "__main__":
     arguments = sys.argv[1:]
     kind = arguments.pop(0) if arguments[0] in ("stepwise", "aware") else ""
     if kind == "stepwise":
-        recurrent.persistent_shape = lambda *_: None  # type: ignore[assignment]
+        rnn.persistent_shape = lambda *_: None  # type: ignore[assignment]
     World.sends_from_gpu = lambda _: kind == "aware"  # type: ignore[method-assign]
     with emulated_gpu() as on:
         if kind == "aware":

@@ -280,8 +280,6 @@ void sums_of_items() {
       Floats out(5 * columns, 7.0f), both(10 * columns, 7.0f);
       CALL(mj_sum_items)(5, offsets.data(), order, columns, x.data(), out.data());
       digest(with("sum_items" + kind, {columns}), out);
-      CALL(mj_dot_items)(5, offsets.data(), order, columns, x.data(), dy.data(), out.data());
-      digest(with("dot_items" + kind, {columns}), out);
       CALL(mj_square_items)(5, offsets.data(), order, leaves.data(), columns, x.data(), mean.data(), out.data());
       digest(with("square_items" + kind, {columns}), out);
       CALL(mj_norm_dot_items)
@@ -386,17 +384,17 @@ void elementwise() {
     digest(with("add", {count}), out);
     CALL(mj_multiply_arrays)(count, a.data(), b.data(), out.data());
     digest(with("multiply", {count}), out);
-    CALL(mj_clip_array)(count, a.data(), out.data());
-    digest(with("clip", {count}), out);
+    CALL(mj_rectify_array)(count, a.data(), out.data());
+    digest(with("rectify", {count}), out);
     CALL(mj_round_bfloat16_array)(count, a.data(), out.data());
     digest(with("round_bfloat16", {count}), out);
-    CALL(mj_clip_backward_array)(count, b.data(), a.data(), out.data());
-    digest(with("clip_backward", {count}), out);
+    CALL(mj_rectify_backward_array)(count, b.data(), a.data(), out.data());
+    digest(with("rectify_backward", {count}), out);
     const Floats signed_zeros = numbers(count, 49, -6, 6);
-    CALL(mj_clip_array)(count, signed_zeros.data(), out.data());
-    digest(with("clip_zeros", {count}), out);
-    CALL(mj_clip_backward_array)(count, b.data(), signed_zeros.data(), out.data());
-    digest(with("clip_backward_zeros", {count}), out);
+    CALL(mj_rectify_array)(count, signed_zeros.data(), out.data());
+    digest(with("rectify_zeros", {count}), out);
+    CALL(mj_rectify_backward_array)(count, b.data(), signed_zeros.data(), out.data());
+    digest(with("rectify_backward_zeros", {count}), out);
     const std::string functions[] = {"exp", "log", "sigmoid", "tanh"};
     for (int64_t function : {0, 1, 2, 3}) {
       CALL(mj_math_array)(function, count, a.data(), out.data());
@@ -419,8 +417,8 @@ void elementwise() {
   Floats out(rows * columns);
   CALL(mj_bias_rows)(rows, columns, x.data(), bias.data(), out.data());
   digest("bias_rows", out);
-  CALL(mj_bias_clip_rows)(rows, columns, x.data(), bias.data(), out.data());
-  digest("bias_clip_rows", out);
+  CALL(mj_bias_rectify_rows)(rows, columns, x.data(), bias.data(), out.data());
+  digest("bias_rectify_rows", out);
   std::vector<int32_t> places(rows);
   CALL(mj_argmax_rows)(rows, columns, x.data(), places.data());
   digest("argmax_rows", Floats(places.begin(), places.end()));
@@ -710,8 +708,8 @@ void optimizer() {
   for (float &x : second) x = from_bits(bits_of(x) & 0x7FFFFFFFu);
   squares = second;
   for (int64_t step : {1, 2, 700}) {
-    CALL(mj_average_shares)(step, 0.9f, 0.999f, shares.data());
-    digest(with("average_shares", {step}), shares);
+    CALL(mj_moment_weights)(step, 0.9f, 0.999f, shares.data());
+    digest(with("moment_weights", {step}), shares);
     CALL(mj_adam_array)
     (count, weights.data(), first.data(), second.data(), gradients.data(), &factor, &factor, shares.data(), 0.9f, 0.999f,
      1e-8f, 1e-3f);

@@ -1,6 +1,6 @@
 """Sums, means and scales of columns, and the square sum of a vector.
 
-Bodies: kernels/mj_sum.h, kernels/elementwise.h.
+Bodies: kernels/mj_sum.h, kernels/sums.h.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 /* Drivers of the convolutions over frames.
  *
  * Policy. Frames that a block of outputs sees are copied with their borders of +0, so that the patch of
- * a place is one run of columns a tap and neighbouring places are a fixed number of columns apart: a
+ * a position is one run of columns a tap and neighbouring positions are a fixed number of columns apart: a
  * tile (tile.h) reads patches where they lie. A chunk of terms is cut where it passes from a frame to
  * the next; the tile's sums go on.
  *
- *   window   0 0 | frame t0     | 0 0        terms of place p, tap 0: columns p*step .. p*step + width
+ *   window   0 0 | frame t0     | 0 0        terms of position p, tap 0: columns p*step .. p*step + width
  *            0 0 | frame t0 + 1 | 0 0                          tap 1: the same columns of the next row
  */
 #include <string.h>
@@ -31,11 +31,11 @@ struct Place {
 
 struct Input {
   const float *x;
-  int64_t taps, width, features, channels, places, step, before;
+  int64_t taps, width, features, channels, positions, step, before;
 
   int64_t run() const { return width * channels; } /* terms of a tap */
   int64_t terms() const { return taps * run(); }
-  int64_t apart() const { return step * channels; } /* columns from a place to the next */
+  int64_t apart() const { return step * channels; } /* columns from a position to the next */
 };
 
 /* Frames of a block of outputs with their borders; output i has them from at(i) on, a row a tap. */
@@ -44,7 +44,7 @@ class Window {
   const int64_t row; /* columns of a frame */
 
   Window(const Input &input, const Place *list, int64_t count)
-      : row((input.places - 1) * input.apart() + input.run()), starts_(count) {
+      : row((input.positions - 1) * input.apart() + input.run()), starts_(count) {
     int64_t lines = 0;
     for (int64_t i = 0; i < count; i++) {
       const Place &now = list[i], &last = list[i > 0 ? i - 1 : 0];
@@ -98,15 +98,15 @@ template <class Body> void tiles_of(int64_t count, Body body) {
 }  // namespace
 
 void mj_conv_rows(int64_t count, const int64_t *list, int64_t taps, int64_t width, int64_t features, int64_t channels,
-                  int64_t places, int64_t step, int64_t before, const float *x, int64_t outputs, const float *weight,
+                  int64_t positions, int64_t step, int64_t before, const float *x, int64_t outputs, const float *weight,
                   int64_t by_output, int64_t by_tap, int64_t by_feature, int64_t by_channel, float *out, int64_t out_row,
-                  int64_t out_place) {
-  const Input input{x, taps, width, features, channels, places, step, before};
+                  int64_t out_position) {
+  const Input input{x, taps, width, features, channels, positions, step, before};
   const Place *all = reinterpret_cast<const Place *>(list);
   const int64_t terms = input.terms(), run = input.run(), panels = ceil_div(outputs, COLUMNS);
   if (terms == 0) {
-    for (int64_t i = 0; i < count * places; i++) {
-      memset(out + all[i / places].row * out_row + i % places * out_place, 0, outputs * sizeof(float));
+    for (int64_t i = 0; i < count * positions; i++) {
+      memset(out + all[i / positions].row * out_row + i % positions * out_position, 0, outputs * sizeof(float));
     }
     return;
   }
@@ -134,9 +134,9 @@ void mj_conv_rows(int64_t count, const int64_t *list, int64_t taps, int64_t widt
         const int64_t live = std::min(COLUMNS, outputs - panel * COLUMNS);
         for (int64_t i = start; i < stop; i++) {
           float *to = out + all[i].row * out_row + panel * COLUMNS;
-          tiles_of(places, [&](int64_t place, auto size) {
+          tiles_of(positions, [&](int64_t position, auto size) {
             constexpr int ROWS = decltype(size)::value;
-            const float *left = window.at(i - start) + place * input.apart();
+            const float *left = window.at(i - start) + position * input.apart();
             const auto tile = mj::sum_chunk<ROWS>([&](mj_vf(&acc)[ROWS][2]) __attribute__((always_inline)) {
               const float *panel_at = right;
               for (const Stretch &s : stretches) {
@@ -144,7 +144,7 @@ void mj_conv_rows(int64_t count, const int64_t *list, int64_t taps, int64_t widt
                 panel_at += s.terms * COLUMNS;
               }
             });
-            mj::put<ROWS>(tile, k0 == 0, to + place * out_place, out_place, live);
+            mj::put<ROWS>(tile, k0 == 0, to + position * out_position, out_position, live);
           });
         }
       }
@@ -153,22 +153,22 @@ void mj_conv_rows(int64_t count, const int64_t *list, int64_t taps, int64_t widt
 }
 
 void mj_conv_weight_items(int64_t items, const int64_t *offsets, const int64_t *list, int64_t taps, int64_t width,
-                          int64_t features, int64_t channels, int64_t places, int64_t step, int64_t before, const float *x,
+                          int64_t features, int64_t channels, int64_t positions, int64_t step, int64_t before, const float *x,
                           int64_t outputs, const float *dy, float *out) {
-  const Input input{x, taps, width, features, channels, places, step, before};
+  const Input input{x, taps, width, features, channels, positions, step, before};
   const int64_t terms = input.terms(), run = input.run(), panels = ceil_div(run, COLUMNS);
   for (int64_t item = 0; item < items; item++) {
     const Place *rows = reinterpret_cast<const Place *>(list) + offsets[item];
-    const int64_t count = (offsets[item + 1] - offsets[item]) * places;
+    const int64_t count = (offsets[item + 1] - offsets[item]) * positions;
     float *to = out + item * outputs * terms;
     if (count == 0) memset(to, 0, outputs * terms * sizeof(float));
     for (int64_t q0 = 0; q0 < count; q0 += MJ_CHUNK) {
-      const int64_t q1 = std::min<int64_t>(q0 + MJ_CHUNK, count), first = q0 / places, last = ceil_div(q1, places);
+      const int64_t q1 = std::min<int64_t>(q0 + MJ_CHUNK, count), first = q0 / positions, last = ceil_div(q1, positions);
       const Window window(input, rows + first, last - first);
       std::vector<Stretch> stretches;
       for (int64_t row = first; row < last; row++) {
-        const int64_t start = std::max<int64_t>(q0 - row * places, 0), stop = std::min(q1 - row * places, places);
-        stretches.push_back({dy + (rows[row].row * places + start) * outputs,
+        const int64_t start = std::max<int64_t>(q0 - row * positions, 0), stop = std::min(q1 - row * positions, positions);
+        stretches.push_back({dy + (rows[row].row * positions + start) * outputs,
                              window.at(row - first) - window.at(0) + start * input.apart(), stop - start});
       }
       mj::parallel(taps * panels, [&](int64_t task) {

@@ -1,7 +1,7 @@
 /* Drivers of the convolutions over frames.
  *
- * Policy. The convolution: patches of a block of places are gathered, a matrix product (gemm.cu) sums
- * over them, and its rows go to their places. The gradient by the weight: chunks of terms side by side,
+ * Policy. The convolution: patches of a block of positions are gathered, a matrix product (gemm.cu) sums
+ * over them, and its rows go to their positions. The gradient by the weight: chunks of terms side by side,
  * a thread a column of patches and MJ_OUTPUTS outputs; dy comes through shared memory, patches are
  * read where they lie.
  */
@@ -10,7 +10,7 @@
 
 #define MJ_OUTPUTS 16
 
-/* Element k of the patch of place p of an entry (row, first, low, high) of the list. */
+/* Element k of the patch of position p of an entry (row, first, low, high) of the list. */
 struct mj_patches {
   mj_i64 width, features, channels, step, before;
   const float *x;
@@ -23,11 +23,11 @@ struct mj_patches {
   }
 };
 
-/* Places first..first + count, counted over the list. */
-MJ_KERNEL mj_conv_patches_kernel(mj_i64 first, mj_i64 count, const mj_i64 *list, mj_i64 terms, mj_i64 width, mj_i64 features, mj_i64 channels, mj_i64 places, mj_i64 step, mj_i64 before, const float *x, float *out) {
+/* Positions first..first + count, counted over the list. */
+MJ_KERNEL mj_conv_patches_kernel(mj_i64 first, mj_i64 count, const mj_i64 *list, mj_i64 terms, mj_i64 width, mj_i64 features, mj_i64 channels, mj_i64 positions, mj_i64 step, mj_i64 before, const float *x, float *out) {
   const mj_patches patches = {width, features, channels, step, before, x};
   mj_matrix(count, terms, [=](mj_i64 q, mj_i64 k) {
-    out[q * terms + k] = patches.at(list + (first + q) / places * 4, (first + q) % places, k);
+    out[q * terms + k] = patches.at(list + (first + q) / positions * 4, (first + q) % positions, k);
   });
 }
 
@@ -38,15 +38,15 @@ MJ_KERNEL mj_conv_weights_kernel(mj_i64 terms, mj_i64 run, mj_i64 channels, mj_i
   });
 }
 
-MJ_KERNEL mj_conv_places_kernel(mj_i64 first, mj_i64 count, const mj_i64 *list, mj_i64 places, mj_i64 outputs, const float *sums, float *out, mj_i64 out_row, mj_i64 out_place) {
+MJ_KERNEL mj_conv_places_kernel(mj_i64 first, mj_i64 count, const mj_i64 *list, mj_i64 positions, mj_i64 outputs, const float *sums, float *out, mj_i64 out_row, mj_i64 out_position) {
   mj_matrix(count, outputs, [=](mj_i64 q, mj_i64 o) {
-    const mj_i64 row = list[(first + q) / places * 4], p = (first + q) % places;
-    out[row * out_row + p * out_place + o] = sums[q * outputs + o];
+    const mj_i64 row = list[(first + q) / positions * 4], p = (first + q) % positions;
+    out[row * out_row + p * out_position + o] = sums[q * outputs + o];
   });
 }
 
 /* Blocks (x: columns of patches, y: chunks, z: outputs); shared memory: MJ_CHUNK * MJ_OUTPUTS floats. */
-MJ_KERNEL mj_conv_weight_chunks_kernel(mj_i64 chunks, const mj_i64 *starts, const mj_i64 *list, mj_i64 terms, mj_i64 width, mj_i64 features, mj_i64 channels, mj_i64 places, mj_i64 step, mj_i64 before, const float *x, mj_i64 outputs, const float *dy, float *sums) {
+MJ_KERNEL mj_conv_weight_chunks_kernel(mj_i64 chunks, const mj_i64 *starts, const mj_i64 *list, mj_i64 terms, mj_i64 width, mj_i64 features, mj_i64 channels, mj_i64 positions, mj_i64 step, mj_i64 before, const float *x, mj_i64 outputs, const float *dy, float *sums) {
   const mj_patches patches = {width, features, channels, step, before, x};
   const mj_i64 k = (mj_i64)blockIdx.x * blockDim.x + threadIdx.x, o0 = (mj_i64)blockIdx.z * MJ_OUTPUTS;
   for (mj_i64 c = blockIdx.y; c < chunks; c += gridDim.y) {
@@ -54,15 +54,15 @@ MJ_KERNEL mj_conv_weight_chunks_kernel(mj_i64 chunks, const mj_i64 *starts, cons
     const int count = (int)(starts[c + 1] - start);
     for (int e = threadIdx.x; e < count * MJ_OUTPUTS; e += blockDim.x) {
       const mj_i64 q = start + e / MJ_OUTPUTS, o = o0 + e % MJ_OUTPUTS;
-      mj_shared[e] = o < outputs ? dy[(list[q / places * 4] * places + q % places) * outputs + o] : 0.0f;
+      mj_shared[e] = o < outputs ? dy[(list[q / positions * 4] * positions + q % positions) * outputs + o] : 0.0f;
     }
     __syncthreads();
     if (k < terms) {
       float acc[MJ_OUTPUTS];
 #pragma unroll
       for (int o = 0; o < MJ_OUTPUTS; o++) acc[o] = 0.0f;
-      const mj_i64 *entry = list + start / places * 4;
-      mj_i64 p = start % places;
+      const mj_i64 *entry = list + start / positions * 4;
+      mj_i64 p = start % positions;
       for (int i = 0; i < count; i++) {
         const float value = patches.at(entry, p, k);
 #pragma unroll
@@ -71,7 +71,7 @@ MJ_KERNEL mj_conv_weight_chunks_kernel(mj_i64 chunks, const mj_i64 *starts, cons
 #pragma unroll
           for (int q = 0; q < 4; q++) acc[o + q] = mj_term_product(acc[o + q], d.at[q], value);
         }
-        if (++p == places) {
+        if (++p == positions) {
           p = 0;
           entry += 4;
         }

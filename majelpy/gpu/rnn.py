@@ -1,8 +1,7 @@
-"""Plans of the recurrent layers (kernels/gpu/rnn.cu).
+"""Launches of the recurrent layers (kernels/gpu/rnn.cu).
 
 Policy. One launch runs all steps where the weights fit on the chip, else there is a product and a
-launch a step. Each mj_ function has the name and the arguments of its entry point, after the
-launcher.
+launch a step.
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from majelpy import tree
-from majelpy.gpu.dense import product
+from majelpy.gpu import build
+from majelpy.gpu.gemm import product
 from majelpy.gpu.launcher import Buffer, Launcher, ceil_div, host, matrix, utterance_rows
 from majelpy.gpu.sums import CHUNK
 
-PASS, PERSISTENT_THREADS, FEWEST_COLUMNS = 32, 512, 8
+PASS, PERSISTENT_THREADS, FEWEST_COLUMNS = build.constant("MJ_PASS"), 512, 8
 """Of the persistent kernel: utterances of a pass, threads, fewest sums a block and utterance."""
 
 

@@ -1,21 +1,19 @@
-"""Plans of the convolutions over frames (kernels/gpu/frames.cu).
-
-Each function has the name and the arguments of its entry point, after the launcher.
-"""
+"""Launches of the convolutions over frames (kernels/gpu/conv.cu)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from majelpy.gpu.dense import product
+from majelpy.gpu import build
+from majelpy.gpu.gemm import product
 from majelpy.gpu.launcher import MOST_BLOCKS, Launcher, ceil_div, host, matrix
 from majelpy.gpu.sums import CHUNK, chunk_starts, totals
 
 SCRATCH = 1 << 26
 """Floats of patches, or of chunk sums, that are held at a time."""
 
-OUTPUTS, THREADS = 16, 128
-"""Of a block of the weight's gradient; OUTPUTS is MJ_OUTPUTS of kernels/gpu/frames.cu."""
+OUTPUTS, THREADS = build.constant("MJ_OUTPUTS"), 128
+"""Of a block of the weight's gradient."""
 
 
 def mj_conv_rows(
@@ -26,7 +24,7 @@ def mj_conv_rows(
     width: int,
     features: int,
     channels: int,
-    places: int,
+    positions: int,
     step: int,
     before: int,
     x: int,
@@ -38,9 +36,9 @@ def mj_conv_rows(
     by_channel: int,
     out: int,
     out_row: int,
-    out_place: int,
+    out_position: int,
 ) -> None:
-    if count == 0 or places == 0:
+    if count == 0 or positions == 0:
         return
     entries = on.upload(host(list_, 4 * count, np.int64))
     run = width * channels
@@ -49,18 +47,18 @@ def mj_conv_rows(
     weights = on.scratch(4 * terms * outputs)
     operands = (terms, run, channels, outputs, weight, *strides, weights)
     matrix(on, "mj_conv_weights_kernel", terms, outputs, operands)
-    at_once = min(max(1, SCRATCH // max(1, terms)), count * places)
+    at_once = min(max(1, SCRATCH // max(1, terms)), count * positions)
     patches, sums = on.scratch(4 * at_once * terms), on.scratch(4 * at_once * outputs)
     leaf = on.upload(np.array([0, terms], dtype=np.int64))
     merges = on.upload(np.zeros(1, dtype=np.int32))
-    for first in range(0, count * places, at_once):
-        rows = min(at_once, count * places - first)
-        shape = (terms, width, features, channels, places, step, before)
+    for first in range(0, count * positions, at_once):
+        rows = min(at_once, count * positions - first)
+        shape = (terms, width, features, channels, positions, step, before)
         arguments = (first, rows, entries, *shape, x, patches)
         matrix(on, "mj_conv_patches_kernel", rows, terms, arguments)
         left, right = (patches.pointer, terms, 1), (weights.pointer, 1, outputs)
         product(on, leaf, merges, 1, rows, outputs, left, right, (sums.pointer, outputs, 0), 0)
-        to = (first, rows, entries, places, outputs, sums, out, out_row, out_place)
+        to = (first, rows, entries, positions, outputs, sums, out, out_row, out_position)
         matrix(on, "mj_conv_places_kernel", rows, outputs, to)
 
 
@@ -73,7 +71,7 @@ def mj_conv_weight_items(
     width: int,
     features: int,
     channels: int,
-    places: int,
+    positions: int,
     step: int,
     before: int,
     x: int,
@@ -88,13 +86,13 @@ def mj_conv_weight_items(
     item = 0
     while item < items and size:
         last = item + 1  # items whose chunk sums are held together
-        while last < items and size * _chunks(bounds[item : last + 2] * places) <= SCRATCH:
+        while last < items and size * _chunks(bounds[item : last + 2] * positions) <= SCRATCH:
             last += 1
-        starts, first = chunk_starts(bounds[item : last + 1] * places)
+        starts, first = chunk_starts(bounds[item : last + 1] * positions)
         chunks = len(starts) - 1
         sums = on.scratch(4 * chunks * size)
         if chunks:
-            shape = (terms, width, features, channels, places, step, before)
+            shape = (terms, width, features, channels, positions, step, before)
             operands = (entries, *shape, x, outputs, dy, sums)
             on.launch(
                 "mj_conv_weight_chunks_kernel",

@@ -1,58 +1,18 @@
-/* Drivers of everything that is summed over frames: leaf by leaf, then along the tree.
+/* Drivers of sums over frames: leaf by leaf, item by item, and of vectors along the tree.
  *
- * Policy. Each leaf's result is pushed on a stack of slots and merged with the one below it as
- * often as the program `merges` says (majelpy/tree.py), so at most log2(leaves) + 1
- * vectors are open. Merges add left + right; what the tree keeps may be rounded (mj_kept).
+ * Policy. Outputs side by side are the tasks; how leaves are merged stands in slots.h.
  */
+#include "../sums.h"
+
 #include <string.h>
 
 #include <algorithm>
 
 #include "../entry_points.h"
-#include "../elementwise.h"
-#include "../mj_sum.h"
-#include "gemm.h"
-#include "threads.h"
+#include "items.h"
+#include "slots.h"
 
 namespace {
-
-constexpr int64_t GRAIN = 1 << 14; /* elements of a task: some microseconds of work */
-
-/* out = left + right as the tree keeps it, elementwise; out may be left. */
-void add_block(int64_t count, const float *left, const float *right, float *out, bool rounded) {
-  int64_t i = 0;
-  for (; i + MJ_LANES <= count; i += MJ_LANES) {
-    mj_store(out + i, mj_kept(rounded, mj_add(mj_load(left + i), mj_load(right + i))));
-  }
-  for (; i < count; i++) out[i] = mj_kept(rounded, mj_add(left[i], right[i]));
-}
-
-/* x as the tree keeps it when it rounds. */
-void round_block(int64_t count, float *x) {
-  int64_t i = 0;
-  for (; i + MJ_LANES <= count; i += MJ_LANES) mj_store(x + i, mj_kept(true, mj_load(x + i)));
-  for (; i < count; i++) x[i] = mj_kept(true, x[i]);
-}
-
-/* compute(leaf, slot) for each leaf, and the merges after each. */
-template <class Compute>
-void over_leaves(int64_t leaves, const int32_t *merges, int64_t rows, int64_t columns, float *slots, int64_t stride,
-                 bool rounded, Compute compute) {
-  const int64_t count = rows * columns;
-  float *top = slots;
-  for (int64_t leaf = 0; leaf < leaves; leaf++, top += stride) {
-    compute(leaf, top);
-    if (rounded) {
-      mj::parallel_blocks(count, GRAIN, [&](int64_t start, int64_t stop) { round_block(stop - start, top + start); });
-    }
-    for (int32_t merge = 0; merge < merges[leaf]; merge++) {
-      top -= stride;
-      mj::parallel_blocks(count, GRAIN, [&](int64_t start, int64_t stop) {
-        add_block(stop - start, top + start, top + stride + start, top + start, rounded);
-      });
-    }
-  }
-}
 
 /* Canonical sum of each of `columns` columns; term(value, column) is what is summed. */
 template <class Term>
@@ -72,38 +32,9 @@ const auto itself = [](auto x, int64_t) { return x; };
 
 }  // namespace
 
-void mj_gemm(int64_t m, int64_t n, int64_t k, int64_t parts, const float *a, int64_t a_row, int64_t a_column,
-             const float *b, int64_t b_row, int64_t b_column, float *c, int64_t c_row) {
-  if (parts == 1) {
-    mj::gemm(m, n, k, {a, a_row, a_column}, {b, b_row, b_column}, c, c_row);
-    return;
-  }
-  int32_t merges[MJ_MOST_PARTS];
-  int height = 0, most = 0;
-  for (int64_t part = 0; part < parts; part++) {
-    most = std::max(most, ++height);
-    merges[part] = mj_merges_after(part, parts, height);
-    height -= merges[part];
-  }
-  float *slots = mj::workspace_of<float>(mj::LATTICE, most * m * n);
-  over_leaves(parts, merges, m, n, slots, m * n, false, [&](int64_t part, float *slot) {
-    const int64_t start = mj_part_start(k, parts, part), terms = mj_part_start(k, parts, part + 1) - start;
-    mj::gemm(m, n, terms, {a + start * a_column, a_row, a_column}, {b + start * b_row, b_row, b_column}, slot, n);
-  });
-  memcpy(c, slots, m * n * sizeof(float));
-}
-
-void mj_gemm_leaves(int64_t leaves, const int64_t *offsets, const int32_t *merges, int64_t m, int64_t n, const float *a,
-                    int64_t a_row, const float *b, int64_t b_row, float *slots, int64_t slot_stride, int64_t rounded) {
-  over_leaves(leaves, merges, m, n, slots, slot_stride, rounded, [&](int64_t leaf, float *slot) {
-    const int64_t start = offsets[leaf], rows = offsets[leaf + 1] - start;
-    mj::gemm(m, n, rows, {a + start * a_row, 1, a_row}, {b + start * b_row, b_row, 1}, slot, n);
-  });
-}
-
 void mj_sum_leaves(int64_t leaves, const int64_t *offsets, const int32_t *merges, int64_t columns, const float *x,
                    int64_t x_row, float *slots, int64_t slot_stride, int64_t rounded) {
-  over_leaves(leaves, merges, 1, columns, slots, slot_stride, rounded, [&](int64_t leaf, float *slot) {
+  mj::over_leaves(leaves, merges, 1, columns, slots, slot_stride, rounded, [&](int64_t leaf, float *slot) {
     const int64_t start = offsets[leaf];
     sum_columns(offsets[leaf + 1] - start, columns, x + start * x_row, x_row, slot, itself);
   });
@@ -143,7 +74,7 @@ void mj_tree_sum(int64_t nodes, const int64_t *addresses, const int32_t *merges,
       for (int32_t merge = 0; merge < merges[node]; merge++) {
         top--;
         float *sum = sums + (top - 1) * BLOCK;
-        add_block(stop - start, stack[top - 1], stack[top], sum, rounded);
+        mj::add_block(stop - start, stack[top - 1], stack[top], sum, rounded);
         stack[top - 1] = sum;
       }
     }
@@ -179,4 +110,21 @@ void mj_square_sum(int64_t count, const float *x, float *out) {
   float total = 0.0f;
   for (int64_t c = 0; c < chunks; c++) total = mj_total(c == 0, total, sums[c]);
   *out = total;
+}
+
+void mj_sum_items(int64_t items, const int64_t *offsets, const int64_t *order, int64_t columns, const float *x, float *out) {
+  mj::sum_items(items, offsets, order, columns, out, [=](float *sums, int64_t, int64_t, int64_t row) {
+    mj::each(0, columns, [&](int64_t j, auto as) {
+      using F = decltype(as);
+      mj::store_as(sums + j, mj_term(mj::load_as<F>(sums + j), mj::load_as<F>(x + row * columns + j)));
+    });
+  });
+}
+
+void mj_mean_of(int64_t columns, const float *center, const float *sums, float count, float *out) {
+  for (int64_t j = 0; j < columns; j++) out[j] = mj_mean(center[j], sums[j], count);
+}
+
+void mj_scale_of(int64_t columns, const float *sums, const float *square_sums, float count, float *out) {
+  for (int64_t j = 0; j < columns; j++) out[j] = mj_scale(sums[j], square_sums[j], count);
 }

@@ -1,13 +1,10 @@
-"""Plans of CTC, softmax and spectrogram.
-
-Each function has the name and the arguments of its entry point, after the launcher.
-"""
+"""Launches of CTC and of the log-softmax (kernels/gpu/ctc.cu)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from majelpy.gpu.launcher import THREADS, Launcher, ceil_div, elements, host
+from majelpy.gpu.launcher import Launcher, ceil_div, elements, host
 
 
 def mj_log_softmax_rows(on: Launcher, rows: int, columns: int, x: int, out: int) -> None:
@@ -58,17 +55,3 @@ def mj_ctc(
     grid = (min(int(frames.max()), 1024), utterances)
     arguments = (*common, np.float32(scale), gradient)
     on.launch("mj_ctc_gradient_kernel", grid, (128,), arguments, shared=4 * 128)
-
-
-def mj_spectrogram(
-    on: Launcher, frames: int, window: int, hop: int, samples: int, out: int
-) -> None:
-    tables = on.scratch(4 * 3 * window)
-    elements(on, "mj_spectrogram_tables_kernel", window, (window, tables))
-    needed = 4 * 4 * window
-    fits = needed <= on.shared_bytes
-    blocks = frames if fits else min(frames, on.multiprocessors)
-    work = on.scratch(0 if fits else blocks * needed)
-    arguments = (frames, window, hop, samples, tables, 0 if fits else work, out)
-    shared = needed if fits else 0
-    on.launch("mj_spectrogram_kernel", (blocks,), (THREADS,), arguments, shared=shared)

@@ -3,7 +3,7 @@
  * Policy. The calling thread does all: several utterances at a time, not parts of one, keep the
  * threads of a loader busy.
  */
-#include "../augment.h"
+#include "../samples.h"
 
 #include <algorithm>
 #include <vector>
