@@ -86,11 +86,22 @@ def measure(corpus: Path, task: dict[str, Any]) -> None:
     opened = Corpus.open(corpus)
     alphabet = Alphabet.from_characters(SYMBOLS)
     data = Utterances(
-        *(opened, np.arange(len(opened)), alphabet, "error", opened.mean, opened.scale, 1 << 30)
+        opened,
+        np.arange(len(opened)),
+        alphabet,
+        "error",
+        opened.mean,
+        opened.scale,
+        1 << 30,
     )
     model = Model(Architecture(FEATURES, alphabet.size, recipe.model.layers))
     trainer = Trainer(
-        *(recipe, launch, world, model, data, {"recipe": ""}),
+        recipe,
+        launch,
+        world,
+        model,
+        data,
+        {"recipe": ""},
         mesh=choose_mesh(world.size, 1, task["parts"], f"model={world.size}", task["way"])[0],
     )
     before = pool.statistics.in_use

@@ -235,7 +235,15 @@ class Gru(nn.Module):
             flat += [w, u, b, torch.zeros_like(b)]
         start = x.new_zeros(d, count, self._units)
         y, _ = torch.gru(
-            *(packed.data, packed.batch_sizes, start, flat, True, 1, 0.0, self.training, d == 2)
+            packed.data,
+            packed.batch_sizes,
+            start,
+            flat,
+            True,
+            1,
+            0.0,
+            self.training,
+            d == 2,
         )
         y, _ = pad_packed_sequence(PackedSequence(y, *packed[1:]), total_length=len(x))
         return y.unflatten(2, (d, self._units)).sum(2)

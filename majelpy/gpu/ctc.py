@@ -39,9 +39,13 @@ def mj_ctc(
     lattices = np.concatenate([[0], np.cumsum(4 * frames * states)]).astype(np.int64)
     memory = on.scratch(4 * int(lattices[-1]))
     common = (
-        *(on.upload(rows), alphabet, log_probs, on.upload(label_rows)),
+        on.upload(rows),
+        alphabet,
+        log_probs,
+        on.upload(label_rows),
         on.upload(host(labels, int(label_rows[-1]), np.int32)),
-        *(on.upload(lattices), memory),
+        on.upload(lattices),
+        memory,
     )
     threads = min(1024, max(32, 1 << int(states.max() - 1).bit_length()))
     shared = 4 * threads

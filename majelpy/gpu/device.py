@@ -75,8 +75,11 @@ class Device:
                 runtime = self._cupy.cuda.runtime
                 # Pageable memory: the call returns when the host's memory has been read.
                 runtime.memcpyAsync(
-                    *(pointer, host.ctypes.data, host.nbytes),
-                    *(runtime.memcpyHostToDevice, self.stream),
+                    pointer,
+                    host.ctypes.data,
+                    host.nbytes,
+                    runtime.memcpyHostToDevice,
+                    self.stream,
                 )
 
     @property
@@ -96,8 +99,11 @@ class Device:
             with self._device:
                 runtime = self._cupy.cuda.runtime
                 runtime.memcpyAsync(
-                    *(out.ctypes.data, pointer, out.nbytes),
-                    *(runtime.memcpyDeviceToHost, self.stream),
+                    out.ctypes.data,
+                    pointer,
+                    out.nbytes,
+                    runtime.memcpyDeviceToHost,
+                    self.stream,
                 )
                 runtime.streamSynchronize(self.stream)
 
@@ -129,8 +135,11 @@ class Device:
             runtime = self._cupy.cuda.runtime
             self._out.wait_event(self.point())
             runtime.memcpyAsync(
-                *(out.ctypes.data, pointer, out.nbytes),
-                *(runtime.memcpyDeviceToHost, self._out.ptr),
+                out.ctypes.data,
+                pointer,
+                out.nbytes,
+                runtime.memcpyDeviceToHost,
+                self._out.ptr,
             )
             mark = self._cupy.cuda.Event(disable_timing=True)
             mark.record(self._out)
@@ -161,8 +170,11 @@ class Device:
             runtime = self._cupy.cuda.runtime
             self._in.wait_event(after)
             runtime.memcpyAsync(
-                *(pointer, host.ctypes.data, host.nbytes),
-                *(runtime.memcpyHostToDevice, self._in.ptr),
+                pointer,
+                host.ctypes.data,
+                host.nbytes,
+                runtime.memcpyHostToDevice,
+                self._in.ptr,
             )
             self._in.synchronize()
 

@@ -140,10 +140,25 @@ class _Layer:
                 (ceil_div(self.hidden, columns), groups, at_once),
                 (PERSISTENT_THREADS,),
                 (
-                    *(self.first, self.directions, start, self.utterances, self.offsets),
-                    *(self.places, self.hidden, self.parts, _chunks(self.hidden, self.parts)),
-                    *(columns, self.rounded, self.carried or 0, self.inputs[0], self.weight),
-                    *(*self.inputs[1:], *memory, arrived, *self.outputs, self.last),
+                    self.first,
+                    self.directions,
+                    start,
+                    self.utterances,
+                    self.offsets,
+                    self.places,
+                    self.hidden,
+                    self.parts,
+                    _chunks(self.hidden, self.parts),
+                    columns,
+                    self.rounded,
+                    self.carried or 0,
+                    self.inputs[0],
+                    self.weight,
+                    *self.inputs[1:],
+                    *memory,
+                    arrived,
+                    *self.outputs,
+                    self.last,
                 ),
                 shared=_persistent_bytes(self.hidden, self.parts, columns, self.way.gates),
                 together=True,
@@ -172,8 +187,17 @@ class _Layer:
                 live,
                 hidden,
                 (
-                    *(self.first, self.directions, self.utterances, self.offsets, self.places),
-                    *(*sizes, sums, *memory, self.last, *self.inputs, *self.outputs),
+                    self.first,
+                    self.directions,
+                    self.utterances,
+                    self.offsets,
+                    self.places,
+                    *sizes,
+                    sums,
+                    *memory,
+                    self.last,
+                    *self.inputs,
+                    *self.outputs,
                 ),
                 layers=self.directions,
             )
@@ -198,8 +222,12 @@ class _Layer:
         for gate in range(way.gates):
             at = 4 * gate * hidden
             product(
-                *(*sizes, hidden, (left + at, row, 1), (right + at * hidden, 1, hidden)),
-                *((to[0] + at, *to[1:]), 0),
+                *sizes,
+                hidden,
+                (left + at, row, 1),
+                (right + at * hidden, 1, hidden),
+                (to[0] + at, *to[1:]),
+                0,
             )
 
 
@@ -223,13 +251,32 @@ def _recurrent(
     order = np.argsort(-lengths, kind="stable").astype(np.int64)
     goes_on = on.upload(host(carried, utterances, np.int64)) if carried else None
     layer = _Layer(
-        *(on, way, first, directions, utterances, lengths, on.upload(rows), on.upload(order)),
-        *(hidden, parts, rounded, weight, goes_on, initial or 0, last),
+        on,
+        way,
+        first,
+        directions,
+        utterances,
+        lengths,
+        on.upload(rows),
+        on.upload(order),
+        hidden,
+        parts,
+        rounded,
+        weight,
+        goes_on,
+        initial or 0,
+        last,
         inputs=inputs,
         outputs=outputs,
     )
     shape = persistent_shape(
-        *(on.multiprocessors, on.shared_bytes, directions, utterances, hidden, parts, way.gates)
+        on.multiprocessors,
+        on.shared_bytes,
+        directions,
+        utterances,
+        hidden,
+        parts,
+        way.gates,
     )
     if shape is not None:
         layer.persistent(*shape)

@@ -104,9 +104,13 @@ def mj_tree_sum(
     rounded: int,
 ) -> None:
     arguments = (
-        *(nodes, on.upload(host(addresses, nodes, np.int64))),
+        nodes,
+        on.upload(host(addresses, nodes, np.int64)),
         on.upload(host(merges, nodes, np.int32)),
-        *(outputs, on.upload(host(output_addresses, outputs, np.int64)), count, rounded),
+        outputs,
+        on.upload(host(output_addresses, outputs, np.int64)),
+        count,
+        rounded,
     )
     elements(on, "mj_tree_sum_kernel", count, arguments)
 

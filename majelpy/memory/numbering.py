@@ -20,7 +20,16 @@ COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_e
 CLASSES = ("isnan", "isinf", "isfinite", "signbit")
 REDUCTIONS = ("sum", "prod", "max", "min")
 TYPES = (
-    *(dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16),
-    *(dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64),
-    *(dtypes.uint8, dtypes.uint16, dtypes.uint32, dtypes.uint64),
+    dtypes.float32,
+    dtypes.float64,
+    dtypes.float16,
+    dtypes.bfloat16,
+    dtypes.int8,
+    dtypes.int16,
+    dtypes.int32,
+    dtypes.int64,
+    dtypes.uint8,
+    dtypes.uint16,
+    dtypes.uint32,
+    dtypes.uint64,
 )

@@ -78,7 +78,10 @@ class Conv(Layer):
         read = share.frames(x.whole, x.batch, self._reach.out_lengths(lengths), needs)
         weight, features = pass_.weight(self.weight), self.inputs.features
         sums = ops.conv_frames(
-            *(pass_.operand(read.rows), read.of, read.to, weight),
+            pass_.operand(read.rows),
+            read.of,
+            read.to,
+            weight,
             features=features,
             stride=self._stride,
         )
@@ -104,7 +107,11 @@ class Conv(Layer):
         d = pass_.operand(share.gather(d, self.outputs.units))
         features, (taps, width) = self.inputs.features, self.settings.kernel
         sums = ops.conv_frames_weight_gradient(
-            *(d, pass_.operand(read.rows), read.of, read.to, rows.items),
+            d,
+            pass_.operand(read.rows),
+            read.of,
+            read.to,
+            rows.items,
             features=features,
             kernel=(taps, width),
             stride=self._stride,
@@ -116,7 +123,12 @@ class Conv(Layer):
         by = share.frames(d, batch, before.lengths, fed)
         weight = pass_.weight(self.weight)
         dx = ops.conv_frames_input_gradient(
-            *(by.rows, by.of, by.to, weight), features=features, stride=self._stride
+            by.rows,
+            by.of,
+            by.to,
+            weight,
+            features=features,
+            stride=self._stride,
         )
         return share.own_columns(dx, self.inputs.units)
 
@@ -156,7 +168,12 @@ class RowConv(Layer):
         batch, read = saved
         rows, dy = self.share.rows(batch), pass_.operand(dy)
         sums = ops.row_conv_weight_gradient(
-            *(dy, pass_.operand(read.rows), read.of, read.to, rows.items), taps=self._reach.taps
+            dy,
+            pass_.operand(read.rows),
+            read.of,
+            read.to,
+            rows.items,
+            taps=self._reach.taps,
         )
         gradients.items(self.weight, sums, over_items(rows.leaves))
         if not needed:

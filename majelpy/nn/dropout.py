@@ -34,8 +34,12 @@ class Dropout(Layer):
             return x, None
         batch = x.batch
         drop = ops.Dropout(
-            *(self.settings.rate, pass_.training.seed, pass_.training.epoch),
-            *(batch.offsets, batch.ids, batch.starts),
+            self.settings.rate,
+            pass_.training.seed,
+            pass_.training.epoch,
+            batch.offsets,
+            batch.ids,
+            batch.starts,
         )
         if not self.inputs.cut:  # the input, which all ranks have
             y = drop.apply(x.whole, self.number)

@@ -95,7 +95,10 @@ class Rnn(Layer):
         before = pass_.operand(rows.of(share.previous(states, batch, self.directions)))
         for direction in range(held):
             gradients.gemm(
-                *(self.weight_hh, sums, before, rows.leaves),
+                self.weight_hh,
+                sums,
+                before,
+                rows.leaves,
                 part=direction,
                 a_columns=(direction * tall, (direction + 1) * tall),
                 b_columns=(direction * hidden, (direction + 1) * hidden),

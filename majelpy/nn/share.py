@@ -274,7 +274,11 @@ class Share:
     ) -> tuple[Array, Array]:
         """Return the gradients by x and by the recurrent sums, from that by the states."""
         back = ops.rnn_backward(
-            *(dy, batch.offsets, weight, states.own, states.kept),
+            dy,
+            batch.offsets,
+            weight,
+            states.own,
+            states.kept,
             cell=cell,
             parts=self.parts,
             first=self.directions(directions)[0],

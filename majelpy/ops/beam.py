@@ -203,11 +203,29 @@ def beam_search(
     ask = None if asked is None else native.ask(asked)
     characters = None if spelling.characters is None else spelling.characters.ctypes.data
     native.library().mj_beam_search(
-        *(count, rows.ctypes.data, host.shape[1], lp.pointer, beam, most, share),
-        *(spelling.space, alpha, beta, unknown, characters, len(spelling.tokens)),
-        *(spelling.offsets.ctypes.data, spelling.labels.ctypes.data, spelling.tokens.ctypes.data),
-        *(*_tables(model), ask),
-        *(best, width, lengths.ctypes.data, labels.ctypes.data, scores.ctypes.data),
+        count,
+        rows.ctypes.data,
+        host.shape[1],
+        lp.pointer,
+        beam,
+        most,
+        share,
+        spelling.space,
+        alpha,
+        beta,
+        unknown,
+        characters,
+        len(spelling.tokens),
+        spelling.offsets.ctypes.data,
+        spelling.labels.ctypes.data,
+        spelling.tokens.ctypes.data,
+        *_tables(model),
+        ask,
+        best,
+        width,
+        lengths.ctypes.data,
+        labels.ctypes.data,
+        scores.ctypes.data,
     )
     if asked is not None and asked.error is not None:
         raise asked.error
@@ -227,7 +245,14 @@ def _tables(model: Trie | Foreign | None) -> tuple[int | None, ...]:
         unknown, end = (model.unknown, model.end) if model else (0, 0)
         return (0, 0, unknown, end, *[None] * 6)
     return (
-        *(len(model.token), model.start, model.unknown, model.end, model.first.ctypes.data),
-        *(model.token.ctypes.data, model.suffix.ctypes.data, model.after.ctypes.data),
-        *(model.log10_prob.ctypes.data, model.backoff.ctypes.data),
+        len(model.token),
+        model.start,
+        model.unknown,
+        model.end,
+        model.first.ctypes.data,
+        model.token.ctypes.data,
+        model.suffix.ctypes.data,
+        model.after.ctypes.data,
+        model.log10_prob.ctypes.data,
+        model.backoff.ctypes.data,
     )

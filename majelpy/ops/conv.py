@@ -68,10 +68,25 @@ def conv_frames(
     out = empty((int(to.offsets[-1]), positions * outputs), device=place)
     listed = _positions(of, to, reach)
     on.mj_conv_rows(
-        *(len(listed), listed.ctypes.data, taps, width, features, channels),
-        *(positions, stride[1], (width - 1) // 2, a.pointer, outputs, w.pointer),
-        *(taps * width * channels, width * channels, channels, 1),
-        *(out.pointer, out.shape[1], outputs),
+        len(listed),
+        listed.ctypes.data,
+        taps,
+        width,
+        features,
+        channels,
+        positions,
+        stride[1],
+        (width - 1) // 2,
+        a.pointer,
+        outputs,
+        w.pointer,
+        taps * width * channels,
+        width * channels,
+        channels,
+        1,
+        out.pointer,
+        out.shape[1],
+        outputs,
     )
     return out
 
@@ -134,11 +149,25 @@ def conv_frames_input_gradient(
             start = (tap * width + side) * channels if seen and across else 0
             steps = (stride[0] * width * channels, stride[1] * channels)
             on.mj_conv_rows(
-                *(len(rows), listed.ctypes.data, seen, across, positions, outputs),
-                *(-(-(features - feature) // stride[1]), 1, across - 1 - low),
-                *(d.pointer, channels, w.pointer + 4 * start),
-                *(1, -steps[0], -steps[1], taps * width * channels),
-                *(out.pointer + 4 * feature * channels, out.shape[1], stride[1] * channels),
+                len(rows),
+                listed.ctypes.data,
+                seen,
+                across,
+                positions,
+                outputs,
+                -(-(features - feature) // stride[1]),
+                1,
+                across - 1 - low,
+                d.pointer,
+                channels,
+                w.pointer + 4 * start,
+                1,
+                -steps[0],
+                -steps[1],
+                taps * width * channels,
+                out.pointer + 4 * feature * channels,
+                out.shape[1],
+                stride[1] * channels,
             )
     return out
 
@@ -190,8 +219,19 @@ def conv_frames_weight_gradient(
     if items.order is not None:
         listed = np.ascontiguousarray(listed[items.order])
     on.mj_conv_weight_items(
-        *(count, offsets, listed.ctypes.data, *kernel, features, channels),
-        *(positions, stride[1], (kernel[1] - 1) // 2, a.pointer, outputs, d.pointer, out.pointer),
+        count,
+        offsets,
+        listed.ctypes.data,
+        *kernel,
+        features,
+        channels,
+        positions,
+        stride[1],
+        (kernel[1] - 1) // 2,
+        a.pointer,
+        outputs,
+        d.pointer,
+        out.pointer,
     )
     return out
 

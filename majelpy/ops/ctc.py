@@ -104,8 +104,15 @@ def ctc_loss(
     on, place = operands.kernels("ctc_loss", log_probs=lp)
     losses, gradient = empty(len(labels), device=place), empty(lp.shape, device=place)
     on.mj_ctc(
-        *(len(labels), rows.ctypes.data, lp.shape[1], lp.pointer),
-        *(label_offsets.ctypes.data, flat.ctypes.data, scale, losses.pointer, gradient.pointer),
+        len(labels),
+        rows.ctypes.data,
+        lp.shape[1],
+        lp.pointer,
+        label_offsets.ctypes.data,
+        flat.ctypes.data,
+        scale,
+        losses.pointer,
+        gradient.pointer,
     )
     return losses, gradient
 
@@ -159,7 +166,14 @@ def align(
     first, last = np.full_like(flat, -1), np.full_like(flat, -1)
     begin, end = np.array(starts, dtype=np.int64), np.array(stops, dtype=np.int64)
     native.library().mj_ctc_align(
-        *(len(labels), begin.ctypes.data, end.ctypes.data, lp.shape[1], lp.pointer),
-        *(offsets.ctypes.data, flat.ctypes.data, first.ctypes.data, last.ctypes.data),
+        len(labels),
+        begin.ctypes.data,
+        end.ctypes.data,
+        lp.shape[1],
+        lp.pointer,
+        offsets.ctypes.data,
+        flat.ctypes.data,
+        first.ctypes.data,
+        last.ctypes.data,
     )
     return [(first[a:b], last[a:b]) for a, b in itertools.pairwise(offsets)]

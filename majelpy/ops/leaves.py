@@ -126,7 +126,12 @@ def gemm_leaves(
     on, _ = operands.kernels("gemm_leaves", a=x, b=y, slots=stack)
     on.mj_gemm_leaves(
         *leaves.of("gemm_leaves", x.shape[0]),
-        *(m, n, x.pointer + 4 * a_first, x.shape[1], y.pointer + 4 * b_first, y.shape[1]),
+        m,
+        n,
+        x.pointer + 4 * a_first,
+        x.shape[1],
+        y.pointer + 4 * b_first,
+        y.shape[1],
         *_place("gemm_leaves", stack, leaves, column, m * n),
         rounded,
     )
@@ -151,7 +156,9 @@ def sum_leaves(x: Any, leaves: Leaves, slots: Any, column: int, *, rounded: bool
     on, _ = operands.kernels("sum_leaves", x=a, slots=stack)
     on.mj_sum_leaves(
         *leaves.of("sum_leaves", a.shape[0]),
-        *(columns, a.pointer, columns),
+        columns,
+        a.pointer,
+        columns,
         *_place("sum_leaves", stack, leaves, column, columns),
         rounded,
     )
@@ -204,6 +211,11 @@ def tree_sum(
     targets = np.array([v.ctypes.data for v in out], dtype=np.int64)
     program = np.array(merges, dtype=np.int32)
     kernels.library(place).mj_tree_sum(
-        *(len(nodes), sources.ctypes.data, program.ctypes.data),
-        *(len(out), targets.ctypes.data, size, rounded),
+        len(nodes),
+        sources.ctypes.data,
+        program.ctypes.data,
+        len(out),
+        targets.ctypes.data,
+        size,
+        rounded,
     )

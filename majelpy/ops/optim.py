@@ -67,8 +67,14 @@ def nesterov(
     states = {"parameters": parameters, "velocities": velocities}
     on, g = _checked("nesterov", gradient, states, factor=factor, rate=rate)
     on.mj_nesterov_array(
-        *(g.size, parameters.pointer, velocities.pointer, g.pointer),
-        *(factor.pointer, rate.pointer, momentum, decay),
+        g.size,
+        parameters.pointer,
+        velocities.pointer,
+        g.pointer,
+        factor.pointer,
+        rate.pointer,
+        momentum,
+        decay,
     )
 
 
@@ -125,8 +131,18 @@ def adam(
     on, g = _checked("adam", gradient, states, factor=factor, rate=rate, weights=weights)
     checks.columns("adam", "weights", weights, 2)
     on.mj_adam_array(
-        *(g.size, parameters.pointer, first_moments.pointer, second_moments.pointer, g.pointer),
-        *(factor.pointer, rate.pointer, weights.pointer, beta1, beta2, epsilon, decay),
+        g.size,
+        parameters.pointer,
+        first_moments.pointer,
+        second_moments.pointer,
+        g.pointer,
+        factor.pointer,
+        rate.pointer,
+        weights.pointer,
+        beta1,
+        beta2,
+        epsilon,
+        decay,
     )
 
 
@@ -158,8 +174,14 @@ def adagrad(
     states = {"parameters": parameters, "squares": squares}
     on, g = _checked("adagrad", gradient, states, factor=factor, rate=rate)
     on.mj_adagrad_array(
-        *(g.size, parameters.pointer, squares.pointer, g.pointer),
-        *(factor.pointer, rate.pointer, epsilon, decay),
+        g.size,
+        parameters.pointer,
+        squares.pointer,
+        g.pointer,
+        factor.pointer,
+        rate.pointer,
+        epsilon,
+        decay,
     )
 
 

@@ -91,9 +91,18 @@ class Dropout:
         on, place = operands.kernels("dropout", x=a)
         out = empty(a.shape, device=place)
         on.mj_dropout_rows(
-            *(len(ids), offsets.ctypes.data, starts.ctypes.data, ids.ctypes.data),
-            *(first, a.shape[1], signed(self.seed)),
-            *(layer, self.epoch, int(self.rate * 256), a.pointer, out.pointer),
+            len(ids),
+            offsets.ctypes.data,
+            starts.ctypes.data,
+            ids.ctypes.data,
+            first,
+            a.shape[1],
+            signed(self.seed),
+            layer,
+            self.epoch,
+            int(self.rate * 256),
+            a.pointer,
+            out.pointer,
         )
         return out
 
@@ -129,6 +138,13 @@ def noisy(
     checks.same_shape("noisy", w, operands.vector("noisy", "out", result))
     on, _ = operands.kernels("noisy", weights=w, out=result)
     on.mj_noise_array(
-        *(w.size, first, signed(seed), stream, step, deviation, w.pointer, result.pointer)
+        w.size,
+        first,
+        signed(seed),
+        stream,
+        step,
+        deviation,
+        w.pointer,
+        result.pointer,
     )
     return result

@@ -165,9 +165,20 @@ def rnn_forward(
     kept = empty((a.shape[0], directions * cell.kept * hidden), device=place) if cell.kept else None
     last = empty((directions, len(rows) - 1, cell.forward_columns * hidden), device=place)
     on.mj_rnn_forward_rows(
-        *(cell.number, first, directions, len(rows) - 1, rows.ctypes.data, hidden, parts),
-        *(int(cell.rounded), a.pointer, w.pointer, *_addresses(carried, "rnn_forward", last.shape)),
-        *(h.pointer, pointer(kept), last.pointer),
+        cell.number,
+        first,
+        directions,
+        len(rows) - 1,
+        rows.ctypes.data,
+        hidden,
+        parts,
+        int(cell.rounded),
+        a.pointer,
+        w.pointer,
+        *_addresses(carried, "rnn_forward", last.shape),
+        h.pointer,
+        pointer(kept),
+        last.pointer,
     )
     return Forward(h, kept, last)
 
@@ -221,10 +232,21 @@ def rnn_backward(
     ds = empty(dx.shape, device=place) if cell.apart else dx
     last = empty((directions, len(rows) - 1, cell.backward_columns * hidden), device=place)
     on.mj_rnn_backward_rows(
-        *(cell.number, first, directions, len(rows) - 1, rows.ctypes.data, hidden, parts),
-        *(int(cell.rounded), d.pointer, w.pointer, read.pointer),
+        cell.number,
+        first,
+        directions,
+        len(rows) - 1,
+        rows.ctypes.data,
+        hidden,
+        parts,
+        int(cell.rounded),
+        d.pointer,
+        w.pointer,
+        read.pointer,
         *_addresses(carried, "rnn_backward", last.shape),
-        *(dx.pointer, ds.pointer, last.pointer),
+        dx.pointer,
+        ds.pointer,
+        last.pointer,
     )
     return Backward(dx, ds, last)
 
@@ -244,8 +266,15 @@ def rnn_previous(
     columns = max(carried.state.shape[-1], hidden) if carried else hidden
     needed = (directions, len(rows) - 1, columns)
     on.mj_rnn_previous_rows(
-        *(first, directions, len(rows) - 1, rows.ctypes.data, hidden, a.pointer),
-        *(*_addresses(carried, "rnn_previous", needed), columns, out.pointer),
+        first,
+        directions,
+        len(rows) - 1,
+        rows.ctypes.data,
+        hidden,
+        a.pointer,
+        *_addresses(carried, "rnn_previous", needed),
+        columns,
+        out.pointer,
     )
     return out
 

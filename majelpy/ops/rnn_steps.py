@@ -39,8 +39,12 @@ class Steps:
 
     def _arguments(self, step: int, hidden: int) -> tuple[int, ...]:
         return (
-            *(len(self.order), self.offsets.ctypes.data, self.order.ctypes.data),
-            *(hidden, step, self.live(step)),
+            len(self.order),
+            self.offsets.ctypes.data,
+            self.order.ctypes.data,
+            hidden,
+            step,
+            self.live(step),
         )
 
 
@@ -74,8 +78,16 @@ def rnn_forward_step(
     on, place = operands.kernels("rnn_forward_step", x=x, h=h)
     state = empty((directions, steps.live(step), hidden), device=place)
     on.mj_rnn_forward_step(
-        *(cell.number, directions, *steps._arguments(step, hidden), int(cell.rounded)),
-        *(x.pointer, pointer(sums), pointer(own), state.pointer, h.pointer, pointer(kept)),
+        cell.number,
+        directions,
+        *steps._arguments(step, hidden),
+        int(cell.rounded),
+        x.pointer,
+        pointer(sums),
+        pointer(own),
+        state.pointer,
+        h.pointer,
+        pointer(kept),
     )
     return state
 
@@ -111,8 +123,16 @@ def rnn_backward_step(
     on, place = operands.kernels("rnn_backward_step", dy=dy, kept=kept, dx=dx)
     state = empty((directions, steps.live(step), cell.gates * hidden), device=place)
     on.mj_rnn_backward_step(
-        *(cell.number, directions, *steps._arguments(step, hidden), int(cell.rounded)),
-        *(dy.pointer, kept.pointer, pointer(sums), pointer(own), state.pointer),
-        *(dx.pointer, pointer(ds)),
+        cell.number,
+        directions,
+        *steps._arguments(step, hidden),
+        int(cell.rounded),
+        dy.pointer,
+        kept.pointer,
+        pointer(sums),
+        pointer(own),
+        state.pointer,
+        dx.pointer,
+        pointer(ds),
     )
     return state

@@ -119,8 +119,10 @@ def workload(recipe: Recipe, frames: int | None = None, features: int | None = N
         return _of_corpus(recipe)
     frames = FRAMES if frames is None else frames
     architecture = Architecture(
-        *(features or FEATURES, (len(settings.alphabet) or _CHARACTERS) + 1),
-        *(recipe.model.layers, recipe.model.precision),
+        features or FEATURES,
+        (len(settings.alphabet) or _CHARACTERS) + 1,
+        recipe.model.layers,
+        recipe.model.precision,
     )
     utterance = Utterance(frames, frames // _FRAMES_PER_LABEL)
     cut = leaves.cut(
@@ -144,7 +146,9 @@ def _of_corpus(recipe: Recipe) -> Workload:
     prepared = prepare_run(recipe, Launch())
     data = prepared.train
     epoch = leaves.minibatches(
-        *(data.lengths, settings.batch, settings.bin),
+        data.lengths,
+        settings.batch,
+        settings.bin,
         seed=recipe.seed,
         epoch=0,
         sort_first=settings.sort_first,
@@ -173,7 +177,13 @@ def _workload(
     states = len(OPTIMIZERS[optimizer.kind].STATES) + (optimizer.weight_noise > 0)
     states += recipe.model.precision == "bfloat16"
     found = Workload(
-        *(architecture, recipe.data.leaves, parts, transport, minibatches, source), states
+        architecture,
+        recipe.data.leaves,
+        parts,
+        transport,
+        minibatches,
+        source,
+        states,
     )
     found.model(ALONE)  # which a training builds too: a recipe that it refuses is refused
     return found

@@ -277,7 +277,10 @@ class _Reader:
     ) -> tuple[NDArray[np.float32] | NDArray[np.int16], NDArray[np.float32], Recording]:
         piece = entry.piece
         found = read_audio(
-            *(entry.path, self.rate, piece.start, piece.end),
+            entry.path,
+            self.rate,
+            piece.start,
+            piece.end,
             channel=self.channel if piece.channel is None else piece.channel,
             longest=self.longest,
         )

@@ -54,8 +54,11 @@ class Session(ABC):
         self._writes = world.rank == 0
         self._folder = RunFolder(folder)
         self._mesh, self._why = choose_mesh(
-            *(world.size, recipe.data.leaves, recipe.model.parts),
-            *(launch.mesh, launch.model_parallel),
+            world.size,
+            recipe.data.leaves,
+            recipe.model.parts,
+            launch.mesh,
+            launch.model_parallel,
         )
         self._place = places.choose(launch.place, world.local_rank)
         self._prepared: Prepared = prepare_run(recipe, launch)
@@ -144,7 +147,9 @@ class Session(ABC):
             found = evaluation.evaluate(
                 self._prepared.model,
                 self._trainer.whole_parameters(),
-                *(dev, self._prepared.alphabet, self._world),
+                dev,
+                self._prepared.alphabet,
+                self._world,
             )
         entry["dev_loss_hex"] = hexadecimal(found.loss)
         entry["dev_wrong_characters"] = found.errors.wrong_characters
@@ -160,7 +165,9 @@ class Session(ABC):
             evaluation.rehearse(
                 self._prepared.model,
                 self._trainer.whole_parameters(),
-                *(self._prepared.dev, self._prepared.alphabet, self._world),
+                self._prepared.dev,
+                self._prepared.alphabet,
+                self._world,
             )
 
 

@@ -143,7 +143,9 @@ class Trainer:
             for other in [e for e in self._epoch_batches if not now <= e <= now + 1]:
                 del self._epoch_batches[other]
             batches = leaves.minibatches(
-                *(self.data.lengths, settings.batch, settings.bin),
+                self.data.lengths,
+                settings.batch,
+                settings.bin,
                 seed=self.recipe.seed,
                 epoch=epoch,
                 sort_first=settings.sort_first,
@@ -196,7 +198,9 @@ class Trainer:
             raise NonFinite(result, self._losses(batch, epoch))
         change()
         self.optimizer.update(
-            *(self.parameters, total[: self.model.layout.trained], result.step),
+            self.parameters,
+            total[: self.model.layout.trained],
+            result.step,
             factor=factor,
             rate=rate.to_device(self.place),
         )

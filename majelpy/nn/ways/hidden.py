@@ -110,7 +110,15 @@ class HiddenShare(Share):
                     for d in range(directions)
                 )
             state = ops.rnn_forward_step(
-                *(x, steps, step, sums, directions, h), cell=cell, own=own, kept=kept
+                x,
+                steps,
+                step,
+                sums,
+                directions,
+                h,
+                cell=cell,
+                own=own,
+                kept=kept,
             )
             live = steps.live(step + 1)
             if live:
@@ -149,7 +157,16 @@ class HiddenShare(Share):
                     for d in range(directions)
                 )
             state = ops.rnn_backward_step(
-                *(dy, read, steps, step, sums, directions, dx), cell=cell, own=own, ds=ds
+                dy,
+                read,
+                steps,
+                step,
+                sums,
+                directions,
+                dx,
+                cell=cell,
+                own=own,
+                ds=ds,
             )
         return dx, ds
 

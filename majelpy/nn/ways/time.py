@@ -113,7 +113,8 @@ class TimeShare(Share):
 
         def run(direction: int, carried: ops.Carried | None) -> ops.Forward:
             return ops.rnn_forward(
-                *(_of(direction, x, cell.gates * hidden), batch.offsets),
+                _of(direction, x, cell.gates * hidden),
+                batch.offsets,
                 weight[direction : direction + 1],
                 cell=cell,
                 parts=self.parts,
@@ -132,7 +133,9 @@ class TimeShare(Share):
         h = concat(tuple(run.h for run in runs), axis=1)
         kept = tuple(run.kept for run in runs if run.kept is not None)
         return States(
-            *(h, h, concat(kept, axis=1) if kept else None),
+            h,
+            h,
+            concat(kept, axis=1) if kept else None,
             tuple(carried.get(d) for d in range(directions)),
         )
 
@@ -149,7 +152,9 @@ class TimeShare(Share):
 
         def run(direction: int, carried: ops.Carried | None) -> ops.Backward:
             return ops.rnn_backward(
-                *(_of(direction, dy, hidden), batch.offsets, weight[direction : direction + 1]),
+                _of(direction, dy, hidden),
+                batch.offsets,
+                weight[direction : direction + 1],
                 _of(direction, states.own, hidden),
                 None if kept is None else _of(direction, kept, cell.kept * hidden),
                 cell=cell,
@@ -174,7 +179,9 @@ class TimeShare(Share):
         hidden = states.whole.shape[1] // directions
         every = (
             ops.rnn_previous(
-                *(states.whole[:, d * hidden : (d + 1) * hidden], batch.offsets, 1),
+                states.whole[:, d * hidden : (d + 1) * hidden],
+                batch.offsets,
+                1,
                 first=d,
                 carried=states.carried[d],
             )
