@@ -28,8 +28,9 @@ from typing import Any
 
 import numpy as np
 
+from majelpy.comm.mpi import library_version
 from majelpy.comm.reduce import TreeReducer
-from majelpy.comm.world import World, library_version
+from majelpy.comm.world import World
 from majelpy.recipes.launch import Launch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))

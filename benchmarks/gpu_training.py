@@ -31,7 +31,7 @@ from majelpy.nn.recurrent import BiGru, BiLstm, BiRnn, Rnn
 from majelpy.nn.share import Share
 from majelpy.nn.signal import Columns, Signal
 from majelpy.plan.layers import works
-from majelpy.recipes.recipe import ModelSettings
+from majelpy.recipes.tables import ModelSettings
 from majelpy.train.trainer import Trainer
 
 WARM, TIMED = 3, 10

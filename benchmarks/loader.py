@@ -26,7 +26,7 @@ from majelpy.data.minibatches import minibatches
 from majelpy.data.utterances import Utterances
 from majelpy.memory.pool import Pool, set_pool
 from majelpy.native import isa
-from majelpy.recipes.recipe import Augment
+from majelpy.recipes.tables import Augment
 from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.speech.joined import Joined, open_corpora
 from majelpy.speech.text import Alphabet

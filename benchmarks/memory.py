@@ -32,7 +32,8 @@ from majelpy.native import set_threads
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.networks import deep_speech_1
 from majelpy.recipes.launch import Launch
-from majelpy.recipes.recipe import Augment, Data, ModelSettings, OptimizerSettings, Recipe, Schedule
+from majelpy.recipes.recipe import Recipe
+from majelpy.recipes.tables import Augment, Data, ModelSettings, OptimizerSettings, Schedule
 from majelpy.speech.corpus import Corpus
 from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.speech.text import Alphabet

@@ -15,7 +15,8 @@ import os
 import sys
 
 from majelpy.cli.streams import Streams
-from majelpy.comm.world import RankFailed, launched_first
+from majelpy.comm.launched import launched_first
+from majelpy.comm.world import RankFailed
 from majelpy.errors import MajelError
 from majelpy.train.signals import interrupting
 from majelpy.version import __version__

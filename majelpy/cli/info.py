@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     import numpy
 
     from majelpy import native
-    from majelpy.comm.world import library_version
+    from majelpy.comm.mpi import library_version
     from majelpy.gpu.device import gpus
     from majelpy.memory.free_memory import free_bytes
     from majelpy.memory.pool import pool

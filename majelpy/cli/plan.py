@@ -100,7 +100,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Predict, on one rank alone, or measure."""
-    from majelpy.comm.world import launched_first
+    from majelpy.comm.launched import launched_first
 
     if options.measure:
         return _measure(options)

@@ -13,7 +13,7 @@ import numpy as np
 
 from majelpy.array import Array, empty, kernels, zeros
 from majelpy.comm.bucket import FLOAT_BYTES
-from majelpy.comm.world import SharedMemory
+from majelpy.comm.shared_memory import SharedMemory
 from majelpy.memory import CPU, Place, dtypes
 
 

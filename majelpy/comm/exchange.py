@@ -15,7 +15,8 @@ from typing import Any
 
 from majelpy.array import kernels
 from majelpy.comm.schedule import LANES, Message, Step, Work
-from majelpy.comm.world import SharedMemory, World
+from majelpy.comm.shared_memory import SharedMemory
+from majelpy.comm.world import World
 from majelpy.memory import CPU, Place
 
 _LATER: list[Any] = []

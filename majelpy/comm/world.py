@@ -1,4 +1,4 @@
-"""The ranks of a run, and everything that they tell one another. The only door to mpi4py.
+"""The ranks of a run, and everything that they tell one another.
 
 Policy:
 
@@ -13,22 +13,27 @@ Policy:
 
 from __future__ import annotations
 
-import mmap
 import os
 import shutil
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from majelpy import arguments
+from majelpy.comm.launched import (
+    launched_size,
+    set_defaults,
+)
+from majelpy.comm.mpi import load_mpi, supports_cuda
+from majelpy.comm.shared_memory import SharedMemory, whole_pages
 from majelpy.comm.tags import Tag
-from majelpy.errors import MajelError, PoolError, WorldError
-from majelpy.wording import byte_size, byte_sizes, counted, install
+from majelpy.errors import MajelError, WorldError
+from majelpy.wording import byte_sizes, counted, install
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,17 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Hosts = tuple[tuple[int, ...], ...]
 
-_SIZE_VARIABLES = (
-    "OMPI_COMM_WORLD_SIZE",
-    "MV2_COMM_WORLD_SIZE",
-    "PMI_SIZE",
-    "SLURM_STEP_NUM_TASKS",
-)
-_LOCAL_SIZE_VARIABLES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_STEP_TASKS_PER_NODE")
-_RANK_VARIABLES = ("PMIX_RANK", "PMI_RANK")
-_RANKS = ("OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", *_RANK_VARIABLES, "SLURM_PROCID")
 _SHARED_FOLDER_VARIABLE = "OMPI_MCA_osc_sm_backing_directory"
-_PAGE = 4096
 _SPARE = 4 << 20  # bytes of shared memory that MPI takes for itself, rounded up generously
 
 
@@ -108,9 +103,9 @@ class World:
         launched = launched_size(os.environ)
         if launched == 1:
             return cls(None, _check_hosts(hosts, ((0,),)))
-        _set_defaults(os.environ)
+        set_defaults(os.environ)
         try:
-            mpi = _load_mpi()
+            mpi = load_mpi()
         except (ImportError, RuntimeError) as error:
             raise WorldError(
                 f"world: {launched or 'several'} ranks were launched, but mpi4py cannot be "
@@ -185,17 +180,17 @@ class World:
 
     def done(self, requests: Sequence[MPI.Request]) -> bool:
         """Return whether the messages are sent or received, without waiting; MPI goes on."""
-        return not requests or bool(_load_mpi().Request.Testall(requests))
+        return not requests or bool(load_mpi().Request.Testall(requests))
 
     def wait(self, requests: Sequence[MPI.Request]) -> None:
         """Wait until the messages are sent or received."""
         if requests:
-            _load_mpi().Request.Waitall(requests)
+            load_mpi().Request.Waitall(requests)
 
     def wait_some(self, requests: Sequence[MPI.Request]) -> None:
         """Wait until at least one message is sent or received, if not all of them were before."""
         if requests:
-            _load_mpi().Request.Waitsome(requests)
+            load_mpi().Request.Waitsome(requests)
 
     def call(self, text: str) -> None:
         """Begin to tell rank 0 a short text, which is there when it next looks (`called`)."""
@@ -210,7 +205,7 @@ class World:
 
     def sends_from_gpu(self) -> bool:
         """Return whether the MPI library says that messages may lie in a GPU's memory."""
-        return self._comm is not None and _supports_cuda()
+        return self._comm is not None and supports_cuda()
 
     def share(self, hosts: Hosts, nbytes: int) -> SharedMemory:
         """Return new memory, `nbytes` of this rank's and as many as they ask of its host's.
@@ -227,7 +222,7 @@ class World:
             return SharedMemory(None, nbytes)
         comm = self._messages().Create_group(self._messages().group.Incl(ranks))
         # Open MPI hangs if it finds no room, so we look first.
-        needed = sum(comm.allgather(_whole_pages(nbytes)))
+        needed = sum(comm.allgather(whole_pages(nbytes)))
         folder = os.environ.get(_SHARED_FOLDER_VARIABLE, "/dev/shm")
         free = shutil.disk_usage(folder).free if os.path.isdir(folder) else needed + _SPARE
         wanted, left = byte_sizes(needed + _SPARE, free)
@@ -273,7 +268,7 @@ class World:
             sys.stderr.flush()
         # The launcher may drop what it has not yet read from this rank when the abort overtakes it.
         time.sleep(0.1)
-        _load_mpi().COMM_WORLD.Abort(code)
+        load_mpi().COMM_WORLD.Abort(code)
         os._exit(code)
 
     def exit(self, code: int) -> NoReturn:
@@ -308,157 +303,6 @@ class World:
         return self._comm
 
 
-class SharedMemory:
-    """One segment of memory per rank of a host, which all of them read and write.
-
-    Attributes
-    ----------
-    segments
-        A writable view of bytes per rank of the host, in rank order, zeros at the start.
-    """
-
-    def __init__(self, comm: MPI.Intracomm | None, nbytes: int) -> None:
-        self._comm = comm
-        if comm is None:
-            try:
-                region = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE)
-            except (OSError, OverflowError):
-                raise PoolError(
-                    f"gradients: {byte_size(nbytes)} asked, and the system has not as much; "
-                    "make the model smaller"
-                ) from None
-            self.segments = [memoryview(region)]
-            return
-        mpi = _load_mpi()
-        info = mpi.Info.Create()
-        info.Set("alloc_shared_noncontig", "true")  # each segment on its own pages
-        self._window: MPI.Win = mpi.Win.Allocate_shared(_whole_pages(nbytes), 1, info, comm)
-        info.Free()
-        self._window.Lock_all(mpi.MODE_NOCHECK)
-        self.segments = [memoryview(self._window.Shared_query(r)[0]) for r in range(comm.size)]
-        # MPI does not promise zeros (over one rank it gives plain memory). Writing them also puts
-        # the pages near the core that will use them, and the next to look for room sees them taken.
-        mine, zeros = self.segments[comm.rank], bytes(_PAGE)
-        for at in range(0, len(mine), _PAGE):
-            mine[at : at + _PAGE] = zeros
-
-    def fence(self) -> None:
-        """Wait for the host's ranks; what they wrote before, all of them read after."""
-        if self._comm:
-            self._window.Sync()
-            self._comm.Barrier()
-            self._window.Sync()
-
-    def arrive(self) -> list[MPI.Request]:
-        """Begin a fence, and return what is done when all of the host's ranks have begun it.
-
-        Only then call `arrived`. All ranks begin their fences in the same order.
-        """
-        if not self._comm:
-            return []
-        self._window.Sync()
-        return [self._comm.Ibarrier()]
-
-    def arrived(self) -> None:
-        """End a fence that was begun: read what the others wrote before they began it."""
-        if self._comm:
-            self._window.Sync()
-
-    def close(self) -> None:
-        """Give the memory back, all ranks together; no view of it may be used after."""
-        self.segments = []
-        if self._comm:
-            self._window.Unlock_all()
-            self._window.Free()
-            self._comm.Free()
-            self._comm = None
-
-
-def launched_size(environ: Mapping[str, str]) -> int:
-    """Return how many ranks the launcher started; 1 without one, 0 if it does not say.
-
-    The nearest launcher counts, so mpirun's variables stand before those of the SLURM step
-    that it may run in. ``SLURM_NTASKS`` says nothing: a batch script has it, before any
-    rank is launched.
-    """
-    for name in _SIZE_VARIABLES:
-        if environ.get(name, "").isdigit():
-            return int(environ[name])
-    return 0 if any(name in environ for name in _RANK_VARIABLES) else 1
-
-
-def launched(environ: Mapping[str, str]) -> bool:
-    """Return whether a launcher started this process, be it alone."""
-    return any(environ.get(name, "").isdigit() for name in _RANKS)
-
-
-def launched_first(environ: Mapping[str, str]) -> bool:
-    """Return whether this process is the first that the launcher started, or has no launcher.
-
-    It is for what one rank does alone, so MPI is not asked. The nearest launcher counts here too;
-    a batch script is process 0 of its own step.
-    """
-    for name in _RANKS:
-        if environ.get(name, "").isdigit():
-            return int(environ[name]) == 0
-    return True
-
-
-def library_version() -> str:
-    """Return the name and version of the MPI library in one line, without starting MPI."""
-    try:
-        text: str = _load_mpi().Get_library_version()
-    except (ImportError, RuntimeError):
-        return f"none ({install('mpi')})"
-    return text.strip("\0\n ").splitlines()[0]
-
-
-def _supports_cuda() -> bool:
-    """Ask the MPI library, which has to be started; one that cannot be asked does not."""
-    import ctypes
-
-    # An extension of Open MPI, MPICH and MVAPICH that mpi4py does not know.
-    query = getattr(ctypes.CDLL(_load_mpi().__file__), "MPIX_Query_cuda_support", None)
-    return query is not None and bool(query())
-
-
-def _load_mpi() -> ModuleType:
-    """Import mpi4py's MPI without the start of MPI that its import otherwise brings."""
-    import mpi4py
-
-    if "mpi4py.MPI" not in sys.modules:
-        mpi4py.rc(initialize=False, finalize=True, errors="exception")
-    from mpi4py import MPI
-
-    return MPI
-
-
-def _set_defaults(environ: MutableMapping[str, str]) -> None:
-    """Set what Open MPI reads when it starts and has no setting for; others ignore it."""
-    # Ranks that wait spin; where they outnumber the cores, they must let the others run.
-    if _local_size(environ) > _launcher_cores():
-        environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
-    # Open MPI 5.0 complains from its one-sided UCX component on machines without the
-    # hardware; our windows are shared memory, which that component cannot give anyway.
-    environ.setdefault("OMPI_MCA_osc", "^ucx")
-
-
-def _local_size(environ: Mapping[str, str]) -> int:
-    for name in _LOCAL_SIZE_VARIABLES:
-        digits = environ.get(name, "").partition("(")[0].partition(",")[0]  # SLURM: "4(x2),3"
-        if digits.isdigit():
-            return int(digits)
-    return launched_size(environ)
-
-
-def _launcher_cores() -> int:
-    """Return the cores that the launcher may use; it may have bound this rank to one."""
-    try:
-        return len(os.sched_getaffinity(os.getppid()))
-    except (AttributeError, OSError):
-        return os.cpu_count() or 1
-
-
 def _check_hosts(hosts: Sequence[Sequence[int]] | None, real: Hosts) -> Hosts:
     """Return `hosts` as tuples if they divide each of the real ones, which they default to."""
     if hosts is None:
@@ -482,9 +326,5 @@ def _whole_numbers(ranks: Sequence[int], what: str) -> list[int]:
     return [arguments.whole(rank, what) for rank in ranks]
 
 
-def _whole_pages(nbytes: int) -> int:
-    return -(-nbytes // _PAGE) * _PAGE
-
-
 def _as_bytes(data: np.ndarray) -> list[Any]:
-    return [data, data.nbytes, _load_mpi().BYTE]
+    return [data, data.nbytes, load_mpi().BYTE]

@@ -16,7 +16,7 @@ import numpy as np
 from majelpy import ops
 from majelpy.array import Array
 from majelpy.errors import CorpusError, RecipeError
-from majelpy.recipes.recipe import MOST_MASKS, Augment
+from majelpy.recipes.tables import MOST_MASKS, Augment
 from majelpy.speech.joined import Joined
 
 AUGMENT_STREAM = 1 << 62

@@ -18,7 +18,8 @@ from majelpy.nn.model import Architecture, Model
 from majelpy.nn.ways.shares import Shapes, share_of
 from majelpy.optimizers import OPTIMIZERS
 from majelpy.recipes.launch import Launch
-from majelpy.recipes.recipe import Augment, Recipe, Schedule
+from majelpy.recipes.recipe import Recipe
+from majelpy.recipes.tables import Augment, Schedule
 from majelpy.speech.joined import exist
 from majelpy.train.setup import prepare_run
 from majelpy.wording import counted

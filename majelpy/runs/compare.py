@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from majelpy.errors import CheckpointError
-from majelpy.recipes.recipe import differences, few
+from majelpy.recipes.content import differences, few
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs import ledger
 from majelpy.runs.run_folder import RunFolder

@@ -27,7 +27,8 @@ from majelpy.errors import CheckpointError, OutputError, RecipeError
 from majelpy.files import open_in_place, read_plain, write_whole
 from majelpy.nn import layers
 from majelpy.parsing import parse_json
-from majelpy.recipes.recipe import Recipe, differences, digest, few, settings_of, unfit
+from majelpy.recipes.content import differences, digest, few, settings_of, unfit
+from majelpy.recipes.recipe import Recipe
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.settings import as_table, read_toml
 

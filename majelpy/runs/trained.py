@@ -22,7 +22,7 @@ from majelpy.errors import CheckpointError
 from majelpy.nn import layers
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.share import Share
-from majelpy.recipes.recipe import few
+from majelpy.recipes.content import few
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs.checkpoint import Checkpoint
 from majelpy.runs.description import Description, describe

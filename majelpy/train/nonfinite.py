@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from majelpy.errors import TrainingError
-from majelpy.recipes.recipe import OptimizerSettings
+from majelpy.recipes.tables import OptimizerSettings
 from majelpy.runs.ledger import hexadecimal
 from majelpy.train.step import StepResult
 from majelpy.wording import counted

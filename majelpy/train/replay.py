@@ -15,8 +15,9 @@ from majelpy.comm.world import World
 from majelpy.errors import CheckpointError, RecipeError
 from majelpy.files import read_plain
 from majelpy.parsing import parse_json
+from majelpy.recipes.content import SAVED, differences, few, past
 from majelpy.recipes.launch import Launch
-from majelpy.recipes.recipe import SAVED, differences, few, load, past
+from majelpy.recipes.recipe import load
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs import ledger
 from majelpy.runs.compare import first_difference

@@ -28,7 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from majelpy.comm.world import World, launched
+from majelpy.comm.launched import launched
+from majelpy.comm.world import World
 from majelpy.errors import OutputError
 from majelpy.runs import checkpoint as checkpoints
 from majelpy.runs.checkpoint import Checkpoint

@@ -21,8 +21,9 @@ from majelpy.gpu.build import bodies_digest
 from majelpy.memory.free_memory import free_bytes
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.share import Share
+from majelpy.recipes.content import digest
 from majelpy.recipes.launch import Launch
-from majelpy.recipes.recipe import Recipe, digest
+from majelpy.recipes.recipe import Recipe
 from majelpy.speech.joined import Joined, open_corpora
 from majelpy.speech.text import Alphabet, normalise
 from majelpy.train.schedule import check_watched

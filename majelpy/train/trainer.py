@@ -34,8 +34,9 @@ from majelpy.nn.norm import RUNNING_RATE
 from majelpy.nn.parameters import digest
 from majelpy.optimizers import OPTIMIZERS
 from majelpy.optimizers.weight_noise import WeightNoise
+from majelpy.recipes.content import SAVED, differences, few, past
 from majelpy.recipes.launch import Launch
-from majelpy.recipes.recipe import SAVED, Recipe, differences, few, past
+from majelpy.recipes.recipe import Recipe
 from majelpy.runs.checkpoint import Checkpoint
 from majelpy.runs.description import describe
 from majelpy.runs.tensors import load_tensors

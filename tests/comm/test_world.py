@@ -12,14 +12,11 @@ from typing import Any
 import pytest
 from mpi_launch import launch, mpirun
 
+from majelpy.comm import launched, mpi
 from majelpy.comm import world as module
-from majelpy.comm.world import (
-    RankFailed,
-    World,
-    launched_first,
-    launched_size,
-    library_version,
-)
+from majelpy.comm.launched import launched_first, launched_size
+from majelpy.comm.mpi import library_version
+from majelpy.comm.world import RankFailed, World
 from majelpy.errors import ShapeError, WorldError
 
 
@@ -79,17 +76,17 @@ def test_who_is_first(environ: dict[str, str], first: bool) -> None:
 def test_waiting_ranks_yield_when_they_outnumber_the_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_launcher_cores", lambda: 4)
+    monkeypatch.setattr(launched, "_launcher_cores", lambda: 4)
     for local, expected in (("4", None), ("5", "1")):
         environ = {"OMPI_COMM_WORLD_SIZE": "9", "OMPI_COMM_WORLD_LOCAL_SIZE": local}
-        module._set_defaults(environ)
+        launched.set_defaults(environ)
         assert environ.get("OMPI_MCA_mpi_yield_when_idle") == expected
     for tasks, expected in (("4(x2),3", None), ("8(x2)", "1"), ("8,2", "1")):
         environ = {"SLURM_STEP_NUM_TASKS": "11", "SLURM_STEP_TASKS_PER_NODE": tasks}
-        module._set_defaults(environ)
+        launched.set_defaults(environ)
         assert environ.get("OMPI_MCA_mpi_yield_when_idle") == expected
     environ = {"OMPI_COMM_WORLD_SIZE": "9", "OMPI_MCA_mpi_yield_when_idle": "0"}
-    module._set_defaults(environ)
+    launched.set_defaults(environ)
     assert environ["OMPI_MCA_mpi_yield_when_idle"] == "0"
 
 
@@ -122,7 +119,7 @@ def test_ranks_that_mpi_does_not_see_are_an_error() -> None:
 def test_the_mpi_library_is_named_without_starting_it() -> None:
     mpirun()
     code = (
-        "from majelpy.comm.world import library_version; print(library_version())\n"
+        "from majelpy.comm.mpi import library_version; print(library_version())\n"
         "from mpi4py import MPI; assert not MPI.Is_initialized()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -140,9 +137,9 @@ def test_the_mpi_library_is_named_without_starting_it() -> None:
 def test_the_mpi_library_is_asked_for_messages_from_gpus(
     library: Any, said: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_load_mpi", lambda: SimpleNamespace(__file__="MPI.so"))
+    monkeypatch.setattr(mpi, "load_mpi", lambda: SimpleNamespace(__file__="MPI.so"))
     monkeypatch.setattr(ctypes, "CDLL", lambda path: library if path == "MPI.so" else None)
-    assert module._supports_cuda() is said
+    assert mpi.supports_cuda() is said
     assert not World.alone().sends_from_gpu()
 
 

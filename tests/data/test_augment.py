@@ -38,7 +38,7 @@ from majelpy.data.utterances import Utterances
 from majelpy.errors import CorpusError, RecipeError
 from majelpy.native import compute_alone
 from majelpy.nn.batch import Batch
-from majelpy.recipes.recipe import Augment
+from majelpy.recipes.tables import Augment
 from majelpy.speech.joined import Joined, open_corpora
 from majelpy.speech.prepare import prepare
 from majelpy.speech.text import Alphabet

@@ -19,7 +19,7 @@ from majelpy.data.loader import ReadAhead
 from majelpy.data.minibatches import minibatches
 from majelpy.data.utterances import Utterances
 from majelpy.memory.pool import Pool, set_pool
-from majelpy.recipes.recipe import Augment
+from majelpy.recipes.tables import Augment
 from majelpy.speech.corpus_writer import CorpusWriter
 from majelpy.speech.joined import open_corpora
 from majelpy.speech.text import Alphabet

@@ -10,7 +10,7 @@ import pytest
 from floors import MODULES, imported
 
 DOORS = {
-    "mpi4py": {"majelpy.comm.world"},
+    "mpi4py": {"majelpy.comm.mpi", "majelpy.comm.world", "majelpy.comm.shared_memory"},
     "h5py": {
         *("majelpy.hdf5", "majelpy.speech.corpus_writer", "majelpy.runs.checkpoint"),
         *("majelpy.distributed.file", "majelpy.cli.info"),
@@ -23,7 +23,7 @@ DOORS = {
     "rapidfuzz": {"majelpy.decoding.metrics"},
     "ctypes": {
         *("majelpy.native", "majelpy.sound.espeak", "majelpy.array.dlpack"),
-        *("majelpy.gpu.nvrtc", "majelpy.gpu.launcher", "majelpy.comm.world"),
+        *("majelpy.gpu.nvrtc", "majelpy.gpu.launcher", "majelpy.comm.mpi"),
     },
     "cupy": {"majelpy.memory.system", "majelpy.gpu.device"},
     "matplotlib": {"majelpy.plan.table"},
@@ -31,7 +31,8 @@ DOORS = {
     "scipy": set[str](),
     "pickle": set[str](),
 }
-"""Who may import what; `hdf5` is h5py's door for reading, `cli.info` tells its version."""
+"""Who may import what; `hdf5` is h5py's door for reading, `cli.info` tells its version. Beside
+`comm.mpi` only types of mpi4py are named."""
 
 
 def without_types(tree: ast.Module) -> ast.Module:

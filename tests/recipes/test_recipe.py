@@ -13,7 +13,8 @@ from majelpy import ARITHMETIC
 from majelpy.errors import RecipeError
 from majelpy.recipes import recipe as recipes
 from majelpy.recipes import shipped
-from majelpy.recipes.recipe import Recipe, differences, digest, few, load, past, unfit
+from majelpy.recipes.content import differences, digest, few, past, unfit
+from majelpy.recipes.recipe import Recipe, load
 from majelpy.settings import as_table
 from majelpy.speech.joined import files
 
