@@ -45,6 +45,10 @@ class BuildError(MajelError, RuntimeError):
     """The native library is missing, stale or unfit for this processor."""
 
 
+class DeviceError(MajelError, RuntimeError):
+    """A GPU failed while it worked, or does not answer; what it held is lost."""
+
+
 class RecipeError(MajelError, ValueError):
     """A recipe or a launch setting has an unknown key or an unusable value."""
 

@@ -139,8 +139,11 @@ MJ_DEVICE mj_lattice mj_lattice_of(mj_i64 u, const mj_i64 *offsets, mj_i64 alpha
   return lattice;
 }
 
+#define MJ_LATTICE_THREADS 1024 /* at most: so a thread has 64 registers */
+
 /* Blocks: utterances. Shared memory: blockDim.x floats; blockDim.x is a power of two. */
-MJ_KERNEL mj_ctc_lattice_kernel(const mj_i64 *offsets, mj_i64 alphabet, const float *log_probs, const mj_i64 *label_offsets, const mj_i32 *labels, const mj_i64 *lattices, float *memory, float *losses) {
+extern "C" __global__ void __launch_bounds__(MJ_LATTICE_THREADS)
+mj_ctc_lattice_kernel(const mj_i64 *offsets, mj_i64 alphabet, const float *log_probs, const mj_i64 *label_offsets, const mj_i32 *labels, const mj_i64 *lattices, float *memory, float *losses) {
   const mj_i64 u = blockIdx.x;
   const mj_lattice lattice = mj_lattice_of(u, offsets, alphabet, log_probs, label_offsets, labels, lattices, memory);
   const mj_i64 T = lattice.T, L = lattice.L;

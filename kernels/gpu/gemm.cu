@@ -111,9 +111,13 @@ template <int TM, int TN, int LM, int LN, int WM, int WN> struct mj_product {
     }
   }
 
+  /* Of a block's tile; tiles of a column lie one after another in the grid's x, which alone is long. */
+  MJ_DEVICE_MEMBER static mj_i64 first_row(mj_i64 m) { return blockIdx.x % ((m + BM - 1) / BM) * BM; }
+  MJ_DEVICE_MEMBER static mj_i64 first_column(mj_i64 m) { return blockIdx.x / ((m + BM - 1) / BM) * BN; }
+
   /* Push the tile of totals on the stack of slots and merge; slots is the stack's top. */
   MJ_DEVICE_MEMBER static void push(const float *totals, mj_i32 merges, mj_i64 m, mj_i64 n, float *slots, mj_i64 slots_row, mj_i64 slot_stride, bool rounded) {
-    const mj_i64 i0 = (mj_i64)blockIdx.x * BM, j0 = (mj_i64)blockIdx.y * BN;
+    const mj_i64 i0 = first_row(m), j0 = first_column(m);
 #pragma unroll 4
     for (int e = threadIdx.x; e < BM * BN; e += THREADS) {
       const mj_i64 i = i0 + e / BN, j = j0 + e % BN;
@@ -132,8 +136,8 @@ template <int TM, int TN, int LM, int LN, int WM, int WN> struct mj_product {
     float *totals = mj_shared + 2 * STAGE;
     for (mj_i64 leaf = 0; leaf < leaves; leaf++) {
       const mj_i64 start = offsets[leaf], stop = offsets[leaf + 1];
-      Left left(a, (mj_i64)blockIdx.x * BM, m, a_row, a_term, start);
-      Right right(b, (mj_i64)blockIdx.y * BN, n, b_column, b_term, start);
+      Left left(a, first_row(m), m, a_row, a_term, start);
+      Right right(b, first_column(m), n, b_column, b_term, start);
       const auto fetch = [&](mj_i64 k) {
         const int terms = (int)mj_least(MJ_STEP, stop - k);
         left.fetch(terms, -0.0f);
@@ -167,7 +171,7 @@ template <int TM, int TN, int LM, int LN, int WM, int WN> struct mj_product {
   }
 };
 
-/* Blocks (x: rows of tiles, y: columns of tiles); shared memory: two stages and the totals. */
+/* Blocks: tiles; shared memory: two stages and the totals. */
 #define MJ_PRODUCT_KERNEL(name, threads, blocks, ...)                                                                  \
   extern "C" __global__ void __launch_bounds__(threads, blocks)                                                        \
       name(mj_i64 leaves, const mj_i64 *offsets, const mj_i32 *merges, mj_i64 m, mj_i64 n, const float *a,             \

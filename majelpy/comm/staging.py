@@ -89,9 +89,10 @@ class Staging:
         total = self._reducer.reduce()
         if self._place == CPU:
             return Array(total, total)  # asarray would copy what is read-only
-        # From pinned memory this only begins. The total stays as it is until the next reduction,
-        # before which `finish_copies` waits for what comes after this in the place's order.
-        kernels.device(self._place).copy_in(total, self._result.pointer)
+        # This only begins. The total stays as it is until the next reduction, before which
+        # `finish_copies` waits for what comes after this in the place's order.
+        on = kernels.device(self._place)
+        on.begin_copy(total.ctypes.data, self._result.pointer, total.nbytes)
         return self._result
 
     def _hand_over(self) -> None:

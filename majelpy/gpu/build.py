@@ -82,7 +82,7 @@ def programs() -> dict[str, str]:
 
 
 def key(program: str, architecture: int) -> str:
-    """Return the SHA-256 that a program's cubin is kept under."""
+    """Return the SHA-256 that a program is kept under."""
     total = hashlib.sha256()
     headers = [*folder().glob("*.h"), *(folder() / "gpu").glob("*.h")]
     for path in sorted([*headers, *drivers(program)]):
@@ -107,21 +107,25 @@ def cache_folder() -> Path:
     return Path(base) / "majelpy"
 
 
-def cubin(program: str, architecture: int) -> Path:
-    """Return the path of a program's cubin, compiled if it is not in the cache.
+def code(program: str, architecture: int) -> Path:
+    """Return the path of a program as a GPU loads it, compiled if it is not in the cache.
+
+    It is a cubin, or, for a GPU newer than the compiler, the cubin of an older one of its family,
+    which it runs, or else PTX, which the driver compiles.
 
     Raises
     ------
     BuildError
         If it cannot be compiled or kept.
     """
-    path = cache_folder() / f"{key(program, architecture)}.cubin"
+    target, as_ptx = nvrtc.target(architecture)
+    path = cache_folder() / f"{key(program, target)}.{'ptx' if as_ptx else 'cubin'}"
     if path.exists():
         return path
-    code = nvrtc.compile_source(source(program), folder(), architecture)
+    text = nvrtc.compile_source(source(program), folder(), target, ptx=as_ptx)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, code)
+        write_whole(path, text)
     except OSError as error:
         raise BuildError(
             f"gpu: cannot keep {path}: {error}; set XDG_CACHE_HOME to a folder that can be written"

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from majelpy.gpu import build
 from majelpy.gpu.launcher import Launcher, ceil_div, elements, host
+
+LATTICE_THREADS = build.constant("MJ_LATTICE_THREADS")
+"""Most threads of a block of the lattice."""
 
 
 def mj_log_softmax_rows(on: Launcher, rows: int, columns: int, x: int, out: int) -> None:
@@ -47,7 +51,7 @@ def mj_ctc(
         on.upload(lattices),
         memory,
     )
-    threads = min(1024, max(32, 1 << int(states.max() - 1).bit_length()))
+    threads = min(LATTICE_THREADS, max(32, 1 << int(states.max() - 1).bit_length()))
     shared = 4 * threads
     on.launch(
         "mj_ctc_lattice_kernel",

@@ -2,31 +2,55 @@
 
 Policy. CuPy loads the cubin, launches and copies; it does not calculate. Launches and copies of a
 place go to CuPy's current stream of that GPU, one after another, so memory that a launch gives back
-may be used by the next at once. The GPU of the array made last is CuPy's current one, since CuPy
-moves elements nowhere else. Beside that stream are two of copies only, one to the host (`copy_out`)
-and one from it (`copy_in_beside`), so that copies and kernels run at the same time.
+may be used by the next at once. Whatever works on a GPU makes it CuPy's current one, and leaves it
+so, since CuPy moves elements nowhere else. Beside that stream are two of copies only, one to the
+host (`copy_out`) and one from it (`copy_in_beside`), so that copies and kernels run side by side.
+A failure of CUDA is a `DeviceError`, and nothing waits for ever.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from majelpy.errors import BuildError, MajelError, PoolError
+from majelpy.errors import BuildError, DeviceError, MajelError, PoolError
 from majelpy.gpu import build
 from majelpy.gpu.launches import LAUNCHES
+from majelpy.gpu.uploads import Uploads
 from majelpy.memory.place import Place
 from majelpy.memory.pool import Allocation, pool
-from majelpy.wording import install
+from majelpy.wording import counted, install
 
 PAGE = 4096
 
 UNASKED_SHARED = 48 * 1024
 """Dynamic shared memory that a kernel may use without asking for more."""
+
+UPLOAD_BYTES, UPLOAD_SECTIONS = 8 << 20, 8
+"""Of the pinned memory through which host arrays go up."""
+
+PATIENCE = 600.0
+"""Seconds after which work that is not done counts as lost; no step takes as long."""
+
+NOT_READY = 600
+"""CUDA's status of an event that has not been reached (cudaErrorNotReady)."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point in the order of launches and copies, and when it was made."""
+
+    event: Any
+    since: float
 
 
 class Device:
@@ -35,29 +59,50 @@ class Device:
     Raises
     ------
     BuildError
-        If CuPy is not installed; from `launch`, if the kernels cannot be compiled.
+        If CuPy is not installed; from `launch`, if the kernels cannot be compiled or loaded.
+    DeviceError
+        From all that works, if the GPU has failed.
     PoolError
         If there is no such GPU.
     """
 
     def __init__(self, place: Place):
         if place.number >= count():
-            raise PoolError(f"{place}: this machine has {count()} GPUs")
+            raise PoolError(f"{place}: this machine has {counted(count(), 'GPU')}")
         import cupy
 
         self.place, self._cupy = place, cupy
+        self._runtime = cupy.cuda.runtime
         self._device = cupy.cuda.Device(place.number)
         attributes = self._device.attributes
         self.multiprocessors = int(attributes["MultiProcessorCount"])
         self.shared_bytes = int(attributes["MaxSharedMemoryPerBlockOptin"])
+        self._together = bool(attributes["CooperativeLaunch"]) and not served()
         self._architecture = int(self._device.compute_capability)
         self._kernels: dict[tuple[str, bool], Any] = {}
+        self._modules: dict[tuple[str, bool], Any] = {}
+        self._failures = (self._runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError)
         try:
-            with self._device:
-                # The default stream waits for any other that is not made so.
-                self._out, self._in = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
-        except cupy.cuda.runtime.CUDARuntimeError as error:  # such as one that others keep
+            self._device.use()
+            # The default stream waits for any other that is not made so.
+            self._out, self._in = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+            self._pinned = cupy.cuda.PinnedMemory(UPLOAD_BYTES)
+        except self._failures as error:  # such as a GPU that others keep
             raise PoolError(f"{place}: the GPU cannot be used: {error}") from None
+        self._uploads = Uploads(int(self._pinned.ptr), UPLOAD_BYTES, UPLOAD_SECTIONS, self)
+
+    @contextmanager
+    def _working(self, what: str) -> Iterator[Any]:
+        """Make this GPU the calling thread's, for good, and let CUDA's failures be ours.
+
+        CuPy's own ``with device`` sets back the device of before, at first number 0, where that
+        starts a context of half a gigabyte.
+        """
+        try:
+            self._device.use()
+            yield self._runtime
+        except self._failures as error:
+            raise DeviceError(f"{self.place}: {what}: {error}") from None
 
     def scratch(self, nbytes: int) -> Allocation:
         return pool(self.place).allocate(nbytes)
@@ -69,18 +114,15 @@ class Device:
         return memory
 
     def copy_in(self, host: np.ndarray, pointer: int) -> None:
-        """Copy a contiguous host array to an address of the GPU."""
+        """Copy a contiguous host array, which may be changed at once, to an address of the GPU."""
         if host.nbytes:
-            with self._device:
-                runtime = self._cupy.cuda.runtime
-                # Pageable memory: the call returns when the host's memory has been read.
-                runtime.memcpyAsync(
-                    pointer,
-                    host.ctypes.data,
-                    host.nbytes,
-                    runtime.memcpyHostToDevice,
-                    self.stream,
-                )
+            self._uploads.copy(host.ctypes.data, pointer, host.nbytes)
+
+    def begin_copy(self, source: int, pointer: int, nbytes: int) -> None:
+        """Begin to copy host memory that stays as it is until what comes after this is done."""
+        # Whether an address is the GPU's, or the host's as a pool's fallback has it, CUDA knows.
+        with self._working("copy to the GPU") as runtime:
+            runtime.memcpyAsync(pointer, source, nbytes, runtime.memcpyDefault, self.stream)
 
     @property
     def mover(self) -> Any:
@@ -96,15 +138,9 @@ class Device:
 
     def download(self, pointer: int, out: np.ndarray) -> None:
         if out.nbytes:
-            with self._device:
-                runtime = self._cupy.cuda.runtime
-                runtime.memcpyAsync(
-                    out.ctypes.data,
-                    pointer,
-                    out.nbytes,
-                    runtime.memcpyDeviceToHost,
-                    self.stream,
-                )
+            with self._working("copy from the GPU") as runtime:
+                address, kind = out.ctypes.data, runtime.memcpyDefault
+                runtime.memcpyAsync(address, pointer, out.nbytes, kind, self.stream)
                 runtime.streamSynchronize(self.stream)
 
     def pin(self, address: int, nbytes: int) -> bool:
@@ -113,80 +149,97 @@ class Device:
         Return whether the system allows it; copies are right, but slower, if not.
         """
         first, last = address // PAGE * PAGE, -(-(address + nbytes) // PAGE) * PAGE
-        runtime = self._cupy.cuda.runtime
         try:
-            with self._device:
-                runtime.hostRegister(first, last - first, 0)
-        except runtime.CUDARuntimeError:
+            self._device.use()
+            self._runtime.hostRegister(first, last - first, 0)
+        except self._runtime.CUDARuntimeError:
             return False
         return True
 
     def unpin(self, address: int) -> None:
         """Undo `pin`; needed before that memory is given back."""
-        with self._device:
-            self._cupy.cuda.runtime.hostUnregister(address // PAGE * PAGE)
+        with self._working("release of pinned memory") as runtime:
+            runtime.hostUnregister(address // PAGE * PAGE)
 
-    def copy_out(self, pointer: int, out: np.ndarray) -> Any:
+    def copy_out(self, pointer: int, out: np.ndarray) -> Mark:
         """Begin to copy to a host array what is there after all launches so far.
 
         It has arrived, with all before, when the mark returned has `passed`.
         """
-        with self._device:
-            runtime = self._cupy.cuda.runtime
-            self._out.wait_event(self.point())
-            runtime.memcpyAsync(
-                out.ctypes.data,
-                pointer,
-                out.nbytes,
-                runtime.memcpyDeviceToHost,
-                self._out.ptr,
-            )
-            mark = self._cupy.cuda.Event(disable_timing=True)
-            mark.record(self._out)
-            return mark
+        with self._working("copy from the GPU") as runtime:
+            self._out.wait_event(self.point().event)
+            address, kind = out.ctypes.data, runtime.memcpyDefault
+            runtime.memcpyAsync(address, pointer, out.nbytes, kind, self._out.ptr)
+            return self.point(self._out.ptr)
 
-    def passed(self, mark: Any) -> bool:
-        """Whether all before a mark, of `copy_out` or `point`, is done."""
-        with self._device:
-            return bool(mark.done)
+    def passed(self, mark: Mark) -> bool:
+        """Whether all before a mark, of `copy_out` or `point`, is done.
+
+        Raises
+        ------
+        DeviceError
+            If the GPU has failed, or has had `PATIENCE` for it.
+        """
+        with self._working("work on the GPU") as runtime:
+            status = runtime.eventQuery(mark.event.ptr)
+            if status not in (0, NOT_READY):  # CuPy's `done` would be False for ever
+                raise runtime.CUDARuntimeError(status)
+        if status == NOT_READY and time.monotonic() - mark.since > PATIENCE:
+            raise DeviceError(f"{self.place}: work on the GPU: not done in {PATIENCE:.0f} s")
+        return bool(status == 0)
+
+    def wait(self, mark: Mark) -> None:
+        """Return when all before a mark is done."""
+        with self._working("work on the GPU"):
+            mark.event.synchronize()
 
     def finish_copies(self) -> None:
         """Wait until all that `copy_out` began has arrived."""
-        self._out.synchronize()
+        with self._working("copy from the GPU"):
+            self._out.synchronize()
 
-    def point(self) -> Any:
-        """Return a mark in the order of launches and copies: after all so far."""
-        with self._device:
+    def point(self, stream: int | None = None) -> Mark:
+        """Return a mark in the order of launches and copies, or of a stream: after all so far."""
+        with self._working("mark") as runtime:
             event = self._cupy.cuda.Event(disable_timing=True)
-            event.record(self._cupy.cuda.get_current_stream())
-            return event
+            runtime.eventRecord(event.ptr, self.stream if stream is None else stream)
+            return Mark(event, time.monotonic())
 
-    def copy_in_beside(self, host: np.ndarray, pointer: int, after: Any) -> None:
+    def copy_in_beside(self, host: np.ndarray, pointer: int, after: Mark) -> None:
         """Copy a host array to memory that is free after a point; return when it is there.
 
         For another thread than the one that launches: kernels run on meanwhile.
         """
-        with self._device:
-            runtime = self._cupy.cuda.runtime
-            self._in.wait_event(after)
-            runtime.memcpyAsync(
-                pointer,
-                host.ctypes.data,
-                host.nbytes,
-                runtime.memcpyHostToDevice,
-                self._in.ptr,
-            )
+        with self._working("copy to the GPU") as runtime:
+            self._in.wait_event(after.event)
+            address, kind = host.ctypes.data, runtime.memcpyDefault
+            runtime.memcpyAsync(pointer, address, host.nbytes, kind, self._in.ptr)
             self._in.synchronize()
 
     @property
     def free_bytes(self) -> int:
         """Memory of this GPU that nobody has taken."""
-        return int(self._device.mem_info[0])
+        with self._working("look at its memory") as runtime:
+            return int(runtime.memGetInfo()[0])
 
     @property
     def identity(self) -> str:
-        """Which GPU of its host this is, whatever number it goes by here."""
-        return str(self._device.pci_bus_id)
+        """Which GPU of the world this is, whatever number and host it goes by here."""
+        # Parts of a GPU that is divided (MIG) share its address, and some drivers its UUID too.
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        if self.place.number < len(visible) and visible[self.place.number].startswith("MIG-"):
+            return visible[self.place.number]
+        uuid = self._runtime.getDeviceProperties(self.place.number)["uuid"]
+        return uuid.hex() if isinstance(uuid, bytes) else str(uuid)
+
+    def resident(self, kernel: str, threads: int, shared: int) -> int:
+        """Return how many blocks of a kernel are surely on the GPU together; 0 if none can wait."""
+        if not self._together:
+            return 0
+        with self._working(kernel):
+            function = self._kernel(kernel, together=True, shared=shared)
+            ask = self._cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
+            return int(ask(function.kernel.ptr, threads, shared)) * self.multiprocessors
 
     def launch(
         self,
@@ -198,33 +251,58 @@ class Device:
         shared: int = 0,
         together: bool = False,
     ) -> None:
-        values = tuple(a if isinstance(a, int | np.float32) else a.pointer for a in arguments)
-        with self._device:
-            function = self._kernel(kernel, together)
-            if shared > UNASKED_SHARED and function.max_dynamic_shared_size_bytes < shared:
-                function.max_dynamic_shared_size_bytes = shared
-            function(grid, block, values, shared_mem=shared)
+        # A bool would be an argument of one byte.
+        values = tuple(
+            a if isinstance(a, np.float32) else int(a if isinstance(a, int) else a.pointer)
+            for a in arguments
+        )
+        with self._working(kernel):
+            self._kernel(kernel, together, shared)(grid, block, values, shared_mem=shared)
 
     def synchronize(self) -> None:
         """Wait until all work is done."""
-        with self._device:
-            self._cupy.cuda.runtime.streamSynchronize(self.stream)
+        with self._working("work on the GPU") as runtime:
+            runtime.streamSynchronize(self.stream)
 
     @property
     def stream(self) -> int:
         """CuPy's current stream: where launches and copies go."""
         return int(self._cupy.cuda.get_current_stream().ptr)
 
-    def _kernel(self, name: str, together: bool) -> Any:
+    def _kernel(self, name: str, together: bool, shared: int) -> Any:
         if (name, together) not in self._kernels:
-            module = self._module(build.programs()[name], together)
-            self._kernels[name, together] = module.get_function(name)
-        return self._kernels[name, together]
+            self._kernels[name, together] = self._loaded(name, together)
+        function = self._kernels[name, together]
+        if shared > UNASKED_SHARED and function.max_dynamic_shared_size_bytes < shared:
+            function.max_dynamic_shared_size_bytes = shared
+        return function
 
-    @functools.cache  # noqa: B019  devices live as long as the process
-    def _module(self, program: str, together: bool) -> Any:
-        path = build.cubin(program, self._architecture)
-        return self._cupy.RawModule(path=str(path), enable_cooperative_groups=together)
+    def _loaded(self, name: str, together: bool) -> Any:
+        """Return a kernel of its program, which is compiled anew once if it cannot be loaded."""
+        program = build.programs()[name]
+        for once_more in (True, False):
+            path = build.code(program, self._architecture)
+            try:
+                if (program, together) not in self._modules:
+                    self._modules[program, together] = self._cupy.RawModule(
+                        path=str(path), enable_cooperative_groups=together
+                    )
+                return self._modules[program, together].get_function(name)
+            except self._failures as error:
+                self._modules.pop((program, together), None)
+                path.unlink(missing_ok=True)
+                if not once_more:
+                    raise BuildError(
+                        f"{self.place}: the driver does not load the kernels for "
+                        f"sm_{self._architecture}: {error}; needs a newer driver, or an older NVRTC"
+                    ) from None
+        raise AssertionError
+
+
+def served() -> bool:
+    """Whether a server (MPS) launches for several processes, which may keep their blocks apart."""
+    folder = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
+    return Path(folder, "control").exists()
 
 
 def count() -> int:

@@ -43,7 +43,7 @@ def product(
     name, rows, columns, threads = tile
     on.launch(
         name,
-        (ceil_div(m, rows), ceil_div(n, columns)),
+        (ceil_div(m, rows) * ceil_div(n, columns),),
         (threads,),
         (leaves, offsets, merges, m, n, *a, b[0], b[2], b[1], *slots, rounded),
         shared=_shared(tile),

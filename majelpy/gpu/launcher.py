@@ -34,7 +34,6 @@ class Launcher(Protocol):
     Attributes
     ----------
     multiprocessors : int
-        Blocks that are surely resident together, one on each.
     shared_bytes : int
         Most shared memory of a block.
     """
@@ -50,6 +49,9 @@ class Launcher(Protocol):
 
     def download(self, pointer: int, out: np.ndarray) -> None:
         """Copy to a host array, when all before is done."""
+
+    def resident(self, kernel: str, threads: int, shared: int) -> int:
+        """Return how many blocks of a kernel are surely on the device together; 0 if unknown."""
 
     def launch(
         self,

@@ -103,6 +103,28 @@ def architectures() -> list[int]:
     return list(found)
 
 
+def target(architecture: int) -> tuple[int, bool]:
+    """Return what to compile for a GPU: an architecture, and whether to PTX.
+
+    Raises
+    ------
+    BuildError
+        If this NVRTC knows no architecture that the GPU runs.
+    """
+    known = architectures()
+    # Code for an older GPU runs on a newer one of the same family (90 on 90, 80 on 86).
+    family = [a for a in known if a // 10 == architecture // 10 and a <= architecture]
+    if family:
+        return max(family), False
+    older = [a for a in known if a < architecture]
+    if not older:
+        raise BuildError(
+            f"nvrtc: sm_{architecture} asked; NVRTC {'.'.join(map(str, version()))} has "
+            f"sm_{', sm_'.join(map(str, known))}"
+        )
+    return max(older), True
+
+
 def _text(program: ctypes.c_void_p, what: str) -> bytes:
     """A result of a program: ``ProgramLog``, ``PTX`` or ``CUBIN``."""
     size = ctypes.c_size_t()

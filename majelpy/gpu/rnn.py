@@ -1,11 +1,12 @@
 """Launches of the recurrent layers (kernels/gpu/rnn.cu).
 
-Policy. One launch runs all steps where the weights fit on the chip, else there is a product and a
-launch a step.
+Policy. One launch runs all steps where the weights fit on the chip and its blocks are surely there
+together, else there is a product and a launch a step.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,16 +129,23 @@ class _Layer:
         name = "mj_rnn_carried_kernel"
         matrix(self.on, name, self.utterances, self.hidden, arguments, layers=directions)
 
-    def persistent(self, columns: int, groups: int, at_once: int) -> None:
-        """Run all steps in a launch for ``at_once`` directions at a time."""
+    def persistent(self, columns: int, groups: int, at_once: int) -> bool:
+        """Run all steps in a launch for ``at_once`` directions at a time, if its blocks can wait
+        for one another; else return False.
+        """
+        kernel = f"mj_{self.way.name}_persistent_kernel"
+        grid = (ceil_div(self.hidden, columns), groups, at_once)
+        shared = _persistent_bytes(self.hidden, self.parts, columns, self.way.gates)
+        if math.prod(grid) > self.on.resident(kernel, PERSISTENT_THREADS, shared):
+            return False
         state_gate = ceil_div(self.hidden, 4) * 4
         memory = self.memory(at_once, 2, state_gate)
         for start in range(0, self.directions, at_once):
             self.carry(start, at_once, state_gate, memory)
             arrived = self.on.upload(np.zeros(at_once * groups, dtype=np.uint32))
             self.on.launch(
-                f"mj_{self.way.name}_persistent_kernel",
-                (ceil_div(self.hidden, columns), groups, at_once),
+                kernel,
+                grid,
                 (PERSISTENT_THREADS,),
                 (
                     self.first,
@@ -160,9 +168,10 @@ class _Layer:
                     *self.outputs,
                     self.last,
                 ),
-                shared=_persistent_bytes(self.hidden, self.parts, columns, self.way.gates),
+                shared=shared,
                 together=True,
             )
+        return True
 
     def step_by_step(self) -> None:
         """Run a product for each direction, and a launch for all, a step."""
@@ -278,9 +287,7 @@ def _recurrent(
         parts,
         way.gates,
     )
-    if shape is not None:
-        layer.persistent(*shape)
-    else:
+    if shape is None or not layer.persistent(*shape):
         layer.step_by_step()
 
 

@@ -145,14 +145,20 @@ class GpuSystem:
         self.place, self._cuda = place, cupy.cuda
 
     def region(self, nbytes: int) -> Piece:
-        with self._cuda.Device(self.place.number):
-            return self._taken(lambda: self._cuda.memory.Memory(nbytes))
+        self._use()
+        return self._taken(lambda: self._cuda.memory.Memory(nbytes))
 
     def fallback(self, nbytes: int) -> Piece:
-        with self._cuda.Device(self.place.number):
-            mapped = self._cuda.runtime.hostAllocMapped | self._cuda.runtime.hostAllocPortable
-            # Addresses are unified: the GPU uses that of the host.
-            return self._taken(lambda: self._cuda.PinnedMemory(max(nbytes, 1), mapped))
+        self._use()
+        mapped = self._cuda.runtime.hostAllocMapped | self._cuda.runtime.hostAllocPortable
+        # Addresses are unified: the GPU uses that of the host.
+        return self._taken(lambda: self._cuda.PinnedMemory(max(nbytes, 1), mapped))
+
+    def _use(self) -> None:
+        """Make this GPU the thread's for good: what CuPy's ``with`` sets back may be GPU 0, where
+        that would start a context.
+        """
+        self._cuda.Device(self.place.number).use()
 
     def _taken(self, take: Any) -> Piece:
         try:
@@ -162,8 +168,8 @@ class GpuSystem:
         return Piece(int(memory.ptr), memory)
 
     def fill(self, piece: Piece, nbytes: int, value: int) -> None:
-        with self._cuda.Device(self.place.number):
-            self._cuda.runtime.memsetAsync(piece.pointer, value, nbytes, 0)
+        self._use()
+        self._cuda.runtime.memsetAsync(piece.pointer, value, nbytes, 0)
 
     def stream(self) -> Any:
         current = self._cuda.get_current_stream(self.place.number)
@@ -171,14 +177,14 @@ class GpuSystem:
 
     def wait(self, later: Any, earlier: Any) -> None:
         home = self._cuda.Stream.null
-        with self._cuda.Device(self.place.number):
-            event = self._cuda.Event(disable_timing=True)
-            event.record(earlier or home)
-            (later or home).wait_event(event)
+        self._use()
+        event = self._cuda.Event(disable_timing=True)
+        event.record(earlier or home)
+        (later or home).wait_event(event)
 
     def finish(self) -> None:
-        with self._cuda.Device(self.place.number):
-            self._cuda.runtime.deviceSynchronize()
+        self._use()
+        self._cuda.runtime.deviceSynchronize()
 
 
 def system_of(place: Place) -> System:

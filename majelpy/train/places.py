@@ -51,7 +51,7 @@ def take_pool(
     mine = (world.host, free_bytes())
     if place != CPU:
         on = kernels.device(place)
-        mine = (f"{world.host} {on.identity}", on.free_bytes)
+        mine = (on.identity, on.free_bytes)
     # Everyone has looked before anyone takes.
     free = [bytes_ for identity, bytes_ in world.all_gather(mine) if identity == mine[0]]
     if nbytes is None:

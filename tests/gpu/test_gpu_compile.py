@@ -46,7 +46,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("program", build.PROGRAMS)
 @pytest.mark.parametrize("wanted", WANTED)
 def test_kernels_compile(wanted: int, program: str, own_cache: Path) -> None:
-    path = build.cubin(program, architecture(wanted))
+    path = build.code(program, architecture(wanted))
     code = path.read_bytes()
     assert code.startswith(b"\x7fELF")
     for name, of in build.programs().items():
@@ -170,7 +170,7 @@ def together(*arguments, **options):
     return code
 
 build.source, nvrtc.compile_source = lambda program: {SMALL!r}, together
-print(build.cubin("training", int(sys.argv[3])))
+print(build.code("training", int(sys.argv[3])))
 """
 
 
@@ -200,7 +200,7 @@ def test_errors_of_the_compiler(own_cache: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("XDG_CACHE_HOME", str(own_cache.parent / "file"))
     monkeypatch.setattr(build, "source", lambda program: SMALL)
     with pytest.raises(BuildError, match=r"^gpu: cannot keep .*set XDG_CACHE_HOME to a folder"):
-        build.cubin("training", architecture(90))
+        build.code("training", architecture(90))
     monkeypatch.setenv("MAJELPY_NVRTC", str(own_cache.parent / "file"))
     with pytest.raises(BuildError, match=r"^nvrtc: cannot load .*/file: "):
         nvrtc.version()

@@ -43,6 +43,7 @@ def test_kernels_keep_to_their_registers(program: str, ptxas: str, tmp_path: Pat
         done.stderr,
     )
     assert {name for name, _, _ in report} == set(build.kernel_names(program))
+    limits = {"mj_ctc_lattice_kernel": 64}  # up to 1024 threads of a block share 65536
     for name, spilled, registers in report:
         assert int(spilled) <= SPILLS.get(name, 0), f"{name}: {spilled} bytes of spills"
-        assert int(registers) <= 255
+        assert int(registers) <= limits.get(name, 255), name

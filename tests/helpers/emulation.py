@@ -105,6 +105,9 @@ class Emulation:
     def download(self, pointer: int, out: np.ndarray) -> None:
         ctypes.memmove(out.ctypes.data, pointer, out.nbytes)
 
+    def resident(self, kernel: str, threads: int, shared: int) -> int:
+        return self.multiprocessors
+
     def launch(
         self,
         kernel: str,

@@ -308,6 +308,9 @@ class EmulatedDevice(Emulation):
     def copy_in(self, host: np.ndarray, pointer: int) -> None:
         self.copy(pointer, np.ascontiguousarray(host))
 
+    def begin_copy(self, source: int, pointer: int, nbytes: int) -> None:
+        self.copy(pointer, gpu_bytes(source, nbytes))
+
     def view(self, memory: Any, shape: tuple[int, ...], dtype: np.dtype) -> Moved:
         count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         return Moved(gpu_bytes(memory.pointer, count).view(dtype).reshape(shape), memory)
