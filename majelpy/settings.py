@@ -17,7 +17,7 @@ from typing import Any
 from majelpy.errors import RecipeError
 from majelpy.files import read_plain
 from majelpy.parsing import parse_toml
-from majelpy.wording import bounds
+from majelpy.wording import bounds, listed
 
 
 def setting(
@@ -144,7 +144,7 @@ def _split(
         elif value not in [f.default for f in having.values()]:
             raise RecipeError(
                 f"{where}{key} is {value!r}; {path}kind is {chosen!r}, and only "
-                f"{' and '.join(having)} {'has' if len(having) == 1 else 'have'} it"
+                f"{listed([*having])} {'has' if len(having) == 1 else 'have'} it"
             )
     return shared, own
 

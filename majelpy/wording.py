@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -17,6 +18,11 @@ _MOST_DIGITS = 20
 def counted(count: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: ``1 utterance``, ``2 utterances``."""
     return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as one says them: ``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def byte_size(nbytes: int, digits: int = 3) -> str:

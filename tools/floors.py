@@ -68,6 +68,7 @@ MOST = 15
 CROWDED = {
     "majelpy": "the ground floor is modules, not packages: each is one idea that all may use",
     "majelpy/cli": "a file a command, and what some commands share",
+    "majelpy/gpu": "a module a family of kernels, and how kernels come to a GPU",
     "majelpy/ops": "a module a family of kernels, and the shapes that several take",
     "kernels": "a header a family; mj_ is what families share, standard_ the array library",
     "kernels/cpu": "a driver a family of kernels",

@@ -1,3 +1,4 @@
+/* Threads of the CPU drivers; the policy stands in threads.h. */
 #include "threads.h"
 
 #include <atomic>

@@ -76,11 +76,13 @@ class Clock:
     def dropout(self, elements: int) -> float:
         return 1e-6 * elements / self._rates.dropout_mega_per_s
 
-    def update(self, parameters: int) -> float:
-        """Norm and update: 1 float read, then 3 read and 2 written; the digest now and then."""
+    def update(self, parameters: int, states: int) -> float:
+        """Norm and update: 1 float read, then parameter, gradient and states read, all but the
+        gradient written; the digest now and then.
+        """
         bytes_ = FLOAT_BYTES * parameters
         digest = bytes_ / DIGEST_STEPS / (self._rates.digest_gb_s * 1e9)
-        return 6 * bytes_ / (self._rates.optimizer_gb_s * 1e9) + digest
+        return (4 + 2 * states) * bytes_ / (self._rates.optimizer_gb_s * 1e9) + digest
 
     def _rate(
         self,
@@ -169,6 +171,7 @@ class _Step:
         self, work: Workload, mesh: Mesh, first: int, leaves: Sequence[Leaf], clock: Clock
     ):
         self.way, self.model, self.clock = mesh.way, work.model(mesh), clock
+        self.states = work.optimizer_states
         self.utterances = [u for leaf in leaves for u in leaf]
         self.merges = sum(tree.merges(work.leaves, first, first + len(leaves)))
         strides = {layer.outputs.stride for layer in self.model.layers}
@@ -192,7 +195,7 @@ class _Step:
             until += sum(self._pushed(rows, p) for p in (*work.products, *work.weights))
             backward.append((rest + until, _floats(layer)))
             rest = sum(self._product(rows.all, p.terms, p.columns, p) for p in work.products)
-        update = 3 * clock.call + clock.update(sum(map(_floats, self.model.layers)))
+        update = 3 * clock.call + clock.update(sum(map(_floats, self.model.layers)), self.states)
         return Compute(forward, tuple(backward), update)
 
     def _pass(self, work: Pass, rows: _Rows) -> float:

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from majelpy.data import minibatches as leaves
+from majelpy.data import minibatches as batching
 from majelpy.mesh import ALONE, Mesh
 from majelpy.nn.model import Architecture, Model
 from majelpy.nn.ways.shares import Shapes, share_of
@@ -71,6 +71,8 @@ class Workload:
     states : int
         Vectors of a rank beside its parameters: the optimizer's, weights with noise, and rounded
         ones.
+    optimizer_states : int
+        Those of the optimizer alone.
     """
 
     architecture: Architecture
@@ -80,6 +82,7 @@ class Workload:
     minibatches: tuple[tuple[Leaf, ...], ...]
     source: str
     states: int = 1
+    optimizer_states: int = 1
 
     def model(self, mesh: Mesh) -> Model:
         """The model as the rank holds it that has most of its parameters."""
@@ -126,7 +129,7 @@ def workload(recipe: Recipe, frames: int | None = None, features: int | None = N
         recipe.model.precision,
     )
     utterance = Utterance(frames, frames // _FRAMES_PER_LABEL)
-    cut = leaves.cut(
+    cut = batching.cut(
         np.arange(settings.batch), np.full(settings.batch, frames, np.int64), settings.leaves
     )
     minibatch = tuple((utterance,) * len(leaf) for leaf in cut)
@@ -146,7 +149,7 @@ def _of_corpus(recipe: Recipe) -> Workload:
     settings = recipe.data
     prepared = prepare_run(recipe, Launch())
     data = prepared.train
-    epoch = leaves.minibatches(
+    epoch = batching.minibatches(
         data.lengths,
         settings.batch,
         settings.bin,
@@ -158,7 +161,7 @@ def _of_corpus(recipe: Recipe) -> Workload:
     minibatches = tuple(
         tuple(
             tuple(Utterance(int(data.lengths[i]), len(data.labels[i])) for i in leaf)
-            for leaf in leaves.cut(epoch[i * len(epoch) // count], data.lengths, settings.leaves)
+            for leaf in batching.cut(epoch[i * len(epoch) // count], data.lengths, settings.leaves)
         )
         for i in range(count)
     )
@@ -175,8 +178,8 @@ def _workload(
     parts = recipe.model.parts
     transport = 2 if recipe.data.transport == "bfloat16" else 4
     optimizer = recipe.optimizer
-    states = len(OPTIMIZERS[optimizer.kind].STATES) + (optimizer.weight_noise > 0)
-    states += recipe.model.precision == "bfloat16"
+    of_optimizer = len(OPTIMIZERS[optimizer.kind].STATES)
+    states = of_optimizer + (optimizer.weight_noise > 0) + (recipe.model.precision == "bfloat16")
     found = Workload(
         architecture,
         recipe.data.leaves,
@@ -185,6 +188,7 @@ def _workload(
         minibatches,
         source,
         states,
+        of_optimizer,
     )
     found.model(ALONE)  # which a training builds too: a recipe that it refuses is refused
     return found

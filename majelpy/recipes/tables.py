@@ -125,7 +125,7 @@ class OptimizerSettings:
     kind: str = setting(
         "nesterov",
         choices=tuple(OPTIMIZERS),
-        help="SGD with Nesterov momentum, Adam with decoupled decay (AdamW), or Adagrad",
+        help="a name of majelpy/optimizers (docs/training.md)",
     )
     rate: float = setting(
         0.01, least=0, help="learning rate after warm-up; for adam, 0.001 is usual"

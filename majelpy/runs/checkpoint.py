@@ -51,7 +51,7 @@ class Checkpoint:
         just skipped in a row.
     tensors : dict of str to float32 array
         Parameters as ``parameters/NAME``, the optimizer's states likewise (``velocities/NAME``; see
-        majelpy/majelpy/optimizers), ``mean``, ``scale``.
+        majelpy/optimizers), ``mean``, ``scale``.
     """
 
     step: int

@@ -16,6 +16,7 @@ from majelpy import arguments
 from majelpy.comm.world import World
 from majelpy.mesh import choose_mesh
 from majelpy.native import set_threads
+from majelpy.optimizers import OPTIMIZERS
 from majelpy.recipes.launch import Launch, default_threads
 from majelpy.recipes.recipe import Recipe
 from majelpy.recognition import evaluate as evaluation
@@ -62,7 +63,8 @@ class Session(ABC):
         )
         self._place = places.choose(launch.place, world.local_rank)
         self._prepared: Prepared = prepare_run(recipe, launch)
-        require_room(self._prepared.model)
+        states = len(OPTIMIZERS[recipe.optimizer.kind].STATES)
+        require_room(self._prepared.model, states)
 
     def begin(self) -> None:
         """Hold the ranks against one another, take the pool and make the trainer."""

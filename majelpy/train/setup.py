@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from majelpy.comm.world import World
-from majelpy.data import minibatches as leaves
+from majelpy.data import minibatches as batching
 from majelpy.data.augment import Augmentation
 from majelpy.data.utterances import Utterances
 from majelpy.errors import CorpusError, RecipeError, WorldError
@@ -71,7 +71,7 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
                 f"data.holdout is {settings.holdout}; {corpus.path} has "
                 f"{counted(len(corpus), 'utterance')} and needs at least one more"
             )
-        everything, held = leaves.hold_out(len(corpus), settings.holdout, seed=recipe.seed)
+        everything, held = batching.hold_out(len(corpus), settings.holdout, seed=recipe.seed)
     if dev_corpus is not None:
         check_features(dev_corpus, corpus.rate, corpus.features, str(corpus.path))
     if settings.alphabet != normalise_characters(settings.alphabet):
@@ -122,14 +122,14 @@ def prepare_run(recipe: Recipe, launch: Launch) -> Prepared:
     return Prepared(model, alphabet, train, dev, content, description, statistics)
 
 
-def require_room(model: Model) -> None:
-    """Raise RecipeError if this host cannot hold even parameters, their gradients and a state."""
+def require_room(model: Model, states: int) -> None:
+    """Raise RecipeError if this host cannot hold even parameters, gradients and their states."""
     size = model.layout.size
-    needed, free = 3 * size * np.dtype(np.float32).itemsize, free_bytes()
+    needed, free = (2 + states) * size * np.dtype(np.float32).itemsize, free_bytes()
     if needed > free:
         raise RecipeError(
-            f"model.layers: {counted(size, 'parameter')}, with gradients and momentum, need "
-            "{} of memory; {} are free".format(*byte_sizes(needed, free))
+            f"model.layers: {counted(size, 'parameter')}, with gradients and the optimizer's "
+            "states, need {} of memory; {} are free".format(*byte_sizes(needed, free))
         )
 
 

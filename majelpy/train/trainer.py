@@ -20,7 +20,7 @@ from majelpy import ops
 from majelpy.array import Array, empty, zeros
 from majelpy.comm.gradients import GradientSum
 from majelpy.comm.world import World
-from majelpy.data import minibatches as leaves
+from majelpy.data import minibatches as batching
 from majelpy.data.loader import ReadAhead
 from majelpy.data.upload import Upload
 from majelpy.data.utterances import Utterances
@@ -143,7 +143,7 @@ class Trainer:
             settings, now = self.recipe.data, self.step // self.steps_per_epoch
             for other in [e for e in self._epoch_batches if not now <= e <= now + 1]:
                 del self._epoch_batches[other]
-            batches = leaves.minibatches(
+            batches = batching.minibatches(
                 self.data.lengths,
                 settings.batch,
                 settings.bin,
@@ -156,7 +156,7 @@ class Trainer:
 
     def _mine(self, step: int) -> list[np.ndarray]:
         """This rank's leaves of the minibatch of a step."""
-        cut = leaves.cut(self.members(step), self.data.lengths, self.recipe.data.leaves)
+        cut = batching.cut(self.members(step), self.data.lengths, self.recipe.data.leaves)
         return cut[slice(*self.team.leaves)]
 
     def _begin(self, step: int) -> Callable[[], Batch]:
@@ -267,7 +267,9 @@ class Trainer:
         first, last = self.model.layout.trained, self.model.layout.size
         if first == last:
             return
-        leaves_of = leaves.cut(self.members(self.step), self.data.lengths, self.recipe.data.leaves)
+        leaves_of = batching.cut(
+            self.members(self.step), self.data.lengths, self.recipe.data.leaves
+        )
         filled = sum(bool(len(leaf)) for leaf in leaves_of)
         ops.running(self.parameters[first:last], total[first:last], filled, RUNNING_RATE)
 

@@ -1,6 +1,6 @@
 """Models of another library: the search asks, and KenLM binaries say what their ARPA text says.
 
-tests/kenlm_binaries holds language.ARPA as KenLM's build_binary wrote it (of the sources of kenlm
+kenlm_binaries holds language.ARPA as KenLM's build_binary wrote it (of the sources of kenlm
 0.3.0): `build_binary probing` and `build_binary trie`.
 """
 

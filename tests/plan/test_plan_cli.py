@@ -155,7 +155,7 @@ def test_a_plan_does_not_ask_for_what_only_a_training_needs(tmp_path: Path, insi
     said = inside("train", recipe, *arguments)
     assert said.code == 2
     assert (
-        " parameters, with gradients and momentum, need " in said.err
+        " parameters, with gradients and the optimizer's states, need " in said.err
         and not (tmp_path / "run").exists()
     )
 

@@ -99,6 +99,10 @@ def test_ctc_softmax_dropout_and_update_by_hand() -> None:
     assert dropped.total == pytest.approx(2 * FRAMES * (32 + 64 + 32) * 1e-6)
     count = parameters(work(), alone)
     assert compute(alone, optimizer=1.0) == pytest.approx(24 * count * 1e-9)
+    two = step(
+        replace(work(), optimizer_states=2), alone, 0, MINIBATCH, Clock(rates(optimizer=1.0))
+    )
+    assert two.total == pytest.approx(32 * count * 1e-9)
     assert compute(alone, digest=1.0) == pytest.approx(0.4 * count * 1e-9)
 
 
