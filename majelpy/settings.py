@@ -101,9 +101,8 @@ def parse(
     for key, value in table.items():
         if key not in known:
             names = [*known, *(f.name for f in fields(own_kind))] if own_kind else [*known]
-            raise RecipeError(
-                f"{source}: unknown key '{path}{key}'{_hint(key, names, path, named)}"
-            )
+            hint = _hint(key, names, path, named, _tables(kind))
+            raise RecipeError(f"{source}: unknown key '{path}{key}'{hint}")
         where = f"{source}: {path}{key}"
         if is_dataclass(types_of[key]):
             if not isinstance(value, Mapping):
@@ -161,8 +160,18 @@ def as_table(made: Any) -> dict[str, Any]:
     return table
 
 
-def _hint(key: str, known: Sequence[str], path: str, named: str) -> str:
+def _tables(kind: type[Any]) -> dict[str, list[str]]:
+    """The keys of each table within this one."""
+    types_of = typing.get_type_hints(kind)
+    tables = {f.name: types_of[f.name] for f in fields(kind) if is_dataclass(types_of[f.name])}
+    return {name: [f.name for f in fields(table)] for name, table in tables.items()}
+
+
+def _hint(
+    key: str, known: Sequence[str], path: str, named: str, tables: Mapping[str, Sequence[str]]
+) -> str:
     close = difflib.get_close_matches(key, known, n=1)
+    close += [f"{path}{table}.{key}" for table, keys in tables.items() if key in keys]
     if close:
         return f"; did you mean '{close[0]}'?"
     place = f"'{path[:-1]}'" if path else named

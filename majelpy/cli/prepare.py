@@ -107,8 +107,11 @@ def run(args: argparse.Namespace) -> int:
         print(remark, file=sys.stderr)
     duration = f"{report.seconds / 60:.1f} minutes, " if report.rate else ""
     skipped = f", {report.skipped} skipped" if report.skipped else ""
+    out = args.out
+    if args.shards > 1:
+        out = f"{path_of(out, 0)} to {path_of(out, args.shards - 1)}"
     print(
-        f"{args.out}: {counted(report.utterances, 'utterance')}, "
+        f"{out}: {counted(report.utterances, 'utterance')}, "
         f"{duration}{counted(report.frames, 'frame')} of "
         f"{counted(report.features, 'feature')}{skipped}",
         file=sys.stderr,

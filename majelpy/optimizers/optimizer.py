@@ -1,7 +1,7 @@
 """What an optimizer is: settings of its own, states beside the parameters, a step.
 
 Policy. A module an optimizer; its class and its line in `OPTIMIZERS` (majelpy/optimizers) are all
-that there is to it: recipes, checkpoints, the plan's memory and `--set` follow from them. A state
+that there is to it: recipes, checkpoints, the plan and `--set` follow from them. A state
 is a vector with one number for each parameter, under a name that checkpoints know, and starts at 0.
 A step calls operations whose order is fixed (majelpy.ops, functions of arrays) and nothing else.
 """

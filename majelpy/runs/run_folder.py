@@ -78,6 +78,8 @@ class RunFolder:
         except OutputError:
             raise
         except OSError as error:
+            if self.path.is_file():
+                raise OutputError(f"run folder {self.path}: a file; --out needs a folder") from None
             raise OutputError(f"run folder {self.path}: {error.strerror}") from None
         try:
             self._take_lock()

@@ -152,7 +152,7 @@ def _choose(folder: str, which: str, quiet: bool) -> Checkpoint:
         raise CheckpointError(
             f"{folder}: all checkpoints are damaged; resume the training"
             if problems
-            else f"{folder}: no checkpoint; is this a run folder of 'majel train'?"
+            else f"{folder}: {_no_run(Path(folder))}"
         )
     asked = _describe(newest, folder).result
     if not which and asked != "last":
@@ -209,3 +209,12 @@ def _average(newest: Checkpoint, folder: str) -> Checkpoint:
         mean = ops.mean_of(zeros(total.size), total, len(kept))
         tensors[name] = mean.numpy().reshape(shape)
     return replace(newest, tensors=tensors)
+
+
+def _no_run(folder: Path) -> str:
+    """Why a path is no run with a checkpoint."""
+    if not folder.exists():
+        return "there is no such folder; needs a run folder of 'majel train'"
+    if not folder.is_dir():
+        return "a file; needs a run folder of 'majel train'"
+    return "no checkpoint; is this a run folder of 'majel train'?"

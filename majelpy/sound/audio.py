@@ -200,7 +200,7 @@ def read_pieces(
     first = True
     while piece := sys.stdin.buffer.read(2 * size):
         if first and piece[:4] in (b"RIFF", b"fLaC", b"OggS", b"NIST"):
-            raise AudioError("-: a file of a format, by its first bytes; needs bare samples")
+            raise AudioError("-: standard input is a sound file; needs bare samples (PCM)")
         first = False
         if len(piece) % 2:
             raise AudioError("-: standard input ends within a sample of 16 bits")

@@ -239,10 +239,14 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         with hdf5.reading(path):
             yield
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    except IsADirectoryError:
+        raise CorpusError(f"{path}: a folder, not a corpus of 'majel prepare'") from None
+    except (FileNotFoundError, NotADirectoryError):
         missing = "there is no such corpus; make it with 'majel prepare'"
         raise CorpusError(f"{path}: {missing}") from None
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})") from None
     except hdf5.Damaged as error:
+        if "signature not found" in str(error):
+            raise CorpusError(f"{path}: not a corpus of 'majel prepare', or damaged") from None
         raise CorpusError(f"{path}: not a corpus, or damaged ({error}); {_REMEDY}") from None

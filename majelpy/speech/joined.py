@@ -47,9 +47,11 @@ class Joined:
         first, *others = self._corpora
         for other in others:
             if _described(other) != _described(first):
+                same = other.rate == first.rate
+                remedy = "" if same else f"; prepare it with --rate {first.rate}"
                 raise CorpusError(
                     f"{other.path}: {_described(other)}; {first.path} has {_described(first)}, and "
-                    "files that are one corpus must be alike"
+                    f"files that are one corpus must be alike{remedy}"
                 )
         _check_shards(self._corpora)
         self.path = f"{first.path}{f' and {len(others)} more' if others else ''}"

@@ -91,9 +91,8 @@ def read_manifest(path: str | os.PathLike[str], *, transcripts: bool = True) -> 
     readers = {".tsv": _tsv_rows, ".jsonl": _jsonl_rows}
     reader = readers.get(manifest.suffix)
     if reader is None:
-        raise ManifestError(
-            f"{path}: a manifest ends in .tsv or .jsonl, this one in {manifest.suffix!r}"
-        )
+        here = "a folder" if manifest.is_dir() else f"this one in {manifest.suffix!r}"
+        raise ManifestError(f"{path}: a manifest ends in .tsv or .jsonl; {here}")
     rows = reader(str(path), _read_text(path), transcripts)
     entries = [_entry(manifest, f"{path}:{row.line}", row) for row in rows]
     if not entries:

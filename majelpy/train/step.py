@@ -1,4 +1,4 @@
-"""What a step gives."""
+"""The result of a training step."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def test_a_truncated_corpus(
     said = train_on(inside, ground, cut)
     (line,) = said.err.splitlines()
     assert (said.code, said.out) == (2, "")
-    assert line.startswith(f"majel train: {cut}: not a corpus, or damaged (")
+    assert line.startswith(f"majel train: {cut}: not a corpus")
     assert not (tmp_path / "run").exists()
 
 
@@ -153,7 +153,10 @@ def test_a_text_file_named_as_a_corpus(ground: Ground, tmp_path: Path, inside: I
     (tmp_path / "t.h5").write_text("not a corpus")
     said = train_on(inside, ground, tmp_path / "t.h5")
     assert said.code == 2
-    assert said.err.startswith(f"majel train: {tmp_path / 't.h5'}: not a corpus, or damaged (")
+    assert (
+        said.err
+        == f"majel train: {tmp_path / 't.h5'}: not a corpus of 'majel prepare', or damaged\n"
+    )
     assert said.err.count("\n") == 1
 
 
@@ -398,7 +401,8 @@ def test_an_unwritable_place(below: str, ground: Ground, tmp_path: Path, inside:
     # Root may write anywhere, but nobody below a file.
     (tmp_path / "file").write_bytes(b"mine")
     said = inside("train", ground.recipe, "--out", f"{tmp_path}/file{below}")
-    check(said, f"run folder {tmp_path}/file{below}: Not a directory")
+    why = "Not a directory" if below else "a file; --out needs a folder"
+    check(said, f"run folder {tmp_path}/file{below}: {why}")
     assert (tmp_path / "file").read_bytes() == b"mine"
 
 

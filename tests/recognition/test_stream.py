@@ -165,7 +165,7 @@ def test_a_channel_of_several(run: Path, wave: Path, tmp_path: Path, inside: Ins
 @pytest.mark.parametrize(
     ("sound", "message"),
     [
-        (b"RIFF" + bytes(4000), "-: a file of a format, by its first bytes; needs bare samples"),
+        (b"RIFF" + bytes(4000), "-: standard input is a sound file; needs bare samples (PCM)"),
         (b"123", "-: standard input ends within a sample of 16 bits"),
         (b"", "-: spectrogram: 0 samples at 8000 Hz; needs at least 160 (20 ms)"),
     ],

@@ -207,11 +207,11 @@ def test_a_claim_of_absurd_size_takes_no_memory(path: Path) -> None:
 def test_foreign_files_and_missing_ones(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"none\.h5: there is no such corpus"):
         Corpus.open(tmp_path / "none.h5")
-    with pytest.raises(CorpusError, match="there is no such corpus"):
+    with pytest.raises(CorpusError, match="a folder, not a corpus of 'majel prepare'"):
         Corpus.open(tmp_path)
     for content in (b"", b"not HDF5 at all" * 100):
         (tmp_path / "a.h5").write_bytes(content)
-        with pytest.raises(CorpusError, match=r"a\.h5: not a corpus, or damaged"):
+        with pytest.raises(CorpusError, match=r"a\.h5: not a corpus.*, or damaged"):
             Corpus.open(tmp_path / "a.h5")
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file["x"] = [1, 2]

@@ -78,7 +78,11 @@ def test_the_same_recording_may_stand_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.csv", "path,transcript\n", r"a\.csv: a manifest ends in \.tsv or \.jsonl.*'\.csv'"),
+        (
+            "a.csv",
+            "path,transcript\n",
+            r"a\.csv: a manifest ends in .* \.jsonl; this one in '\.csv'",
+        ),
         ("a.tsv", "", r"a\.tsv: the manifest is empty"),
         ("a.tsv", "path\ttranscript\n", r"a\.tsv: the manifest has no utterances"),
         ("a.jsonl", "\n", r"a\.jsonl: the manifest has no utterances"),
