@@ -1,4 +1,4 @@
-"""Whole training steps on a GPU against its FMA peak, and recurrent layers against cuDNN's.
+"""Products, recurrent layers and whole training steps on a GPU against its FMA peak and cuDNN.
 
 Called by scripts/gpu_check. A step is `Trainer.advance`: reading, upload, forward, backward, sum of
 the leaves, update, and the loss on the host. Counted are the operations of matrix products and
@@ -7,6 +7,7 @@ recurrences, 2 a term; all else a step does is in the time alone.
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,7 +22,9 @@ import numpy as np
 
 from majelpy.array import asarray, kernels, zeros
 from majelpy.comm.world import World
+from majelpy.gpu.launches import LAUNCHES
 from majelpy.memory import Place
+from majelpy.memory.pool import Pool, set_pool
 from majelpy.nn.batch import Batch
 from majelpy.nn.layer import Pass
 from majelpy.nn.model import Model
@@ -90,6 +93,85 @@ def training_steps(place: Place, peak: float) -> dict[str, Any]:
             name = f"training step: {batch} utterances of {length} frames, {network}"
             results[name] = _timed(trainer, peak)
             trainer.close()
+            # The next one sizes its pool by what is free.
+            del trainer
+            gc.collect()
+            set_pool(Pool(0, place))
+    return results
+
+
+def seconds(on: Any, work: Callable[[], None], repeats: int = 5) -> float:
+    """Return the least time of some runs, after one that does not count."""
+    times = []
+    for _ in range(repeats + 1):
+        on.synchronize()
+        start = time.perf_counter()
+        work()
+        on.synchronize()
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
+def everything() -> dict[str, Any]:
+    """Return times of products, layers and steps, with their share of the FMA peak."""
+    import cupy
+
+    place = Place("gpu", 0)
+    set_pool(Pool(4 << 30, place))
+    on = kernels.device(place)
+    attributes = cupy.cuda.Device(0).attributes
+    capability = int(cupy.cuda.Device(0).compute_capability)
+    lanes = 64 if capability in (70, 72, 75, 80) else 128
+    peak = 2.0 * lanes * attributes["MultiProcessorCount"] * attributes["ClockRate"] * 1e3
+    results: dict[str, Any] = {"capability": capability, "fma_peak_flops": peak}
+
+    def row(flops: float, work: Callable[[], None]) -> dict[str, float]:
+        least = seconds(on, work)
+        return {"seconds": least, "flops": flops / least, "share_of_peak": flops / least / peak}
+
+    results |= _products(on, row) | _layers(on, row)
+    results |= training_steps(place, peak)
+    results["cudnn"] = recurrent_layers(place, lambda work: seconds(on, work))
+    try:
+        import allocations
+    except ImportError as error:
+        results["allocations"] = f"not run: {error}"
+    else:
+        results["allocations"] = allocations.main(place)
+    return results
+
+
+def _random(on: Any, *shape: int) -> Any:
+    numbers = np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
+    return on.upload(numbers / np.float32(8))
+
+
+def _products(on: Any, row: Callable[..., dict[str, float]]) -> dict[str, Any]:
+    results = {}
+    for m, n, k in ((1024, 1024, 1024), (2048, 2048, 2048), (4096, 4096, 4096), (8192, 2048, 8192)):
+        a, b, c = _random(on, m, k), _random(on, k, n), on.scratch(4 * m * n)
+        for kind, b_strides in (("nn", (n, 1)), ("nt", (1, k))):
+            arguments = (m, n, k, 1, a.pointer, k, 1, b.pointer, *b_strides, c.pointer, n)
+            results[f"gemm {kind} {m}x{n}x{k}"] = row(
+                2.0 * m * n * k, partial(LAUNCHES["mj_gemm"], on, *arguments)
+            )
+    return results
+
+
+def _layers(on: Any, row: Callable[..., dict[str, float]]) -> dict[str, Any]:
+    results = {}
+    for hidden, batch in ((512, 32), (1760, 16), (1760, 32), (2048, 32), (2560, 32)):
+        frames = 100
+        offsets = np.arange(batch + 1, dtype=np.int64) * frames
+        rows = frames * batch
+        x, weight = _random(on, rows, 2 * hidden), _random(on, 2, hidden, hidden)
+        h, last = on.scratch(8 * rows * hidden), on.scratch(8 * batch * hidden)
+        sizes = (0, 0, 2, batch, offsets.ctypes.data, hidden, 1, 0)
+        pointers = (x.pointer, weight.pointer, None, None, h.pointer, None, last.pointer)
+        results[f"birnn forward {hidden} batch {batch} frames {frames}"] = row(
+            4.0 * (rows - batch) * hidden * hidden,
+            partial(LAUNCHES["mj_rnn_forward_rows"], on, *sizes, *pointers),
+        )
     return results
 
 

@@ -17,7 +17,7 @@ import sys
 from majelpy.cli.streams import Streams
 from majelpy.comm.launched import launched_first
 from majelpy.comm.world import RankFailed
-from majelpy.errors import MajelError
+from majelpy.errors import MajelError, OutputError
 from majelpy.train.signals import interrupting
 from majelpy.version import __version__
 
@@ -88,6 +88,8 @@ def _run(arguments: list[str] | None) -> int:
         options = parser().parse_args(arguments)
     except SystemExit as end:  # it has shown a help, or said what is wrong
         return int(end.code or 0)
+    except OutputError:  # a help that is lost, where argparse does not pass it over (Python 3.11.2)
+        return 0  # `main` asks the streams
     if options.command in ALONE and not launched_first(os.environ):
         return 0
     try:

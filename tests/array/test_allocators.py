@@ -361,7 +361,8 @@ def fake_cupy(log: list[str]) -> Any:
         def __init__(self, number: int) -> None:
             assert number == 0
 
-        __enter__ = __exit__ = lambda self, *_: None
+        def use(self) -> None:
+            """Make it the thread's."""
 
     class Stream:
         null: Stream

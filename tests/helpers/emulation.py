@@ -16,11 +16,13 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from majelpy import native
 from majelpy.gpu import build
+from majelpy.gpu.launches import PLAIN
 
 HERE = Path(__file__).parent / "gpu_emulation"
 
@@ -62,9 +64,18 @@ def library() -> Any:
 class Memory:
     """Guarded memory; ``array`` views it from NumPy."""
 
+    ranges: ClassVar[dict[int, int]] = {}
+    """First and last address of all that there is."""
+
     def __init__(self, nbytes: int):
         self.nbytes = nbytes
         self.pointer = int(library().mj_guarded(nbytes))
+        self.ranges[self.pointer] = self.pointer + nbytes
+
+    @classmethod
+    def holds(cls, address: int) -> bool:
+        """Whether an address is the device's; 0 is nobody's and may be passed."""
+        return not address or any(a <= address <= b for a, b in [*cls.ranges.items()])
 
     def array(self, shape: Any, dtype: Any = np.float32) -> np.ndarray:
         kind = np.dtype(dtype)
@@ -75,6 +86,7 @@ class Memory:
         return np.frombuffer(raw, kind).reshape(shape)
 
     def __del__(self) -> None:
+        self.ranges.pop(self.pointer, None)
         library().mj_release(self.pointer, self.nbytes)
 
 
@@ -122,6 +134,11 @@ class Emulation:
         assert all(
             0 < g <= limit for g, limit in zip(grid, (2**31 - 1, 65535, 65535), strict=False)
         )
+        entry = kernel.removesuffix("_kernel")
+        if entry in PLAIN:  # its kernel takes the parameters of the entry point
+            for value, parameter in zip(arguments, native.prototypes()[entry], strict=True):
+                here = parameter.kind != "pointer" or not isinstance(value, int)
+                assert here or Memory.holds(value), f"{entry}: {parameter.name} is not on the GPU"
         blocks = int(np.prod(grid))
         assert not together or blocks <= self.multiprocessors, f"{kernel}: {blocks} blocks"
         slots = (ctypes.c_uint64 * max(1, len(arguments)))()

@@ -15,7 +15,11 @@ import numpy as np
 from makers import same_bits
 
 from majelpy import native
-from majelpy.gpu import standard
+from majelpy.gpu import build
+
+_HEADER = (build.folder() / "entry_points.h").read_text()
+ARRAY_LIBRARY = native.parameters_of(_HEADER.partition("/* ---- standard")[2])
+"""Entry points whose arrays all lie on the device."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def on_device(case: Case, on: Any, plan: Any) -> list[np.ndarray]:
             outputs.append(argument.fresh())
             fetched.append((values[-1], outputs[-1]))
         elif isinstance(argument, np.ndarray) and (
-            argument.dtype == np.float32 or hasattr(standard, case.entry)
+            argument.dtype == np.float32 or case.entry in ARRAY_LIBRARY
         ):
             values.append(on.upload(argument))
         elif isinstance(argument, HostOut):
