@@ -22,7 +22,7 @@ class Context(Layer):
 
     @dataclass(frozen=True)
     class Settings:
-        """Of the recipe."""
+        """What a recipe says of the layer beside its kind."""
 
         frames: int = setting(5, least=0, most=100, help="frames on each side")
 

@@ -38,7 +38,7 @@ class Conv(Layer):
 
     @dataclass(frozen=True)
     class Settings:
-        """Of the recipe."""
+        """What a recipe says of the layer beside its kind."""
 
         channels: int = setting(least=1, most=4096, help="outputs at each place of frequency")
         kernel: tuple[int, ...] = setting(least=1, most=512, help="frames and features seen")
@@ -138,7 +138,7 @@ class RowConv(Layer):
 
     @dataclass(frozen=True)
     class Settings:
-        """Of the recipe."""
+        """What a recipe says of the layer beside its kind."""
 
         future: int = setting(20, least=0, most=1000, help="frames ahead that each frame sees")
 

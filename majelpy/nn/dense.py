@@ -29,7 +29,7 @@ class Dense(Layer):
 
     @dataclass(frozen=True)
     class Settings:
-        """Of the recipe."""
+        """What a recipe says of the layer beside its kind."""
 
         units: int = setting(least=1, most=1 << 16, help="outputs")
         batch_norm: bool = setting(False, help="normalise before the rectifier, in place of b")

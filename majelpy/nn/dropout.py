@@ -21,7 +21,7 @@ class Dropout(Layer):
 
     @dataclass(frozen=True)
     class Settings:
-        """Of the recipe."""
+        """What a recipe says of the layer beside its kind."""
 
         rate: float = setting(least=0, most=0.9, help="fraction that is dropped (1/256 steps)")
 

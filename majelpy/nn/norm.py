@@ -104,7 +104,7 @@ class BatchNorm(Layer):
 
     @dataclass(frozen=True)
     class Settings:
-        """None."""
+        """A recipe says nothing more of it."""
 
     def __init__(self, settings: Any, name: str, number: int, inputs: Columns, share: Share):
         super().__init__(settings, name, number, inputs, share)
@@ -129,7 +129,7 @@ class LayerNorm(Layer):
 
     @dataclass(frozen=True)
     class Settings:
-        """None."""
+        """A recipe says nothing more of it."""
 
     def __init__(self, settings: Any, name: str, number: int, inputs: Columns, share: Share):
         super().__init__(settings, name, number, inputs, share)

@@ -33,7 +33,7 @@ class Rnn(Layer):
 
     @dataclass(frozen=True)
     class Settings:
-        """Of the recipe."""
+        """What a recipe says of the layer beside its kind."""
 
         units: int = setting(least=1, most=1 << 16, help="units of each direction")
         gain: float = setting(

@@ -91,7 +91,7 @@ class Rows:
 
 
 class Share:
-    """All of the model.
+    """What of a model a rank computes: here all of it; the ways in nn/ways hold less.
 
     Parameters
     ----------

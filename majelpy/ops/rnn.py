@@ -47,7 +47,7 @@ class Carried:
 
 @dataclass(frozen=True)
 class Forward:
-    """What `rnn_forward` gives.
+    """Outputs of `rnn_forward`, what backward needs of it, and the last states.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Forward:
 
 @dataclass(frozen=True)
 class Backward:
-    """What `rnn_backward` gives.
+    """Gradients of `rnn_backward`, and the last states.
 
     Attributes
     ----------

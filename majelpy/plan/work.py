@@ -120,7 +120,7 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Work:
-    """A layer's.
+    """The operations of a layer for a frame, which time and memory follow from.
 
     Attributes
     ----------

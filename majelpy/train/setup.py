@@ -33,7 +33,7 @@ from majelpy.wording import byte_sizes, counted
 
 @dataclass
 class Prepared:
-    """What `prepare_run` gives."""
+    """A recipe made ready: its model, data and description (`prepare_run`)."""
 
     model: Model
     alphabet: Alphabet

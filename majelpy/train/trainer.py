@@ -1,4 +1,4 @@
-"""A training run: state, step, resume.
+"""The trainer: parameters and optimizer of a rank, a step over its leaves, resuming.
 
 Policy. A step is: every rank computes its leaves in one batch, the leaf gradients are summed along
 the tree, every rank makes the same update. What a rank does depends on the launch; what comes out
