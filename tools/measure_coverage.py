@@ -36,8 +36,8 @@ exclude_also =
 LEAST = 10
 
 
-def measure(arguments: list[str]) -> dict[str, tuple[int, int]]:
-    """Run the tests and return covered and all lines by module, a path below majelpy."""
+def measure(arguments: list[str]) -> tuple[int, dict[str, tuple[int, int]]]:
+    """Run the tests; return their exit code, and covered and all lines by module."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "settings"
         settings.write_text(SETTINGS.format(folder=folder))
@@ -53,14 +53,12 @@ def measure(arguments: list[str]) -> dict[str, tuple[int, int]]:
             total = of["summary"]
             module = name.partition("majelpy/")[2]
             found[module] = (total["covered_lines"], total["num_statements"])
-    if tests.returncode:
-        raise SystemExit(f"measure_coverage: the tests ended with code {tests.returncode}")
-    return found
+    return tests.returncode, found
 
 
-def main() -> None:
-    """Print the tables."""
-    found = measure(sys.argv[1:])
+def main() -> int:
+    """Print the tables; the exit code is that of the tests."""
+    code, found = measure(sys.argv[1:])
     rooms: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for module, (covered, lines) in found.items():
         room = module.rpartition("/")[0] or "ground floor"
@@ -74,7 +72,10 @@ def main() -> None:
     print("\n| least covered | lines | covered |\n|---|---|---|")
     for share, module, _, lines in shares[:LEAST]:
         print(f"| {module} | {lines} | {100 * share:.1f}% |")
+    if code:
+        print(f"measure_coverage: the tests ended with code {code}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
