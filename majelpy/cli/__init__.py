@@ -13,6 +13,7 @@ import argparse
 import importlib
 import os
 import sys
+from typing import NoReturn
 
 from majelpy.cli.streams import Streams
 from majelpy.comm.launched import launched_first
@@ -38,9 +39,17 @@ class Paragraphs(argparse.RawDescriptionHelpFormatter):
         return argparse.HelpFormatter._fill_text(self, text, width, indent)
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command's words in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with code 2."""
+        self.exit(2, f"{self.prog}: {message} (see '{self.prog} --help')\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="majel",
         description="Train speech recognisers: one recipe, one answer, on any number of ranks.",
         epilog="Start with 'majel synth' for data to play with, 'majel corpus' for a public one, "

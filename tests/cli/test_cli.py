@@ -105,8 +105,9 @@ USAGE = [
 def test_wrong_usage(arguments: list[str], message: str, inside: Inside) -> None:
     said = inside(*arguments)
     assert (said.code, said.out) == (2, "")
-    assert said.err.startswith("usage: majel")
-    assert message in said.err.splitlines()[-1]
+    (line,) = said.err.splitlines()
+    assert line.startswith("majel") and message in line
+    assert re.search(r"\(see 'majel( \w+)? --help'\)$", line)
 
 
 def test_an_unknown_recipe_lists_the_shipped(tmp_path: Path, inside: Inside) -> None:
