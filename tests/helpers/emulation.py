@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from paths import BUILDS
 
 from majelpy import native
 from majelpy.gpu import build
@@ -37,7 +38,8 @@ def library() -> Any:
     """The emulated drivers, built once for each state of their sources."""
     sources = [*build.folder().rglob("*.h"), *build.folder().rglob("*.cu"), *HERE.glob("*")]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
-    path = Path(tempfile.gettempdir()) / f"majelpy-emulation-{os.getuid()}-{key[:16]}.so"
+    builds = os.environ.get(BUILDS, tempfile.gettempdir())
+    path = Path(builds) / f"majelpy-emulation-{os.getuid()}-{key[:16]}.so"
     if not path.exists():
         with tempfile.TemporaryDirectory() as folder:
             source = "".join(build.source(program) for program in build.PROGRAMS)
@@ -101,6 +103,9 @@ class Emulation:
         Of the device that launches believe in.
     """
 
+    strict = True
+    """Whether all pointers must be to `Memory`; the stand-in for CuPy has other memory too."""
+
     def __init__(self, order: int = 0, multiprocessors: int = 4, shared_bytes: int = 160 * 1024):
         self.order, self.multiprocessors = order, multiprocessors
         self.shared_bytes = shared_bytes
@@ -135,7 +140,7 @@ class Emulation:
             0 < g <= limit for g, limit in zip(grid, (2**31 - 1, 65535, 65535), strict=False)
         )
         entry = kernel.removesuffix("_kernel")
-        if entry in PLAIN:  # its kernel takes the parameters of the entry point
+        if self.strict and entry in PLAIN:  # its kernel takes the parameters of the entry point
             for value, parameter in zip(arguments, native.prototypes()[entry], strict=True):
                 here = parameter.kind != "pointer" or not isinstance(value, int)
                 assert here or Memory.holds(value), f"{entry}: {parameter.name} is not on the GPU"

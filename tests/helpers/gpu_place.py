@@ -281,6 +281,7 @@ class Mark:
 class EmulatedDevice(Emulation):
     """What majelpy.gpu.device.Device is, on the emulation."""
 
+    strict = False
     stream = 0
     identity = "emulated"
     free_bytes = 1 << 25

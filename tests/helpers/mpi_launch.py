@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import needs
-from paths import PROGRAMS
+from paths import BUILDS, PROGRAMS
 
 PATIENCE = 500
 """Seconds after which a program hangs: none needs as many, however busy the machine is."""
@@ -31,9 +34,23 @@ def mpirun() -> str:
     needs.lacking("mpi", "needs mpi4py and mpirun (pip install '.[mpi]')")
 
 
+@cache
+def own_folder() -> str:
+    """Return a folder for temporary files of what this process starts.
+
+    In a folder of all, an mpirun that ends removes what another is about to use ("the PMIx server's
+    listener thread failed to start").
+    """
+    folder = tempfile.mkdtemp(prefix="mj-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def environment() -> dict[str, str]:
     """Return this process's environment, with more ranks than cores and root allowed."""
     return os.environ | {
+        "TMPDIR": own_folder(),
+        BUILDS: os.environ.get(BUILDS, tempfile.gettempdir()),
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",

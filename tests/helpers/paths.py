@@ -7,6 +7,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 TESTS = ROOT / "tests"
 HELPERS = TESTS / "helpers"
+BUILDS = "MAJELPY_TEST_BUILDS"
+"""Variable with the folder of what tests build once, for processes with a TMPDIR of their own."""
+
 GOLDEN = TESTS / "golden"
 """Digests that must not change; tools/make_golden.py makes them."""
 
