@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import operator
 import re
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from mpi_launch import environment, launch, mpirun
 from paths import PROGRAMS, ROOT
 
 import majelpy as mj
+from majelpy import asarray
 from majelpy import distributed as dist
 from majelpy.comm.world import World
 from majelpy.distributed import Partial, Replicate, Shard, WorldMesh, distribute, from_local, zeros
@@ -177,6 +179,36 @@ def test_what_cannot_be_is_refused_in_one_line(
     with pytest.raises(kind, match=re.escape(said)) as caught:
         act()
     assert "\n" not in str(caught.value)
+
+
+ARITHMETIC = ("add", "sub", "mul", "truediv")
+BINARY = (*ARITHMETIC, "pow", "eq", "ne", "lt", "le", "gt", "ge")
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        *itertools.product(BINARY, ("array", "number")),
+        *((name, "number before") for name in ARITHMETIC),
+        ("neg", "none"),
+    ],
+)
+def test_operators_are_those_of_arrays(name: str, other: str) -> None:
+    def of(a: Any, b: Any) -> Any:
+        operands = {"array": (a, b), "number": (a, 1.5), "number before": (1.5, a), "none": (a,)}
+        return getattr(operator, name)(*operands[other])
+
+    mesh = WorldMesh(World.start(), {"x": 1})
+    arrays = [asarray(touchy_data((6, 4), seed)) for seed in (1, 2)]
+    found = of(*(distribute(x, mesh, [Shard(0)]) for x in arrays))
+    assert same_bits(found.to_local().numpy(), of(*arrays).numpy())
+
+
+def test_operators_with_what_is_no_number_are_refused() -> None:
+    with pytest.raises(TypeError):
+        ROWS + "one"
+    with pytest.raises(TypeError):
+        ROWS @ 2
 
 
 def test_a_distributed_array_says_what_it_is() -> None:
