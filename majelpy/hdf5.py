@@ -34,6 +34,10 @@ class Damaged(Exception):
     """The content of a file cannot be used; the reason, on one line."""
 
 
+class NotHdf5(Damaged):
+    """The file is of another kind, or so damaged that it looks like one."""
+
+
 def open_file(path: str | os.PathLike[str]) -> h5py.File:
     """Open a file for reading.
 
@@ -41,7 +45,7 @@ def open_file(path: str | os.PathLike[str]) -> h5py.File:
     ------
     OSError
         If the system does not let it be read, or it is no plain file.
-    Damaged
+    NotHdf5
         If it is no HDF5 file.
     """
     with reading(path), open_plain(path):
@@ -61,7 +65,8 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno:
             reason = error.strerror if error.filename else os.strerror(error.errno)
             raise OSError(error.errno, reason, os.fspath(path)) from None
-        raise Damaged(" ".join(str(error).split())[:160] or type(error).__name__) from None
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise (NotHdf5 if "signature not found" in reason else Damaged)(reason) from None
 
 
 def text(file: h5py.File, name: str) -> str:

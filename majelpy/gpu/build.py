@@ -37,6 +37,15 @@ def folder() -> Path:
 
 
 @cache
+def _defined() -> dict[str, list[str]]:
+    """The whole numbers that the kernels' sources define, by name."""
+    found: dict[str, list[str]] = {}
+    for path in [*folder().glob("*.h"), *folder().glob("gpu/*.h"), *folder().glob("gpu/*.cu")]:
+        for name, value in re.findall(r"^#define (\w+) (\d+)\b", path.read_text(), re.MULTILINE):
+            found.setdefault(name, []).append(value)
+    return found
+
+
 def constant(name: str) -> int:
     """Return a whole number that the kernels' sources define.
 
@@ -45,13 +54,10 @@ def constant(name: str) -> int:
     BuildError
         If none of them does, or more than one.
     """
-    sources = sorted([*folder().glob("*.h"), *folder().glob("gpu/*.h"), *folder().glob("gpu/*.cu")])
-    pattern = re.compile(rf"^#define {name} (\d+)\b", re.MULTILINE)
-    values = [value for path in sources for value in pattern.findall(path.read_text())]
+    values = _defined().get(name, [])
     if len(values) != 1:
-        raise BuildError(
-            f"gpu: {name}: the kernels in {folder()} define it {len(values)} times; needs once"
-        )
+        times = f"{len(values)} times"
+        raise BuildError(f"gpu: {name}: the kernels in {folder()} define it {times}; needs once")
     return int(values[0])
 
 

@@ -24,7 +24,6 @@ import numpy as np
 
 from majelpy.errors import BuildError, DeviceError, MajelError, PoolError
 from majelpy.gpu import build
-from majelpy.gpu.launches import LAUNCHES
 from majelpy.gpu.uploads import Uploads
 from majelpy.memory.place import Place
 from majelpy.memory.pool import Allocation, pool
@@ -120,9 +119,14 @@ class Device:
 
     def begin_copy(self, source: int, pointer: int, nbytes: int) -> None:
         """Begin to copy host memory that stays as it is until what comes after this is done."""
+        with self._working("copy to the GPU"):
+            self._copy(source, pointer, nbytes, self.stream)
+
+    def _copy(self, source: int, target: int, nbytes: int, stream: int) -> None:
+        """Begin a copy in either direction."""
         # Whether an address is the GPU's, or the host's as a pool's fallback has it, CUDA knows.
-        with self._working("copy to the GPU") as runtime:
-            runtime.memcpyAsync(pointer, source, nbytes, runtime.memcpyDefault, self.stream)
+        kind = self._runtime.memcpyDefault
+        self._runtime.memcpyAsync(target, source, nbytes, kind, stream)
 
     @property
     def mover(self) -> Any:
@@ -139,8 +143,7 @@ class Device:
     def download(self, pointer: int, out: np.ndarray) -> None:
         if out.nbytes:
             with self._working("copy from the GPU") as runtime:
-                address, kind = out.ctypes.data, runtime.memcpyDefault
-                runtime.memcpyAsync(address, pointer, out.nbytes, kind, self.stream)
+                self._copy(pointer, out.ctypes.data, out.nbytes, self.stream)
                 runtime.streamSynchronize(self.stream)
 
     def pin(self, address: int, nbytes: int) -> bool:
@@ -166,10 +169,9 @@ class Device:
 
         It has arrived, with all before, when the mark returned has `passed`.
         """
-        with self._working("copy from the GPU") as runtime:
+        with self._working("copy from the GPU"):
             self._out.wait_event(self.point().event)
-            address, kind = out.ctypes.data, runtime.memcpyDefault
-            runtime.memcpyAsync(address, pointer, out.nbytes, kind, self._out.ptr)
+            self._copy(pointer, out.ctypes.data, out.nbytes, self._out.ptr)
             return self.point(self._out.ptr)
 
     def passed(self, mark: Mark) -> bool:
@@ -210,10 +212,9 @@ class Device:
 
         For another thread than the one that launches: kernels run on meanwhile.
         """
-        with self._working("copy to the GPU") as runtime:
+        with self._working("copy to the GPU"):
             self._in.wait_event(after.event)
-            address, kind = host.ctypes.data, runtime.memcpyDefault
-            runtime.memcpyAsync(pointer, address, host.nbytes, kind, self._in.ptr)
+            self._copy(host.ctypes.data, pointer, host.nbytes, self._in.ptr)
             self._in.synchronize()
 
     @property
@@ -377,6 +378,9 @@ def library(place: Place) -> Any:
     Which pointers are addresses on the GPU says majelpy.gpu.launcher.
     """
     if place not in _libraries:
+        # Not at the start: it reads all kernels, and a training on CPUs has no use for them.
+        from majelpy.gpu.launches import LAUNCHES
+
         on = device(place)
         bound = {name: functools.partial(launch, on) for name, launch in LAUNCHES.items()}
         _libraries[place] = SimpleNamespace(**bound)

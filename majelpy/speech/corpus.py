@@ -246,7 +246,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise CorpusError(f"{path}: {missing}") from None
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})") from None
+    except hdf5.NotHdf5:
+        raise CorpusError(f"{path}: not a corpus of 'majel prepare', or damaged") from None
     except hdf5.Damaged as error:
-        if "signature not found" in str(error):
-            raise CorpusError(f"{path}: not a corpus of 'majel prepare', or damaged") from None
         raise CorpusError(f"{path}: not a corpus, or damaged ({error}); {_REMEDY}") from None

@@ -84,5 +84,10 @@ def test_importing_the_model_starts_neither_mpi_nor_cuda_nor_kernels() -> None:
     assert not {"mpi4py", "h5py", "cupy", "soundfile"} & loaded
 
 
+def test_a_training_on_cpus_reads_no_gpu_kernels() -> None:
+    loaded = loaded_after("import majelpy.train.loop")
+    assert "majelpy.gpu.device" in loaded and "majelpy.gpu.launches" not in loaded
+
+
 def test_importing_the_command_line_is_light() -> None:
     assert not {"mpi4py", "h5py", "numpy", "cupy"} & loaded_after("import majelpy.cli")
