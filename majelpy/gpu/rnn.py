@@ -100,7 +100,7 @@ class _Layer:
     utterances: int
     lengths: np.ndarray
     offsets: Buffer
-    places: Buffer
+    order: Buffer
     hidden: int
     parts: int
     rounded: int
@@ -125,7 +125,7 @@ class _Layer:
         skipped = 4 * start * self.utterances * way.carried * self.hidden
         sizes = (self.hidden, way.carried, way.states, state_gate, way.own_at, self.rounded)
         known = (self.carried or 0, self.initial + skipped if self.carried else 0)
-        arguments = (self.utterances, self.places, *sizes, *known, *memory, self.last + skipped)
+        arguments = (self.utterances, self.order, *sizes, *known, *memory, self.last + skipped)
         name = "mj_rnn_carried_kernel"
         matrix(self.on, name, self.utterances, self.hidden, arguments, layers=directions)
 
@@ -153,7 +153,7 @@ class _Layer:
                     start,
                     self.utterances,
                     self.offsets,
-                    self.places,
+                    self.order,
                     self.hidden,
                     self.parts,
                     _chunks(self.hidden, self.parts),
@@ -200,7 +200,7 @@ class _Layer:
                     self.directions,
                     self.utterances,
                     self.offsets,
-                    self.places,
+                    self.order,
                     *sizes,
                     sums,
                     *memory,
@@ -347,8 +347,8 @@ def _one_step(
 ) -> None:
     directions, utterances, offsets, order, hidden, step, live, rounded = sizes
     where = on.upload(host(offsets, utterances + 1, np.int64))
-    places = on.upload(host(order, utterances, np.int64))
-    known = (0, directions, utterances, where, places, hidden, rounded, 0, step, live, live)
+    listed = on.upload(host(order, utterances, np.int64))
+    known = (0, directions, utterances, where, listed, hidden, rounded, 0, step, live, live)
     name = f"mj_{way.name}_step_kernel"
     matrix(on, name, live, hidden, (*known, *memory, 0, *operands), layers=directions)
 
