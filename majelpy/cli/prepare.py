@@ -93,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
     from majelpy.speech.shards import MOST_SHARDS, path_of
 
     shards = range(args.shards) if 1 < args.shards <= MOST_SHARDS else ()
-    results.require_room([path_of(args.out, n) for n in shards] or [args.out], args.force)
+    files = [path_of(args.out, n) for n in shards] or [args.out]
+    results.require_room(files, args.force)
     report = prepare(
         args.manifest,
         args.out,
@@ -107,9 +108,7 @@ def run(args: argparse.Namespace) -> int:
         print(remark, file=sys.stderr)
     duration = f"{report.seconds / 60:.1f} minutes, " if report.rate else ""
     skipped = f", {report.skipped} skipped" if report.skipped else ""
-    out = args.out
-    if args.shards > 1:
-        out = f"{path_of(out, 0)} to {path_of(out, args.shards - 1)}"
+    out = f"{files[0]} to {files[-1]}" if len(files) > 1 else args.out
     print(
         f"{out}: {counted(report.utterances, 'utterance')}, "
         f"{duration}{counted(report.frames, 'frame')} of "
