@@ -1,4 +1,4 @@
-"""Right: what a GPU's launcher asks of CUDA, where CuPy's own ways would go wrong (cuda.py)."""
+"""Right: what a GPU's launcher asks of CUDA, where CuPy's own ways would go wrong (cuda_stand_in.py)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda import ILLEGAL_ADDRESS, Cuda
+from cuda_stand_in import ILLEGAL_ADDRESS, Cuda
 from emulation import Emulation
 
 from majelpy.errors import BuildError, DeviceError
