@@ -1,4 +1,4 @@
-"""Right: what a GPU's launcher asks of CUDA, where CuPy's own ways would go wrong (cuda_stand_in.py)."""
+"""Right: what the launcher asks of CUDA, where CuPy's own ways go wrong (cuda_stand_in.py)."""
 
 from __future__ import annotations
 
