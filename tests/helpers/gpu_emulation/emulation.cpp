@@ -37,6 +37,7 @@ struct Fiber : mj_fiber {
 };
 
 jmp_buf scheduler;
+uint64_t at_once; /* of copies: 0 none, 1 all, else the seed that says which */
 void (*kernel)(void **);
 void **arguments;
 
@@ -84,6 +85,14 @@ uint64_t draw(uint64_t &seed) { /* splitmix64 */
   return z ^ z >> 31;
 }
 
+void arrive(const mj_copy &copy) {
+  if (copy.from == nullptr) {
+    *copy.to = 0.0f;
+  } else {
+    memcpy(copy.to, copy.from, sizeof(float) * copy.floats);
+  }
+}
+
 /* Run the blocks first..last side by side. order: 0 ascending, 1 descending, else the seed of a shuffle. */
 void run_blocks(size_t first, size_t last, size_t shared, uint64_t order) {
   const size_t threads = (size_t)mj_block.x * mj_block.y * mj_block.z;
@@ -100,6 +109,7 @@ void run_blocks(size_t first, size_t last, size_t shared, uint64_t order) {
     f.shared = reinterpret_cast<float *>(start);
     f.state = READY;
     f.worker = worker_of(i);
+    f.copies.resize(1);
     sequence[i] = order == 1 ? fibers.size() - 1 - i : i;
   }
   for (size_t alive = fibers.size(); alive > 0;) {
@@ -110,6 +120,11 @@ void run_blocks(size_t first, size_t last, size_t shared, uint64_t order) {
       Fiber &f = fibers[i];
       if (f.state != READY) continue;
       resume(f);
+      for (const auto &group : f.copies) {
+        if (f.state != DONE || group.empty()) continue;
+        fprintf(stderr, "emulation: a thread ended before its copies arrived\n");
+        abort();
+      }
     }
     std::fill(waiting.begin(), waiting.end(), 0);
     alive = 0;
@@ -155,6 +170,23 @@ const Entry entries[] = {
 void mj_barrier() { pause(AT_BARRIER); }
 void mj_wait() { pause(READY); }
 
+void mj_copy_later(float *to, const float *from, int floats) {
+  const mj_copy copy = {to, from, floats};
+  if (at_once == 1 || (at_once > 1 && draw(at_once) % 2)) {
+    arrive(copy);
+  } else {
+    mj_now->copies.back().push_back(copy);
+  }
+}
+void mj_copies_close() { mj_now->copies.emplace_back(); }
+void mj_copies_arrive(size_t left) {
+  auto &copies = mj_now->copies;
+  while (copies.size() > left + 1) {
+    for (const mj_copy &copy : copies.front()) arrive(copy);
+    copies.erase(copies.begin());
+  }
+}
+
 /* 0, or 1: no such kernel, 2: another number of arguments. */
 extern "C" int mj_emulate(const char *name, const unsigned *grid, const unsigned *block, size_t shared, int together, uint64_t order, size_t count, void **slots) {
   for (const Entry &entry : entries) {
@@ -162,6 +194,7 @@ extern "C" int mj_emulate(const char *name, const unsigned *grid, const unsigned
     if (entry.count != count) return 2;
     kernel = entry.with;
     arguments = slots;
+    at_once = order;
     mj_grid = {grid[0], grid[1], grid[2]};
     mj_block = {block[0], block[1], block[2]};
     const size_t blocks = (size_t)grid[0] * grid[1] * grid[2];

@@ -4,13 +4,17 @@
  * for another block. Waiting fibers are taken up again in a fixed order, an order reversed, or one
  * shuffled by a seed: a missing barrier shows as different results. Blocks run one after another,
  * or all at once where the launch says so. Shared memory starts as NaN. A barrier that some threads
- * of a block never reach ends the program with a message.
+ * of a block never reach ends the program with a message. Copies into shared memory arrive at once
+ * (order 1), when their thread waits for them (order 0), or now so, now so (a seed), and it must wait
+ * for all.
  */
 #pragma once
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include <vector>
 
 #define __CUDACC_RTC__ 1
 #define MJ_EMULATION 1
@@ -20,9 +24,11 @@
 #define __launch_bounds__(...)
 
 struct mj_extent { unsigned x, y, z; };
+struct mj_copy { float *to; const float *from; int floats; }; /* from null: +0 */
 struct mj_fiber {
   mj_extent thread, block;
   float *shared;
+  std::vector<std::vector<mj_copy>> copies; /* that are still to arrive, by their groups; the last is open */
 };
 extern mj_fiber *mj_now;             /* the fiber that runs */
 extern mj_extent mj_grid, mj_block;  /* of the launch */
@@ -54,3 +60,14 @@ static inline float4 __ldcg(const float4 *p) {
   return v;
 }
 static inline unsigned atomicAdd(unsigned *at, unsigned value) { const unsigned old = *at; *at += value; return old; }
+
+void mj_copy_later(float *to, const float *from, int floats);
+void mj_copies_close();
+void mj_copies_arrive(size_t left);
+static inline void mj_copy_one(float *to, const float *from, bool there) { mj_copy_later(to, there ? from : nullptr, 1); }
+static inline void mj_copy_one(float *to, const float *from) { mj_copy_later(to, from, 1); }
+static inline void mj_copy_four(float *to, const float *from) {
+  if ((uintptr_t)to % 16 != 0 || (uintptr_t)from % 16 != 0) __builtin_trap();
+  mj_copy_later(to, from, 4);
+}
+template <int LEFT> static inline void mj_copies_wait() { mj_copies_arrive(LEFT); }
