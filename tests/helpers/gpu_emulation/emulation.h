@@ -64,9 +64,11 @@ static inline unsigned atomicAdd(unsigned *at, unsigned value) { const unsigned 
 void mj_copy_later(float *to, const float *from, int floats);
 void mj_copies_close();
 void mj_copies_arrive(size_t left);
-static inline void mj_copy_one(float *to, const float *from, bool there) { mj_copy_later(to, there ? from : nullptr, 1); }
-static inline void mj_copy_one(float *to, const float *from) { mj_copy_later(to, from, 1); }
-static inline void mj_copy_four(float *to, const float *from) {
+typedef float *mj_spot;
+static inline mj_spot mj_spot_of(float *to) { return to; }
+static inline void mj_copy_one(mj_spot to, const float *from, bool there) { mj_copy_later(to, there ? from : nullptr, 1); }
+static inline void mj_copy_one(mj_spot to, const float *from) { mj_copy_later(to, from, 1); }
+static inline void mj_copy_four(mj_spot to, const float *from) {
   if ((uintptr_t)to % 16 != 0 || (uintptr_t)from % 16 != 0) __builtin_trap();
   mj_copy_later(to, from, 4);
 }

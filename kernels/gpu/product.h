@@ -1,0 +1,190 @@
+/* A tile of sums of products: what a block does, whatever its factors are.
+ *
+ * Policy. A block owns a tile of the output. Stages of MJ_STEP terms of the tile's rows and columns
+ * come into shared memory by copies that run beside the arithmetic on the stage before; a thread
+ * keeps its outputs' sums over a chunk in registers. Who brings the factors is a side's business:
+ * lines of a matrix (mj_lines), or what a convolution reads (conv.cu). Rows and columns beyond the
+ * last are copies of the last and go nowhere, so no copy asks; a last stage of fewer terms
+ * multiplies these alone.
+ *
+ *   terms k:   | 8 | 8 | ... | 8 || 8 | ...      one barrier a stage
+ *   stages:      0   1   0 ...
+ *   chunks:    \____ 256 terms __/\___           of registers, then for the caller to keep
+ */
+#pragma once
+#include "../mj_sum.h"
+#include "copies.h"
+
+#define MJ_STEP 8 /* terms of a stage */
+
+/* One thread's share of bringing LINES lines of a matrix, from `first` on, of which `count` exist: line i
+ * has its terms at base + i * line_stride + k * term_stride. Neighbouring threads have neighbouring
+ * terms where these lie beside each other, else neighbouring lines; no two of a warp's copies share a bank. */
+template <int LINES, int THREADS> struct mj_lines {
+  static const int EACH = LINES * MJ_STEP / THREADS, ROW = LINES + 4;
+  static const int SIDE = LINES > THREADS ? LINES / THREADS : 1, DOWN = EACH / SIDE; /* EACH = DOWN x SIDE */
+  const float *at[EACH];
+  mj_i64 step;
+  int term, term_apart;            /* of numbers SIDE apart */
+  int place, place_apart, beside; /* in a stage; place_apart: of numbers SIDE apart, beside: of one and the next */
+
+  MJ_DEVICE_MEMBER mj_lines(const float *base, mj_i64 first, mj_i64 count, mj_i64 line_stride, mj_i64 term_stride) {
+    const bool along_terms = term_stride == 1;
+    const int thread = threadIdx.x, line = along_terms ? thread / MJ_STEP : thread % LINES;
+    const int line_beside = along_terms ? THREADS / MJ_STEP : THREADS, line_apart = along_terms ? line_beside * SIDE : 0;
+    step = MJ_STEP * term_stride;
+    term = along_terms ? thread % MJ_STEP : thread / LINES;
+    term_apart = along_terms ? 0 : MJ_STEP / DOWN;
+    place = term * ROW + line;
+    place_apart = term_apart * ROW + line_apart;
+    beside = line_beside;
+#pragma unroll
+    for (int q = 0; q < EACH; q++) {
+      const mj_i64 i = first + line + q / SIDE * line_apart + q % SIDE * line_beside;
+      at[q] = base + mj_least(i, count - 1) * line_stride + (term + q / SIDE * term_apart) * term_stride;
+    }
+  }
+
+  /* The next MJ_STEP terms, or `left` if these are fewer; none if that is below 1. */
+  MJ_DEVICE_MEMBER void bring(mj_spot stage, int left) {
+#pragma unroll
+    for (int q = 0; q < EACH; q++) {
+      if (term + q / SIDE * term_apart < left) mj_copy_one(stage + place + q / SIDE * place_apart + q % SIDE * beside, at[q]);
+      at[q] += step;
+    }
+  }
+};
+
+/* A thread computes TM x TN outputs, in groups of four; the lanes of a warp are LM x LN of those,
+ * the warps of a block WM x WN of these. */
+template <int TM, int TN, int LM, int LN, int WM, int WN> struct mj_tile {
+  static const int THREADS = 32 * WM * WN, BM = TM * LM * WM, BN = TN * LN * WN, LEFT_ROW = BM + 4, RIGHT_ROW = BN + 4;
+  static const int STAGE = MJ_STEP * (LEFT_ROW + RIGHT_ROW);
+  typedef mj_lines<BM, THREADS> Rows;
+  typedef mj_lines<BN, THREADS> Columns;
+  float acc[TM][TN];
+
+  /* Row i and column j of this thread within the tile. */
+  MJ_DEVICE_MEMBER static int row(int i) {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    return warp / WN * (LM * TM) + lane / LN * 4 + i / 4 * (4 * LM) + i % 4;
+  }
+  MJ_DEVICE_MEMBER static int column(int j) {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    return warp % WN * (LN * TN) + lane % LN * 4 + j / 4 * (4 * LN) + j % 4;
+  }
+
+  /* The next term of all sums. */
+  MJ_DEVICE_MEMBER void multiply(const float *left, const float *right) {
+    float a[TM], b[TN];
+#pragma unroll
+    for (int i = 0; i < TM; i += 4) *(mj_four *)(a + i) = *(const mj_four *)(left + i * LM);
+#pragma unroll
+    for (int j = 0; j < TN; j += 4) *(mj_four *)(b + j) = *(const mj_four *)(right + j * LN);
+#pragma unroll
+    for (int i = 0; i < TM; i++) {
+#pragma unroll
+      for (int j = 0; j < TN; j++) acc[i][j] = mj_term_product(acc[i][j], a[i], b[j]);
+    }
+  }
+
+  /* Sums over `terms` terms of two sides: keep(first) is called after each chunk, whose sums are acc.
+   * All threads of the block have passed when it returns; the shared memory is 2 * STAGE floats. */
+  template <class Left, class Right, class Keep>
+  MJ_DEVICE_MEMBER void sum(Left &left, Right &right, mj_i64 terms, Keep keep) {
+    const float *a = mj_shared + row(0), *b = mj_shared + MJ_STEP * LEFT_ROW + column(0);
+    int stage = 0;
+    const mj_spot stages = mj_spot_of(mj_shared);
+    const auto bring = [&](int to, mj_i64 k) {
+      const int there = (int)mj_least(MJ_STEP, terms - k);
+      left.bring(stages + to, there);
+      right.bring(stages + (to + MJ_STEP * LEFT_ROW), there);
+      mj_copies_close();
+    };
+    /* The stage with term k is there for all; the next is on its way to the other. */
+    const auto begin = [&](mj_i64 k) {
+      mj_copies_wait<0>();
+      __syncthreads();
+      bring(STAGE - stage, k + MJ_STEP);
+    };
+    bring(0, 0);
+    mj_i64 k = 0;
+    do {
+      const bool first = k == 0;
+      const mj_i64 last = mj_least(k + MJ_CHUNK, terms);
+#pragma unroll
+      for (int i = 0; i < TM; i++) {
+#pragma unroll
+        for (int j = 0; j < TN; j++) acc[i][j] = 0.0f;
+      }
+      for (; k + MJ_STEP <= last; k += MJ_STEP) {
+        begin(k);
+#pragma unroll
+        for (int t = 0; t < MJ_STEP; t++) multiply(a + stage + t * LEFT_ROW, b + stage + t * RIGHT_ROW);
+        stage = STAGE - stage;
+      }
+      if (k < last) {
+        begin(k);
+#pragma unroll 1
+        for (int t = 0; k < last; t++, k++) multiply(a + stage + t * LEFT_ROW, b + stage + t * RIGHT_ROW);
+      }
+      keep(first);
+    } while (k < terms);
+    __syncthreads();
+  }
+
+  /* A finished chunk joins the totals: BM * BN floats, a thread's groups of four THREADS groups apart. */
+  MJ_DEVICE_MEMBER void add_chunk(bool first, float *totals) const {
+#pragma unroll
+    for (int i = 0; i < TM; i++) {
+#pragma unroll
+      for (int j = 0; j < TN; j += 4) {
+        mj_four *total = (mj_four *)totals + (i * (TN / 4) + j / 4) * THREADS + threadIdx.x;
+        mj_four sum = first ? mj_four{} : *total;
+#pragma unroll
+        for (int q = 0; q < 4; q++) sum.at[q] = mj_total(first, sum.at[q], acc[i][j + q]);
+        *total = sum;
+      }
+    }
+  }
+  /* Where the total of (row i, column j) of the tile lies. */
+  MJ_DEVICE_MEMBER static int total_at(int i, int j) {
+    const int warp = i / (LM * TM) * WN + j / (LN * TN), lane = i % (4 * LM) / 4 * LN + j % (4 * LN) / 4;
+    const int of_row = i % (LM * TM) / (4 * LM) * 4 + i % 4, of_column = j % (LN * TN) / (4 * LN);
+    return ((of_row * (TN / 4) + of_column) * THREADS + warp * 32 + lane) * 4 + j % 4;
+  }
+  /* each(i, j, total) for the rows below m and the columns below n of the tile. */
+  template <class Each> MJ_DEVICE_MEMBER static void each_total(const float *totals, mj_i64 m, mj_i64 n, Each each) {
+#pragma unroll 4
+    for (int e = threadIdx.x; e < BM * BN; e += THREADS) {
+      const int i = e / BN, j = e % BN;
+      if (i < m && j < n) each(i, j, totals[total_at(i, j)]);
+    }
+  }
+
+  /* The sums of a chunk, to `out` of m rows and n columns, at (i0, j0). */
+  MJ_DEVICE_MEMBER void store_chunk(float *out, mj_i64 i0, mj_i64 j0, mj_i64 m, mj_i64 n) const {
+    const bool whole = n % 4 == 0;
+#pragma unroll
+    for (int i = 0; i < TM; i++) {
+#pragma unroll
+      for (int j = 0; j < TN; j += 4) {
+        const mj_i64 r = i0 + row(i), c = j0 + column(j);
+        if (r >= m || c >= n) continue;
+        float *to = out + r * n + c;
+        if (whole) {
+          *(mj_four *)to = *(const mj_four *)&acc[i][j];
+        } else {
+#pragma unroll
+          for (int q = 0; q < 4; q++) {
+            if (c + q < n) to[q] = acc[i][j + q];
+          }
+        }
+      }
+    }
+  }
+
+  /* Of a block's tile; tiles of a column lie one after another in the grid's x, which alone is long. */
+  MJ_DEVICE_MEMBER static mj_i64 first_row(mj_i64 m) { return blockIdx.x % ((m + BM - 1) / BM) * BM; }
+  MJ_DEVICE_MEMBER static mj_i64 first_column(mj_i64 m) { return blockIdx.x / ((m + BM - 1) / BM) * BN; }
+};
