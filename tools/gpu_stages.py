@@ -65,17 +65,17 @@ def wrong_digests() -> list[str]:
     from majelpy.gpu.launches import LAUNCHES
 
     on, golden = gpu(), json.loads(GOLDEN.read_text())
-    tiles, shape = (gemm.LARGE, gemm.SMALL), rnn.persistent_shape
+    choose, shape = gemm.choose, rnn.persistent_shape
     wrong = []
     try:
-        for tile in tiles:
-            gemm.LARGE = gemm.SMALL = tile
+        for way in gemm.WAYS:
+            gemm.choose = gpu_cases.only(way)
             for case in gpu_cases.all_cases():
                 if digest(*one_case.on_device(case, on, LAUNCHES[case.entry])) != golden[case.name]:
-                    wrong.append(f"{case.name} ({tile[0]})")
-            rnn.persistent_shape = lambda *_: None  # the second time step by step
+                    wrong.append(f"{case.name} ({way.name})")
+            rnn.persistent_shape = lambda *_: None  # from the second time on step by step
     finally:
-        gemm.LARGE, gemm.SMALL = tiles
+        gemm.choose = choose
         rnn.persistent_shape = shape
     return wrong
 

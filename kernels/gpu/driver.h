@@ -18,6 +18,11 @@ typedef long long mj_i64;
 extern __shared__ __align__(16) float mj_shared[];
 /* One turn of a loop that waits for another block. */
 MJ_DEVICE void mj_wait() {}
+/* x, which the compiler then cannot calculate again and again from what it was made of. */
+MJ_DEVICE unsigned long long mj_kept_in_register(unsigned long long x) {
+  asm volatile("" : "+l"(x));
+  return x;
+}
 #endif
 
 struct alignas(16) mj_four { float at[4]; };

@@ -16,10 +16,10 @@ MJ_DEVICE void mj_product(mj_i64 leaves, const mj_i64 *offsets, const mj_i32 *me
   float *totals = mj_shared + 2 * Tile::STAGE;
   Tile tile;
   for (mj_i64 leaf = 0; leaf < leaves; leaf++) {
-    const mj_i64 start = offsets[leaf];
-    typename Tile::Rows left(a + start * a_term, i0, m, a_row, a_term);
-    typename Tile::Columns right(b + start * b_term, j0, n, b_column, b_term);
-    tile.sum(left, right, offsets[leaf + 1] - start, [&](bool first) { tile.add_chunk(first, totals); });
+    const mj_i64 start = offsets[leaf], terms = offsets[leaf + 1] - start;
+    typename Tile::Rows left(a + start * a_term, i0, m, a_row, a_term, terms);
+    typename Tile::Columns right(b + start * b_term, j0, n, b_column, b_term, terms);
+    tile.sum(left, right, terms, [&](bool first) { tile.add_chunk(first, totals); });
     Tile::each_total(totals, m - i0, n - j0, [=](int i, int j, float total) {
       float value = mj_kept(rounded, total), *at = slots + (i0 + i) * slots_row + j0 + j;
       for (mj_i32 merge = 0; merge < merges[leaf]; merge++) {
@@ -34,19 +34,19 @@ MJ_DEVICE void mj_product(mj_i64 leaves, const mj_i64 *offsets, const mj_i32 *me
 }
 
 /* Blocks (x: tiles, y: chunks, z: products); shared memory: two stages. Chunk c has the terms
- * starts[c]..starts[c + 1]; sums: (chunks, products, m, n). */
+ * starts[c]..starts[c + 1]; sums: (products, m, n) of each, sums_apart floats apart. */
 template <class Tile>
-MJ_DEVICE void mj_product_chunks(mj_i64 chunks, const mj_i64 *starts, mj_i64 m, mj_i64 n, const float *a, mj_i64 a_row, mj_i64 a_term, mj_i64 a_product, const float *b, mj_i64 b_term, mj_i64 b_column, mj_i64 b_product, float *sums) {
+MJ_DEVICE void mj_product_chunks(mj_i64 chunks, const mj_i64 *starts, mj_i64 m, mj_i64 n, const float *a, mj_i64 a_row, mj_i64 a_term, mj_i64 a_product, const float *b, mj_i64 b_term, mj_i64 b_column, mj_i64 b_product, float *sums, mj_i64 sums_apart) {
   const mj_i64 i0 = Tile::first_row(m), j0 = Tile::first_column(m);
   a += blockIdx.z * a_product;
   b += blockIdx.z * b_product;
   Tile tile;
   for (mj_i64 c = blockIdx.y; c < chunks; c += gridDim.y) {
-    const mj_i64 start = starts[c];
-    typename Tile::Rows left(a + start * a_term, i0, m, a_row, a_term);
-    typename Tile::Columns right(b + start * b_term, j0, n, b_column, b_term);
-    float *out = sums + (c * gridDim.z + blockIdx.z) * m * n;
-    tile.sum(left, right, starts[c + 1] - start, [&](bool) { tile.store_chunk(out, i0, j0, m, n); });
+    const mj_i64 start = starts[c], terms = starts[c + 1] - start;
+    typename Tile::Rows left(a + start * a_term, i0, m, a_row, a_term, terms);
+    typename Tile::Columns right(b + start * b_term, j0, n, b_column, b_term, terms);
+    float *out = sums + c * sums_apart + blockIdx.z * m * n;
+    tile.sum(left, right, terms, [&](bool) { tile.store_chunk(out, i0, j0, m, n); });
   }
 }
 
@@ -65,8 +65,8 @@ MJ_PRODUCT_KERNEL(mj_gemm_32x128_kernel, 64, 6, 8, 8, 4, 8, 1, 2)
 #define MJ_CHUNKS_KERNEL(name, threads, blocks, ...)                                                                   \
   extern "C" __global__ void __launch_bounds__(threads, blocks)                                                        \
       name(mj_i64 chunks, const mj_i64 *starts, mj_i64 m, mj_i64 n, const float *a, mj_i64 a_row, mj_i64 a_term,       \
-           mj_i64 a_product, const float *b, mj_i64 b_term, mj_i64 b_column, mj_i64 b_product, float *sums) {          \
-    mj_product_chunks<mj_tile<__VA_ARGS__>>(chunks, starts, m, n, a, a_row, a_term, a_product, b, b_term, b_column, b_product, sums); \
+           mj_i64 a_product, const float *b, mj_i64 b_term, mj_i64 b_column, mj_i64 b_product, float *sums, mj_i64 sums_apart) { \
+    mj_product_chunks<mj_tile<__VA_ARGS__>>(chunks, starts, m, n, a, a_row, a_term, a_product, b, b_term, b_column, b_product, sums, sums_apart); \
   }
 
 MJ_CHUNKS_KERNEL(mj_gemm_128x128_chunks_kernel, 128, 2, 8, 16, 8, 4, 2, 2)

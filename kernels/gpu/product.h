@@ -4,8 +4,8 @@
  * come into shared memory by copies that run beside the arithmetic on the stage before; a thread
  * keeps its outputs' sums over a chunk in registers. Who brings the factors is a side's business:
  * lines of a matrix (mj_lines), or what a convolution reads (conv.cu). Rows and columns beyond the
- * last are copies of the last and go nowhere, so no copy asks; a last stage of fewer terms
- * multiplies these alone.
+ * last are copies of the last and go nowhere, so no copy asks whether there is something; of a last
+ * stage that is not whole only its terms are multiplied.
  *
  *   terms k:   | 8 | 8 | ... | 8 || 8 | ...      one barrier a stage
  *   stages:      0   1   0 ...
@@ -17,41 +17,56 @@
 
 #define MJ_STEP 8 /* terms of a stage */
 
-/* One thread's share of bringing LINES lines of a matrix, from `first` on, of which `count` exist: line i
- * has its terms at base + i * line_stride + k * term_stride. Neighbouring threads have neighbouring
- * terms where these lie beside each other, else neighbouring lines; no two of a warp's copies share a bank. */
-template <int LINES, int THREADS> struct mj_lines {
-  static const int EACH = LINES * MJ_STEP / THREADS, ROW = LINES + 4;
-  static const int SIDE = LINES > THREADS ? LINES / THREADS : 1, DOWN = EACH / SIDE; /* EACH = DOWN x SIDE */
-  const float *at[EACH];
-  mj_i64 step;
-  int term, term_apart;            /* of numbers SIDE apart */
-  int place, place_apart, beside; /* in a stage; place_apart: of numbers SIDE apart, beside: of one and the next */
+/* First term of the last stage: it goes back so far that it is whole, where there are terms enough. */
+MJ_DEVICE mj_i64 mj_last_stage(mj_i64 terms) { return terms < MJ_STEP ? 0 : terms - MJ_STEP; }
 
-  MJ_DEVICE_MEMBER mj_lines(const float *base, mj_i64 first, mj_i64 count, mj_i64 line_stride, mj_i64 term_stride) {
-    const bool along_terms = term_stride == 1;
-    const int thread = threadIdx.x, line = along_terms ? thread / MJ_STEP : thread % LINES;
-    const int line_beside = along_terms ? THREADS / MJ_STEP : THREADS, line_apart = along_terms ? line_beside * SIDE : 0;
-    step = MJ_STEP * term_stride;
-    term = along_terms ? thread % MJ_STEP : thread / LINES;
-    term_apart = along_terms ? 0 : MJ_STEP / DOWN;
+/* Where a thread's share of a stage of LINES lines lies, number q of EACH: neighbouring threads have
+ * neighbouring terms (ALONG_TERMS) or lines, and no two of a warp's copies share a bank. */
+template <int LINES, int THREADS, bool ALONG_TERMS> struct mj_share {
+  static const int EACH = LINES * MJ_STEP / THREADS, ROW = LINES + 4;
+  static const int SIDE = LINES > THREADS ? LINES / THREADS : 1, DOWN = THREADS > LINES ? THREADS / LINES : 1;
+  MJ_DEVICE_MEMBER static int first_line() { return ALONG_TERMS ? threadIdx.x / MJ_STEP : threadIdx.x % LINES; }
+  MJ_DEVICE_MEMBER static int first_term() { return ALONG_TERMS ? threadIdx.x % MJ_STEP : threadIdx.x / LINES; }
+  MJ_DEVICE_MEMBER static int lines(int q) { return ALONG_TERMS ? q * (THREADS / MJ_STEP) : q % SIDE * THREADS; }
+  MJ_DEVICE_MEMBER static int terms(int q) { return ALONG_TERMS ? 0 : q / SIDE * DOWN; }
+};
+
+/* LINES lines of a matrix, from `first` on, of which `count` exist: line i has its `terms` terms, at least
+ * one, at base + i * line_stride + k * term_stride. */
+template <int LINES, int THREADS> struct mj_lines {
+  typedef mj_share<LINES, THREADS, true> Along;
+  typedef mj_share<LINES, THREADS, false> Across;
+  static const int EACH = Along::EACH, ROW = Along::ROW;
+  mj_u64 at[EACH]; /* addresses, of the terms from 0 on */
+  mj_u64 done, step, last; /* bytes: to the next stage, of a stage, to the last */
+  int place;
+  bool along_terms;
+
+  MJ_DEVICE_MEMBER mj_lines(const float *base, mj_i64 first, mj_i64 count, mj_i64 line_stride, mj_i64 term_stride, mj_i64 terms) : done(0), along_terms(term_stride == 1) {
+    step = MJ_STEP * term_stride * sizeof(float);
+    last = mj_last_stage(terms) * term_stride * sizeof(float);
+    const int term = along_terms ? Along::first_term() : Across::first_term();
+    const int line = along_terms ? Along::first_line() : Across::first_line();
     place = term * ROW + line;
-    place_apart = term_apart * ROW + line_apart;
-    beside = line_beside;
 #pragma unroll
     for (int q = 0; q < EACH; q++) {
-      const mj_i64 i = first + line + q / SIDE * line_apart + q % SIDE * line_beside;
-      at[q] = base + mj_least(i, count - 1) * line_stride + (term + q / SIDE * term_apart) * term_stride;
+      const mj_i64 i = mj_least(first + line + (along_terms ? Along::lines(q) : Across::lines(q)), count - 1);
+      at[q] = mj_kept_in_register((mj_u64)(base + i * line_stride + mj_least(term + (along_terms ? 0 : Across::terms(q)), terms - 1) * term_stride));
     }
   }
 
-  /* The next MJ_STEP terms, or `left` if these are fewer; none if that is below 1. */
-  MJ_DEVICE_MEMBER void bring(mj_spot stage, int left) {
+  template <class Share> MJ_DEVICE_MEMBER void bring_share(mj_spot stage) const {
 #pragma unroll
-    for (int q = 0; q < EACH; q++) {
-      if (term + q / SIDE * term_apart < left) mj_copy_one(stage + place + q / SIDE * place_apart + q % SIDE * beside, at[q]);
-      at[q] += step;
+    for (int q = 0; q < EACH; q++) mj_copy_one(stage + (Share::terms(q) * ROW + Share::lines(q)), (const float *)(at[q] + done));
+  }
+  /* The next stage; after it comes the last, or one that is not. */
+  MJ_DEVICE_MEMBER void bring(mj_spot stage, bool last_follows) {
+    if (along_terms) {
+      bring_share<Along>(stage + place);
+    } else {
+      bring_share<Across>(stage + place);
     }
+    done = last_follows ? last : done + step;
   }
 };
 
@@ -62,7 +77,7 @@ template <int TM, int TN, int LM, int LN, int WM, int WN> struct mj_tile {
   static const int STAGE = MJ_STEP * (LEFT_ROW + RIGHT_ROW);
   typedef mj_lines<BM, THREADS> Rows;
   typedef mj_lines<BN, THREADS> Columns;
-  float acc[TM][TN];
+  alignas(16) float acc[TM][TN];
 
   /* Row i and column j of this thread within the tile. */
   MJ_DEVICE_MEMBER static int row(int i) {
@@ -76,7 +91,7 @@ template <int TM, int TN, int LM, int LN, int WM, int WN> struct mj_tile {
 
   /* The next term of all sums. */
   MJ_DEVICE_MEMBER void multiply(const float *left, const float *right) {
-    float a[TM], b[TN];
+    alignas(16) float a[TM], b[TN];
 #pragma unroll
     for (int i = 0; i < TM; i += 4) *(mj_four *)(a + i) = *(const mj_four *)(left + i * LM);
 #pragma unroll
@@ -93,12 +108,13 @@ template <int TM, int TN, int LM, int LN, int WM, int WN> struct mj_tile {
   template <class Left, class Right, class Keep>
   MJ_DEVICE_MEMBER void sum(Left &left, Right &right, mj_i64 terms, Keep keep) {
     const float *a = mj_shared + row(0), *b = mj_shared + MJ_STEP * LEFT_ROW + column(0);
-    int stage = 0;
     const mj_spot stages = mj_spot_of(mj_shared);
+    const mj_i64 last_stage = mj_last_stage(terms);
+    int stage = 0;
+    /* The stage of term k; after the last it comes again. */
     const auto bring = [&](int to, mj_i64 k) {
-      const int there = (int)mj_least(MJ_STEP, terms - k);
-      left.bring(stages + to, there);
-      right.bring(stages + (to + MJ_STEP * LEFT_ROW), there);
+      left.bring(stages + to, k + MJ_STEP >= last_stage);
+      right.bring(stages + (to + MJ_STEP * LEFT_ROW), k + MJ_STEP >= last_stage);
       mj_copies_close();
     };
     /* The stage with term k is there for all; the next is on its way to the other. */
@@ -107,7 +123,7 @@ template <int TM, int TN, int LM, int LN, int WM, int WN> struct mj_tile {
       __syncthreads();
       bring(STAGE - stage, k + MJ_STEP);
     };
-    bring(0, 0);
+    if (terms > 0) bring(0, 0);
     mj_i64 k = 0;
     do {
       const bool first = k == 0;
@@ -126,10 +142,11 @@ template <int TM, int TN, int LM, int LN, int WM, int WN> struct mj_tile {
       if (k < last) {
         begin(k);
 #pragma unroll 1
-        for (int t = 0; k < last; t++, k++) multiply(a + stage + t * LEFT_ROW, b + stage + t * RIGHT_ROW);
+        for (int t = (int)(k - last_stage); k < last; t++, k++) multiply(a + stage + t * LEFT_ROW, b + stage + t * RIGHT_ROW);
       }
       keep(first);
     } while (k < terms);
+    mj_copies_wait<0>();
     __syncthreads();
   }
 
@@ -162,25 +179,28 @@ template <int TM, int TN, int LM, int LN, int WM, int WN> struct mj_tile {
     }
   }
 
-  /* The sums of a chunk, to `out` of m rows and n columns, at (i0, j0). */
+  /* The sums of a chunk, to (row i0, column j0) on of `out` with m rows and n columns. */
   MJ_DEVICE_MEMBER void store_chunk(float *out, mj_i64 i0, mj_i64 j0, mj_i64 m, mj_i64 n) const {
-    const bool whole = n % 4 == 0;
+    const int rows = (int)mj_least(m - i0, BM) - row(0), columns = (int)mj_least(n - j0, BN) - column(0);
+    const bool fours = n % 4 == 0;
+    float *line = out + (i0 + row(0)) * n + j0 + column(0);
 #pragma unroll
     for (int i = 0; i < TM; i++) {
 #pragma unroll
       for (int j = 0; j < TN; j += 4) {
-        const mj_i64 r = i0 + row(i), c = j0 + column(j);
-        if (r >= m || c >= n) continue;
-        float *to = out + r * n + c;
-        if (whole) {
-          *(mj_four *)to = *(const mj_four *)&acc[i][j];
-        } else {
+        float *to = line + j * LN;
+        if (row(i) - row(0) < rows && j * LN < columns) {
+          if (fours) {
+            *(mj_four *)to = *(const mj_four *)&acc[i][j];
+          } else {
 #pragma unroll
-          for (int q = 0; q < 4; q++) {
-            if (c + q < n) to[q] = acc[i][j + q];
+            for (int q = 0; q < 4; q++) {
+              if (j * LN + q < columns) to[q] = acc[i][j + q];
+            }
           }
         }
       }
+      line += (i % 4 < 3 ? 1 : 4 * LM - 3) * n;
     }
   }
 

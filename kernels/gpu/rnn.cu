@@ -265,18 +265,18 @@ MJ_DEVICE void mj_persist(const mj_sequences all, const Step what, mj_i64 first_
   }
 }
 
-/* One step of the first `live` utterances; recurrent sums are in `sums` (directions, live, gates x hidden).
- * `state` and `own` of place p and direction d are row d * state_rows + p and d * utterances + p, with
+/* One step of the first `live` utterances; the recurrent sums of (direction, utterance) begin sums_row
+ * apart, those of its gates sums_gate. `state` and `own` of place p and direction d are row d * state_rows + p and d * utterances + p, with
  * STATE x hidden and hidden floats. Blocks (x: columns, y: utterances, z: directions). */
 template <class Step>
-MJ_DEVICE void mj_one_step(const mj_sequences all, const Step what, mj_i64 s, mj_i64 live, mj_i64 state_rows, const float *sums, float *state, float *own, float *last) {
+MJ_DEVICE void mj_one_step(const mj_sequences all, const Step what, mj_i64 s, mj_i64 live, mj_i64 state_rows, const float *sums, mj_i64 sums_row, mj_i64 sums_gate, float *state, float *own, float *last) {
   const int gates = Step::Cell::gates;
   const mj_i64 d = blockIdx.z, hidden = all.hidden;
   mj_matrix(live, hidden, [=](mj_i64 place, mj_i64 j) {
     float totals[gates];
     if (all.recurrent(place, s)) {
 #pragma unroll
-      for (int g = 0; g < gates; g++) totals[g] = sums[((d * live + place) * gates + g) * hidden + j];
+      for (int g = 0; g < gates; g++) totals[g] = sums[(d * live + place) * sums_row + g * sums_gate + j];
     }
     mj_unit_step(all, what, place, s, d, j, totals, own + (d * all.utterances + place) * hidden + j, state + (d * state_rows + place) * Step::STATE * hidden + j, hidden, last);
   });
@@ -320,18 +320,18 @@ MJ_BACKWARD_PERSISTENT(mj_gru_backward_persistent_kernel, mj_gru)
 MJ_BACKWARD_PERSISTENT(mj_lstm_backward_persistent_kernel, mj_lstm)
 
 #define MJ_FORWARD_STEP(name, Cell) \
-  MJ_KERNEL name(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 rounded, const mj_i64 *carried, mj_i64 s, mj_i64 live, mj_i64 state_rows, const float *sums, float *state, float *own, float *last, const float *x, float *h, float *kept) { \
+  MJ_KERNEL name(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 rounded, const mj_i64 *carried, mj_i64 s, mj_i64 live, mj_i64 state_rows, const float *sums, mj_i64 sums_row, mj_i64 sums_gate, float *state, float *own, float *last, const float *x, float *h, float *kept) { \
     const mj_forward<Cell> what = {x, h, kept}; \
-    mj_one_step(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 0, rounded, carried}, what, s, live, state_rows, sums, state, own, last); \
+    mj_one_step(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 0, rounded, carried}, what, s, live, state_rows, sums, sums_row, sums_gate, state, own, last); \
   }
 MJ_FORWARD_STEP(mj_rnn_forward_step_kernel, mj_rnn)
 MJ_FORWARD_STEP(mj_gru_forward_step_kernel, mj_gru)
 MJ_FORWARD_STEP(mj_lstm_forward_step_kernel, mj_lstm)
 
 #define MJ_BACKWARD_STEP(name, Cell) \
-  MJ_KERNEL name(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 rounded, const mj_i64 *carried, mj_i64 s, mj_i64 live, mj_i64 state_rows, const float *sums, float *state, float *own, float *last, const float *dy, const float *kept, float *dx, float *ds) { \
+  MJ_KERNEL name(mj_i64 first, mj_i64 directions, mj_i64 utterances, const mj_i64 *offsets, const mj_i64 *sorted, mj_i64 hidden, mj_i64 rounded, const mj_i64 *carried, mj_i64 s, mj_i64 live, mj_i64 state_rows, const float *sums, mj_i64 sums_row, mj_i64 sums_gate, float *state, float *own, float *last, const float *dy, const float *kept, float *dx, float *ds) { \
     const mj_backward<Cell> what = {dy, kept, dx, ds}; \
-    mj_one_step(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 1, rounded, carried}, what, s, live, state_rows, sums, state, own, last); \
+    mj_one_step(mj_sequences{first, directions, utterances, hidden, offsets, sorted, 1, rounded, carried}, what, s, live, state_rows, sums, sums_row, sums_gate, state, own, last); \
   }
 MJ_BACKWARD_STEP(mj_rnn_backward_step_kernel, mj_rnn)
 MJ_BACKWARD_STEP(mj_gru_backward_step_kernel, mj_gru)

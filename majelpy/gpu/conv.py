@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from majelpy.gpu import build
-from majelpy.gpu.gemm import product
-from majelpy.gpu.launcher import MOST_BLOCKS, Launcher, ceil_div, host, matrix
-from majelpy.gpu.sums import CHUNK, chunk_starts, totals
+from majelpy.gpu.gemm import SCRATCH, TALL, WIDE
+from majelpy.gpu.launcher import MOST_BLOCKS, Launcher, host, matrix
+from majelpy.gpu.leaves import CHUNK, Leaves
+from majelpy.gpu.sums import totals
 
-SCRATCH = 1 << 26
-"""Floats of patches, or of chunk sums, that are held at a time."""
-
-OUTPUTS, THREADS = build.constant("MJ_OUTPUTS"), 128
-"""Of a block of the weight's gradient."""
+POSITION = 32
+"""Bytes of a position in a block's table."""
 
 
 def mj_conv_rows(
@@ -38,7 +35,7 @@ def mj_conv_rows(
     out_row: int,
     out_position: int,
 ) -> None:
-    if count == 0 or positions == 0:
+    if count == 0 or positions == 0 or outputs == 0:
         return
     entries = on.upload(host(list_, 4 * count, np.int64))
     run = width * channels
@@ -47,19 +44,14 @@ def mj_conv_rows(
     weights = on.scratch(4 * terms * outputs)
     operands = (terms, run, channels, outputs, weight, *strides, weights)
     matrix(on, "mj_conv_weights_kernel", terms, outputs, operands)
-    at_once = min(max(1, SCRATCH // max(1, terms)), count * positions)
-    patches, sums = on.scratch(4 * at_once * terms), on.scratch(4 * at_once * outputs)
-    leaf = on.upload(np.array([0, terms], dtype=np.int64))
-    merges = on.upload(np.zeros(1, dtype=np.int32))
-    for first in range(0, count * positions, at_once):
-        rows = min(at_once, count * positions - first)
-        shape = (terms, width, features, channels, positions, step, before)
-        arguments = (first, rows, entries, *shape, x, patches)
-        matrix(on, "mj_conv_patches_kernel", rows, terms, arguments)
-        left, right = (patches.pointer, terms, 1), (weights.pointer, 1, outputs)
-        product(on, leaf, merges, 1, rows, outputs, left, right, (sums.pointer, outputs, 0), 0)
-        to = (first, rows, entries, positions, outputs, sums, out, out_row, out_position)
-        matrix(on, "mj_conv_places_kernel", rows, outputs, to)
+    shape = (terms, run, features, channels, positions, step, before)
+    on.launch(
+        "mj_conv_rows_kernel",
+        (TALL.grid(count * positions, outputs),),
+        (TALL.threads,),
+        (count * positions, entries, *shape, x, outputs, weights, out, out_row, out_position),
+        shared=TALL.stages + TALL.totals + POSITION * TALL.rows,
+    )
 
 
 def mj_conv_weight_items(
@@ -88,21 +80,18 @@ def mj_conv_weight_items(
         last = item + 1  # items whose chunk sums are held together
         while last < items and size * _chunks(bounds[item : last + 2] * positions) <= SCRATCH:
             last += 1
-        starts, first = chunk_starts(bounds[item : last + 1] * positions)
-        chunks = len(starts) - 1
-        sums = on.scratch(4 * chunks * size)
-        if chunks:
-            shape = (terms, width, features, channels, positions, step, before)
-            operands = (entries, *shape, x, outputs, dy, sums)
+        leaves = Leaves(on, bounds[item : last + 1] * positions)
+        sums = on.scratch(4 * leaves.chunks * size)
+        if leaves.chunks:
+            shape = (terms, width * channels, features, channels, positions, step, before)
             on.launch(
                 "mj_conv_weight_chunks_kernel",
-                (ceil_div(terms, THREADS), min(chunks, MOST_BLOCKS), ceil_div(outputs, OUTPUTS)),
-                (THREADS,),
-                (chunks, on.upload(starts), *operands),
-                shared=4 * CHUNK * OUTPUTS,
+                (WIDE.grid(outputs, terms), min(leaves.chunks, MOST_BLOCKS)),
+                (WIDE.threads,),
+                (leaves.chunks, leaves.starts, entries, *shape, x, outputs, dy, sums),
+                shared=WIDE.stages + POSITION * CHUNK,
             )
-        none = np.zeros(last - item, dtype=np.int32)
-        totals(on, first, none, size, sums, out + 4 * item * size, size, 0)
+        totals(on, leaves, size, sums, out + 4 * item * size, size, 0)
         item = last
 
 
@@ -131,9 +120,8 @@ def mj_row_conv_weight_items(
 ) -> None:
     bounds = host(offsets, items + 1, np.int64)
     entries = on.upload(host(list_, 3 * int(bounds[-1]), np.int64))
-    starts, first = chunk_starts(bounds)
-    chunks, width = len(starts) - 1, taps * columns
-    sums = on.scratch(4 * chunks * width)
-    arguments = (chunks, on.upload(starts), entries, taps, columns, dy, x, sums)
-    matrix(on, "mj_row_conv_weight_chunks_kernel", chunks, width, arguments)
-    totals(on, first, np.zeros(items, dtype=np.int32), width, sums, out, width, 0)
+    leaves, width = Leaves(on, bounds), taps * columns
+    sums = on.scratch(4 * leaves.chunks * width)
+    arguments = (leaves.chunks, leaves.starts, entries, taps, columns, dy, x, sums)
+    matrix(on, "mj_row_conv_weight_chunks_kernel", leaves.chunks, width, arguments)
+    totals(on, leaves, width, sums, out, width, 0)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from majelpy import tree
-from majelpy.gpu import build
-from majelpy.gpu.gemm import product
+from majelpy.gpu import build, gemm, sums
 from majelpy.gpu.launcher import Buffer, Launcher, ceil_div, host, matrix, utterance_rows
-from majelpy.gpu.sums import CHUNK
+from majelpy.gpu.leaves import CHUNK, Leaves
 
 PASS, PERSISTENT_THREADS, FEWEST_COLUMNS = build.constant("MJ_PASS"), 512, 8
 """Of the persistent kernel: utterances of a pass, threads, fewest sums a block and utterance."""
@@ -174,21 +173,22 @@ class _Layer:
         return True
 
     def step_by_step(self) -> None:
-        """Run a product for each direction, and a launch for all, a step."""
+        """Run products of all directions, and a launch, a step."""
         hidden, parts = self.hidden, self.parts
         memory = self.memory(self.directions, 1, hidden)
         self.carry(0, self.directions, hidden, memory)
-        width = self.way.gates * hidden
-        depth = tree.depth(parts, 0, parts)
-        sums = self.on.scratch(4 * depth * self.directions * self.utterances * width)
         bounds = [start for start, _ in tree.parts(hidden, parts)]
-        terms = self.on.upload(np.array([*bounds, hidden], dtype=np.int64))
-        merges = self.on.upload(np.array(tree.merges(parts, 0, parts), dtype=np.int32))
+        merges = np.array(tree.merges(parts, 0, parts), dtype=np.int32)
+        terms = Leaves(self.on, np.array([*bounds, hidden]), merges)
+        size = self.directions * self.utterances * self.way.gates * hidden
+        of_chunks = self.on.scratch(4 * terms.chunks * size)
+        totals = self.on.scratch(4 * tree.depth(parts, 0, parts) * size)
         for step in range(int(self.lengths.max())):
             live = int((self.lengths > step).sum())
-            for d in range(self.directions if step or self.carried else 0):
-                to = (sums.pointer + 4 * d * live * width, width, self.directions * live * width)
-                self._sums(d, live, (terms, merges), memory[0], to)
+            if step or self.carried:
+                self._sums(live, terms, memory[0], of_chunks)
+                now = self.directions * live * self.way.gates * hidden
+                sums.totals(self.on, terms, now, of_chunks, totals.pointer, now, 0)
             sizes = (hidden, self.rounded, self.carried or 0, step, live, self.utterances)
             matrix(
                 self.on,
@@ -202,7 +202,7 @@ class _Layer:
                     self.offsets,
                     self.order,
                     *sizes,
-                    sums,
+                    *(totals, *self._apart(live)),
                     *memory,
                     self.last,
                     *self.inputs,
@@ -211,32 +211,39 @@ class _Layer:
                 layers=self.directions,
             )
 
-    def _sums(
-        self,
-        direction: int,
-        live: int,
-        program: tuple[Buffer, Buffer],
-        state: Buffer,
-        to: tuple[int, int, int],
-    ) -> None:
-        """Recurrent sums of a direction: forward of all gates at once, backward of each."""
+    def _apart(self, live: int) -> tuple[int, int]:
+        """How far apart the recurrent sums of utterances and of gates are."""
         hidden, way = self.hidden, self.way
-        row = way.states * hidden
-        left = state.pointer + 4 * direction * self.utterances * row
-        right = self.weight + 4 * direction * way.gates * hidden * hidden
-        sizes = (self.on, *program, self.parts, live)
-        if not way.backward:
-            product(*sizes, way.gates * hidden, (left, row, 1), (right, hidden, 1), to, 0)
-            return
-        for gate in range(way.gates):
-            at = 4 * gate * hidden
-            product(
-                *sizes,
-                hidden,
-                (left + at, row, 1),
-                (right + at * hidden, 1, hidden),
-                (to[0] + at, *to[1:]),
-                0,
+        if way.backward:
+            return hidden, self.directions * live * hidden
+        return way.gates * hidden, hidden
+
+    def _sums(self, live: int, terms: Leaves, state: Buffer, to: Buffer) -> None:
+        """Chunks of the recurrent sums: forward of all gates at once, backward of each."""
+        hidden, way = self.hidden, self.way
+        row, square = way.states * hidden, hidden * hidden
+        products = (self.directions, self.utterances * row, way.gates * square)
+        size = self.directions * live * hidden
+        width = hidden if way.backward else way.gates * hidden
+        device = (self.on.multiprocessors, self.on.shared_bytes)
+        # The products of all directions side by side are like one of as many more columns.
+        many = self.directions * width
+        tile = gemm.choose(*device, live, many, terms.terms, terms.chunks, gemm.BY_CHUNKS).tile
+        for gate in range(way.gates if way.backward else 1):
+            left = (state.pointer + 4 * gate * hidden, row, 1)
+            weight = self.weight + 4 * gate * square
+            right = (weight, 1, hidden) if way.backward else (weight, hidden, 1)
+            gemm.chunk_sums(
+                self.on,
+                tile,
+                terms,
+                live,
+                width,
+                left,
+                right,
+                to.pointer + 4 * gate * size,
+                products=products,
+                apart=way.gates * size,
             )
 
 
@@ -349,8 +356,11 @@ def _one_step(
     where = on.upload(host(offsets, utterances + 1, np.int64))
     listed = on.upload(host(order, utterances, np.int64))
     known = (0, directions, utterances, where, listed, hidden, rounded, 0, step, live, live)
+    recurrent, state, own = memory
+    summed = (recurrent, way.gates * hidden, hidden)
     name = f"mj_{way.name}_step_kernel"
-    matrix(on, name, live, hidden, (*known, *memory, 0, *operands), layers=directions)
+    arguments = (*known, *summed, state, own, 0, *operands)
+    matrix(on, name, live, hidden, arguments, layers=directions)
 
 
 def mj_rnn_forward_step(

@@ -2,64 +2,48 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 
-from majelpy.gpu import build
 from majelpy.gpu.launcher import THREADS, Buffer, Launcher, ceil_div, elements, host, matrix
-
-CHUNK = build.constant("MJ_CHUNK")
-"""Terms of a chunk."""
-
-
-def chunk_starts(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first row of each chunk with the end of the last, and each leaf's first chunk."""
-    counts = -(-np.diff(offsets) // CHUNK)
-    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    starts = [np.arange(a, b, CHUNK) for a, b in itertools.pairwise(offsets)]
-    return np.concatenate([*starts, offsets[-1:]]).astype(np.int64), first
+from majelpy.gpu.leaves import CHUNK, Leaves
 
 
 def _columns(
     on: Launcher,
     kernel: str,
     operand: tuple[Any, ...],
-    offsets: np.ndarray,
-    merges: np.ndarray,
+    leaves: Leaves,
     columns: int,
     slots: int,
     slot_stride: int,
     rounded: int,
 ) -> None:
     """Sums of columns over leaves of rows; ``operand`` is what the kernel takes after columns."""
-    starts, first = chunk_starts(offsets)
-    chunks = len(starts) - 1
-    sums = on.scratch(4 * chunks * columns)
-    matrix(on, kernel, chunks, columns, (chunks, on.upload(starts), columns, *operand, sums))
-    totals(on, first, merges, columns, sums, slots, slot_stride, rounded)
+    sums = on.scratch(4 * leaves.chunks * columns)
+    chunks = (leaves.chunks, leaves.starts, columns)
+    matrix(on, kernel, leaves.chunks, columns, (*chunks, *operand, sums))
+    totals(on, leaves, columns, sums, slots, slot_stride, rounded)
 
 
 def totals(
     on: Launcher,
-    first: np.ndarray,
-    merges: np.ndarray,
+    leaves: Leaves,
     columns: int,
     sums: Buffer,
     slots: int,
     slot_stride: int,
     rounded: int,
 ) -> None:
-    """Push the totals of leaves with the chunks ``first[i] .. first[i + 1]``, and merge them."""
+    """Push the totals of leaves, of the sums of their chunks (chunks, columns), and merge them."""
     to = (slots, slot_stride, rounded)
-    arguments = (len(merges), on.upload(first), on.upload(merges), columns, sums, *to)
+    arguments = (leaves.count, leaves.first, leaves.merges, columns, sums, *to)
     elements(on, "mj_sum_totals_kernel", columns, arguments)
 
 
 def _whole(on: Launcher, kernel: str, operand: Any, rows: int, columns: int, out: int) -> None:
-    offsets, merges = np.array([0, rows], dtype=np.int64), np.zeros(1, dtype=np.int32)
-    _columns(on, kernel, operand, offsets, merges, columns, out, 0, 0)
+    _columns(on, kernel, operand, Leaves(on, np.array([0, rows])), columns, out, 0, 0)
 
 
 def mj_sum_leaves(
@@ -74,9 +58,9 @@ def mj_sum_leaves(
     slot_stride: int,
     rounded: int,
 ) -> None:
-    rows, program = host(offsets, leaves + 1, np.int64), host(merges, leaves, np.int32)
+    of = Leaves(on, host(offsets, leaves + 1, np.int64), host(merges, leaves, np.int32))
     to = (slots, slot_stride, rounded)
-    _columns(on, "mj_sum_chunks_kernel", (x, x_row), rows, program, columns, *to)
+    _columns(on, "mj_sum_chunks_kernel", (x, x_row), of, columns, *to)
 
 
 def mj_sum_rows(on: Launcher, rows: int, columns: int, x: int, out: int) -> None:
@@ -140,16 +124,15 @@ def item_sums(
 ) -> None:
     """Sums over items; ``operands`` is what the kernel takes after the columns and the leaves."""
     rows = host(offsets, items + 1, np.int64)
-    starts, first = chunk_starts(rows)
-    chunks = len(starts) - 1
-    sums = on.scratch(4 * chunks * width)
+    of = Leaves(on, rows)
+    sums = on.scratch(4 * of.chunks * width)
     listed = on.upload(host(order, int(rows[-1]), np.int64)) if order else 0
     if leaves is not None:
-        of_chunks = np.repeat(host(leaves, items, np.int64), np.diff(first))
+        of_chunks = np.repeat(host(leaves, items, np.int64), of.of_leaf)
         operands = (on.upload(of_chunks), *operands)
-    arguments = (chunks, on.upload(starts), listed, columns, *operands, sums)
-    matrix(on, kernel, chunks, columns, arguments)
-    totals(on, first, np.zeros(items, dtype=np.int32), width, sums, out, width, 0)
+    arguments = (of.chunks, of.starts, listed, columns, *operands, sums)
+    matrix(on, kernel, of.chunks, columns, arguments)
+    totals(on, of, width, sums, out, width, 0)
 
 
 def mj_sum_items(

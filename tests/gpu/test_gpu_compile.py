@@ -17,7 +17,7 @@ from extras import extra
 from mpi_launch import PATIENCE
 
 from majelpy.errors import BuildError
-from majelpy.gpu import build, nvrtc, rnn
+from majelpy.gpu import build, gemm, nvrtc, rnn
 
 
 @pytest.fixture
@@ -69,7 +69,8 @@ FUSED = {
     *("mj_log_softmax_rows_kernel", "mj_square_chunks_kernel"),
     *("mj_ctc_lattice_kernel", "mj_ctc_gradient_kernel"),
     *("mj_spectrogram_kernel", "mj_spectrogram_tables_kernel"),
-    *("mj_gemm_128x128_kernel", "mj_gemm_32x64_kernel"),
+    *(f"mj_gemm_{tile.name}_kernel" for tile in gemm.TILES),
+    *(f"mj_gemm_{tile.name}_chunks_kernel" for tile in gemm.TILES),
     *(f"mj_{way.name}_persistent_kernel" for way in rnn.FORWARD + rnn.BACKWARD),
     *(f"mj_{way.name}_step_kernel" for way in rnn.FORWARD + rnn.BACKWARD if way.gates > 1),
     *("mj_reduce_chunks_kernel", "mj_reduce_lines_kernel"),
@@ -77,6 +78,7 @@ FUSED = {
     *("mj_norm_rows_kernel", "mj_norm_backward_rows_kernel", "mj_running_array_kernel"),
     *("mj_layer_norm_sums_kernel", "mj_layer_norm_map_kernel", "mj_layer_norm_means_kernel"),
     *("mj_layer_norm_gradient_kernel", "mj_conv_weight_chunks_kernel"),
+    "mj_conv_rows_kernel",
     *("mj_row_conv_rows_kernel", "mj_row_conv_weight_chunks_kernel"),
 }
 """Kernels whose bodies write mj_fma; float64 has none."""

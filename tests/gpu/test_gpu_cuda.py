@@ -14,6 +14,7 @@ from emulation import Emulation
 from majelpy.errors import BuildError, DeviceError
 from majelpy.gpu import build, device, gemm, nvrtc, rnn
 from majelpy.gpu.device import Device
+from majelpy.gpu.leaves import Leaves
 from majelpy.gpu.uploads import Uploads
 from majelpy.memory.place import Place
 
@@ -245,7 +246,7 @@ def test_a_product_of_very_many_columns_has_a_grid_that_fits() -> None:
             grids.append(grid)
 
     on = Seen()
-    leaf = on.upload(np.array([0, 1], np.int64))
-    gemm.product(on, leaf, leaf, 1, 5, 9_000_000, (8, 1, 1), (8, 1, 1), (8, 1, 0), 0)
+    leaf = Leaves(on, np.array([0, 1]))
+    gemm.product(on, leaf, 5, 9_000_000, (8, 1, 1), (8, 1, 1), (8, 1, 0), 0)
     ((tiles,),) = grids
     assert 65535 < tiles < 2**31

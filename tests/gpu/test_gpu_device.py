@@ -52,11 +52,12 @@ def test_equal_bits(case: Case, on: Any) -> None:
     assert digest(*on_device(case, on, LAUNCHES[case.entry])) == golden[case.name]
 
 
-@pytest.mark.parametrize("tile", [gemm.LARGE, gemm.SMALL], ids=lambda t: t[0])
+@pytest.mark.parametrize("way", gemm.WAYS, ids=lambda w: w.name)
 @pytest.mark.parametrize("case", list(gpu_cases.products()), ids=lambda c: c.name)
-def test_both_tiles(case: Case, tile: Any, on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gemm, "LARGE", tile)
-    monkeypatch.setattr(gemm, "SMALL", tile)
+def test_every_way_of_a_product(
+    case: Case, way: gemm.Way, on: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gemm, "choose", gpu_cases.only(way))
     one_case.check(case, on, LAUNCHES[case.entry])
 
 

@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any
 
+import gpu_cases
 import numpy as np
 import one_case
 import pytest
@@ -59,14 +60,31 @@ def test_threads_in_any_order(case: Case, order: int) -> None:
 PRODUCTS = [c for c in CASES if c.entry in ("mj_gemm", "mj_gemm_leaves")]
 
 
-@pytest.mark.parametrize("tile", [gemm.LARGE, gemm.SMALL], ids=lambda t: t[0])
+@pytest.mark.parametrize("way", gemm.WAYS, ids=lambda w: w.name)
 @pytest.mark.parametrize("case", PRODUCTS[::3], ids=lambda c: c.name)
-def test_both_tiles(case: Case, tile: tuple[str, int, int, int], monkeypatch: Any) -> None:
-    monkeypatch.setattr(gemm, "LARGE", tile)
-    monkeypatch.setattr(gemm, "SMALL", tile)
+def test_every_way_of_a_product(case: Case, way: gemm.Way, monkeypatch: Any) -> None:
+    monkeypatch.setattr(gemm, "choose", gpu_cases.only(way))
     on = Emulation()
     check(case, on)
-    assert set(on.launched) <= {tile[0], "mj_tree_sum_kernel"}
+    launched = {k for k in on.launched if k.startswith("mj_gemm")}
+    kinds = (f"mj_gemm_{way.tile.name}_kernel", f"mj_gemm_{way.tile.name}_chunks_kernel")
+    assert launched <= set(kinds[: 1 + way.by_chunks])
+
+
+def test_products_are_done_in_the_way_that_costs_least() -> None:
+    h200 = (132, 227 << 10)
+
+    def chosen(m: int, n: int, k: int, chunk: int = 256) -> str:
+        return gemm.choose(*h200, m, n, k, -(-k // chunk), gemm.WAYS).name
+
+    assert chosen(16_384, 2048, 2048) == "128x128"
+    assert chosen(1024, 1024, 1024) == "128x128 by chunks"
+    assert chosen(20_000, 29, 2048) == "128x32 by chunks"
+    assert chosen(200_000, 29, 2048) == "128x32"
+    assert chosen(32, 5280, 1760) == "32x128 by chunks"
+    assert chosen(1760, 1760, 20_000) == "128x128"
+    turing = gemm.choose(40, 64 << 10, 16_384, 2048, 2048, 8, gemm.WHOLE)
+    assert turing.name != "128x128"  # its totals do not fit
 
 
 RECURRENT = [c for c in CASES if c.entry in ("mj_rnn_forward_rows", "mj_rnn_backward_rows")]

@@ -16,6 +16,7 @@ from makers import level_data, touchy_data, words
 from one_case import Case, HostOut, Out
 
 from majelpy import tree
+from majelpy.gpu import gemm
 from majelpy.ops import CELLS, GRU, LSTM, Cell
 
 
@@ -461,3 +462,9 @@ def all_cases() -> list[Case]:
         *(norms, convolutions),
     )
     return [case for family in (*families, *array_cases.FAMILIES) for case in family()]
+
+
+def only(way: gemm.Way) -> Any:
+    """Return a `gemm.choose` that takes one way wherever it can be taken."""
+    whole = gemm.Way(way.tile, by_chunks=False)
+    return lambda *sizes: way if way in sizes[-1] else whole

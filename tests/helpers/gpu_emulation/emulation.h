@@ -60,6 +60,7 @@ static inline float4 __ldcg(const float4 *p) {
   return v;
 }
 static inline unsigned atomicAdd(unsigned *at, unsigned value) { const unsigned old = *at; *at += value; return old; }
+static inline unsigned long long mj_kept_in_register(unsigned long long x) { return x; }
 
 void mj_copy_later(float *to, const float *from, int floats);
 void mj_copies_close();
