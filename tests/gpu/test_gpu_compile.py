@@ -17,7 +17,7 @@ from extras import extra
 from mpi_launch import PATIENCE
 
 from majelpy.errors import BuildError
-from majelpy.gpu import build, nvrtc, rnn
+from majelpy.gpu import build, launches, nvrtc, rnn
 
 
 @pytest.fixture
@@ -114,6 +114,14 @@ def test_ptx_keeps_the_arithmetic(wanted: int, program: str) -> None:
         used = {op for op in floating(text) if not ALLOWED.fullmatch(op)}
         fused = {"fma.rn.f32"} if name in FUSED else set()
         assert used - ({"max.f64"} if name in CLAMPED else set()) == fused, name
+
+
+@needs_nvrtc
+def test_maps_load_and_store_four_numbers_at_once() -> None:
+    found = functions("training", 90)
+    for entry in launches.QUADS:
+        for way in ("ld", "st"):
+            assert re.search(rf"{way}\.global\.v4\.[fu]32", found[f"{entry}_kernel"]), entry
 
 
 @needs_nvrtc
@@ -216,7 +224,7 @@ def test_a_variable_that_names_no_compiler_is_an_error(monkeypatch: pytest.Monke
 
 
 def test_drivers_have_no_float_operator() -> None:
-    for path in [*(build.folder() / "gpu").glob("*.cu"), build.folder() / "gpu" / "driver.h"]:
+    for path in (build.folder() / "gpu").iterdir():
         text = re.sub(r"/\*.*?\*/|//[^\n]*", " ", path.read_text(), flags=re.DOTALL)
         literals = set(re.findall(r"(?<![\w.])-?\d+\.\d*f?|\d+e-?\d+f?", text))
         assert literals <= {"0.0f", "-0.0f"}, f"{path.name}: {literals}"
