@@ -1,6 +1,8 @@
 """A training without the command line, for machines with few packages: on any place and world.
 
-    python tests/helpers/device_training.py PLACE STEPS    # alone or under mpirun; prints the bits
+    python tests/helpers/device_training.py PLACE STEPS [RECIPE]    # alone or under mpirun
+
+Prints the bits; the recipe is one of RECIPES, or Deep Speech 1.
 
 Policy. Needs NumPy and h5py alone, and CuPy on a GPU. Features are whole numbers made on the spot.
 """
@@ -124,7 +126,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "train.h5"
         write_corpus(corpus)
-        found = bits(corpus, sys.argv[1], int(sys.argv[2]), world)
+        place, steps, *name = sys.argv[1:]
+        recipe = RECIPES[name[0]] if name else RECIPE
+        found = bits(corpus, place, int(steps), world, recipe)
     if world.rank == 0:
         print("\n".join(found), flush=True)
     world.exit(0)
