@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -89,10 +90,29 @@ def digests() -> Result:
 
 
 def fallback() -> Result:
-    """The same with all memory in the pool's fallback, pinned host memory."""
+    """The same, and trainings, with all memory in the pool's fallback, pinned host memory."""
     with pool_of(0) as pool:
         wrong = wrong_digests()
-        return {"ok": not wrong and pool.statistics.fallbacks > 0, "wrong": wrong}
+        used = pool.statistics.fallbacks
+    wrong += wrong_trainings(3, pool_bytes=0)
+    return {"ok": not wrong and used > 0, "wrong": wrong}
+
+
+def wrong_trainings(steps: int, pool_bytes: int) -> list[str]:
+    """Return the recipes whose steps on the GPU, with so large a pool, are not the CPU's."""
+    import device_training
+
+    from majelpy.comm.world import World
+
+    alone, wrong = World.alone(), []
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder, "train.h5")
+        device_training.write_corpus(corpus)
+        for name, recipe in device_training.RECIPES.items():
+            expected = device_training.bits(corpus, "cpu", steps, alone, recipe)
+            found = device_training.bits(corpus, "gpu:0", steps, alone, recipe, pool_bytes)
+            wrong += [name] if found != expected else []
+    return wrong
 
 
 def sanitizer(tool: str) -> Result:

@@ -28,6 +28,7 @@ from paths import PROGRAMS, ROOT
 from majelpy.gpu import build, device, rnn
 from majelpy.gpu.launches import LAUNCHES
 from majelpy.memory.numbering import UNARY
+from majelpy.memory.pool import pool, set_pool
 
 SCRIPT = ROOT / "scripts" / "gpu_check"
 
@@ -108,6 +109,22 @@ def test_uploads_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
         late = lambda self, host, pointer: self.copy(pointer, np.full_like(host, -1))  # noqa: E731
         monkeypatch.setattr(EmulatedDevice, "copy_in", late)
         assert not gpu_stress.uploads()["ok"]
+
+
+def test_trainings_in_the_fallback_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_cases, "all_cases", lambda: [*gpu_cases.sums()][:2])
+    monkeypatch.setattr(gpu_cases, "elsewhere", list)
+    monkeypatch.setattr(device_training, "RECIPES", device_training.TINY)
+    before = pool()
+    try:
+        with emulated_gpu():
+            assert gpu_stages.fallback() == {"ok": True, "wrong": []}
+            bits = device_training.bits
+            fewer = lambda c, at, steps, *rest: bits(c, at, steps - (at == "cpu"), *rest)  # noqa: E731
+            monkeypatch.setattr(device_training, "bits", fewer)
+            assert gpu_stages.fallback() == {"ok": False, "wrong": [*device_training.TINY]}
+    finally:
+        set_pool(before)
 
 
 def test_what_is_written_outside_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,9 +93,11 @@ def write_corpus(
         writer.finish(mean, np.full(features, 0.25, np.float32))
 
 
-def trainer(corpus: Path, place: str, world: World, recipe: Recipe = RECIPE) -> Trainer:
+def trainer(
+    corpus: Path, place: str, world: World, recipe: Recipe = RECIPE, pool_bytes: int | None = None
+) -> Trainer:
     """Return a trainer of the recipe on a corpus; all ranks call it together."""
-    launch = Launch(place=place, checkpoint_seconds=0)
+    launch = Launch(place=place, checkpoint_seconds=0, pool_bytes=pool_bytes)
     where = places.choose(place, world.local_rank)
     places.take_pool(where, world, launch.pool_bytes)
     opened = Corpus.open(corpus)
@@ -107,9 +109,16 @@ def trainer(corpus: Path, place: str, world: World, recipe: Recipe = RECIPE) -> 
     return Trainer(recipe, launch, world, model, data, {"content": {}}, where, mesh)
 
 
-def bits(corpus: Path, place: str, steps: int, world: World, recipe: Recipe = RECIPE) -> list[str]:
+def bits(
+    corpus: Path,
+    place: str,
+    steps: int,
+    world: World,
+    recipe: Recipe = RECIPE,
+    pool_bytes: int | None = None,
+) -> list[str]:
     """Train, and return loss and norm of each step as hex floats, and at last the digest."""
-    training = trainer(corpus, place, world, recipe)
+    training = trainer(corpus, place, world, recipe, pool_bytes)
     lines = []
     for _ in range(steps):
         found = training.advance()
