@@ -29,6 +29,23 @@ struct mj_in { /* read */
   MJ_DEVICE_MEMBER void store_one(mj_place) const {}
 };
 
+struct mj_stepped { /* read; step: 1, or 0 where one number stands for all */
+  const float *from;
+  mj_i64 step;
+  float4 four;
+  MJ_DEVICE_MEMBER bool aligned() const { return step == 0 || mj_aligned(from); }
+  MJ_DEVICE_MEMBER void load(mj_place p) {
+    if (step == 1) {
+      four = mj_load_four(from + p.at);
+    } else {
+      four.x = four.y = four.z = four.w = from[0];
+    }
+  }
+  MJ_DEVICE_MEMBER void load_one(mj_place p) { four.x = from[p.at * step]; }
+  MJ_DEVICE_MEMBER void store(mj_place) const {}
+  MJ_DEVICE_MEMBER void store_one(mj_place) const {}
+};
+
 struct mj_out { /* written */
   float *to;
   float4 four;

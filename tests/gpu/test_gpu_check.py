@@ -235,14 +235,14 @@ class Driver:
 def test_a_context_on_the_first_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[str] = []
     monkeypatch.setattr(device_training, "bits", lambda corpus, place, *_: trained.append(place))
-    with emulated_gpu():
+    with emulated_gpu(), monkeypatch.context() as patched:  # undone before the place's own patches
         assert "one GPU" in gpu_stress.neighbours()["not run"]
-        monkeypatch.setattr(device, "count", lambda: 2)
-        monkeypatch.setattr("ctypes.CDLL", lambda name: Driver(1))
+        patched.setattr(device, "count", lambda: 2)
+        patched.setattr("ctypes.CDLL", lambda name: Driver(1))
         assert gpu_stress.neighbours() == {"ok": True, "contexts": [1]}
-        monkeypatch.setattr("ctypes.CDLL", lambda name: Driver(0, 1))
+        patched.setattr("ctypes.CDLL", lambda name: Driver(0, 1))
         assert gpu_stress.neighbours() == {"ok": False, "contexts": [0, 1]}
-        monkeypatch.setattr(device, "count", lambda: 3)
+        patched.setattr(device, "count", lambda: 3)
         with pytest.raises(RuntimeError, match="answers 101 for GPU 2"):
             gpu_stress.neighbours()
     assert trained == ["gpu:1"] * 3

@@ -17,7 +17,8 @@ from extras import extra
 from mpi_launch import PATIENCE
 
 from majelpy.errors import BuildError
-from majelpy.gpu import build, launches, nvrtc, rnn
+from majelpy.gpu import build, launches, nvrtc, rnn, standard
+from majelpy.memory.numbering import BINARY, UNARY
 
 
 @pytest.fixture
@@ -118,10 +119,14 @@ def test_ptx_keeps_the_arithmetic(wanted: int, program: str) -> None:
 
 @needs_nvrtc
 def test_maps_load_and_store_four_numbers_at_once() -> None:
-    found = functions("training", 90)
-    for entry in launches.QUADS:
+    found = functions("training", 90) | functions("array", 90)
+    named = {f"{entry}_kernel" for entry in launches.QUADS}
+    for kind, names in (("unary", UNARY), ("binary", BINARY)):
+        named |= {f"mj_{kind}_{name}_kernel" for name in standard.QUADS & {*names}}
+    assert len(named) == len(launches.QUADS) + len(standard.QUADS)
+    for name in named:
         for way in ("ld", "st"):
-            assert re.search(rf"{way}\.global\.v4\.[fu]32", found[f"{entry}_kernel"]), entry
+            assert re.search(rf"{way}\.global\.v4\.[fu]32", found[name]), name
 
 
 @needs_nvrtc

@@ -16,7 +16,7 @@ from makers import level_data, touchy_data, words
 from one_case import Case, HostOut, Out
 
 from majelpy import tree
-from majelpy.gpu import launches
+from majelpy.gpu import launches, standard
 from majelpy.ops import CELLS, GRU, LSTM, Cell
 
 
@@ -457,14 +457,24 @@ def tree_sums() -> Iterator[tuple[int, int]]:
 
 IN_PLACE = {
     *launches.QUADS,
-    *("mj_noise_array", "mj_dropout_rows", "mj_norm_rows", "mj_norm_backward_rows"),
+    *(
+        "mj_unary",
+        "mj_binary",
+        "mj_noise_array",
+        "mj_dropout_rows",
+        "mj_norm_rows",
+        "mj_norm_backward_rows",
+    ),
 }
 """Entry points whose output may be an input's memory."""
 
 
 def elsewhere() -> Iterator[tuple[Case, dict[str, Any]]]:
     """Small maps whose arrays miss an aligned address or share memory (`one_case.on_device`)."""
-    for case in (*elementwise(), *batches(), *norms()):
+    functions = (
+        case for case in array_cases.elementwise() if case.name.split()[0] in standard.QUADS
+    )
+    for case in (*elementwise(), *batches(), *norms(), *functions):
         arrays = {
             i: argument.shape
             for i, argument in enumerate(case.arguments)
