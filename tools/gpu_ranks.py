@@ -43,7 +43,8 @@ def fingerprints(variables: Mapping[str, str]) -> Result:
             command = [*words, sys.executable, str(TRAINING), place, str(STEPS), recipe]
             code, found, said = child(command, PATIENCE, mpi_launch.environment() | variables)
             if code != 0:
-                result |= {"ok": False, f"{recipe} on {place}": last_line(said) or f"code {code}"}
+                said = said.replace("\0", "").strip()[-2000:]  # mpirun has the last words, and NULs
+                result |= {"ok": False, f"{recipe} on {place}": said or f"code {code}"}
             result[f"{recipe} on {place}, seconds"] = round(time.monotonic() - start, 1)
             bits.append(found.splitlines())
         same = bits[0] == bits[1] and len(bits[0]) == STEPS + 1
