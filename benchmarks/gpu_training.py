@@ -1,4 +1,4 @@
-"""Products, recurrent layers and whole training steps on a GPU against its FMA peak and cuDNN.
+"""Products, recurrent layers and training steps on a GPU against its FMA peak, cuBLAS and cuDNN.
 
 Called by scripts/gpu_check. A step is `Trainer.advance`: reading, upload, forward, backward, sum of
 the leaves, update, and the loss on the host. Counted are the operations of matrix products and
@@ -38,6 +38,8 @@ from majelpy.recipes.tables import ModelSettings
 from majelpy.train.trainer import Trainer
 
 WARM, TIMED = 3, 10
+
+FLOAT = np.dtype(np.float32)
 
 NETWORKS = [
     *(
@@ -130,6 +132,9 @@ def everything() -> dict[str, Any]:
         return {"seconds": least, "flops": flops / least, "share_of_peak": flops / least / peak}
 
     results |= _products(on, row) | _layers(on, row)
+    memory = 2.0 * attributes["MemoryClockRate"] * 1e3 * attributes["GlobalMemoryBusWidth"] / 8
+    results["memory_peak_bytes_per_second"] = memory
+    results |= _maps(on, memory)
     results |= training_steps(place, peak)
     results["cudnn"] = recurrent_layers(place, lambda work: seconds(on, work))
     try:
@@ -147,15 +152,30 @@ def _random(on: Any, *shape: int) -> Any:
 
 
 def _products(on: Any, row: Callable[..., dict[str, float]]) -> dict[str, Any]:
-    results = {}
+    results: dict[str, Any] = {}
     for m, n, k in ((1024, 1024, 1024), (2048, 2048, 2048), (4096, 4096, 4096), (8192, 2048, 8192)):
         a, b, c = _random(on, m, k), _random(on, k, n), on.scratch(4 * m * n)
         for kind, b_strides in (("nn", (n, 1)), ("nt", (1, k))):
             arguments = (m, n, k, 1, a.pointer, k, 1, b.pointer, *b_strides, c.pointer, n)
-            results[f"gemm {kind} {m}x{n}x{k}"] = row(
-                2.0 * m * n * k, partial(LAUNCHES["mj_gemm"], on, *arguments)
-            )
+            flops = 2.0 * m * n * k
+            ours = row(flops, partial(LAUNCHES["mj_gemm"], on, *arguments))
+            left, out = on.view(a, (m, k), FLOAT), on.view(c, (m, n), FLOAT)
+            right = on.view(b, (k, n), FLOAT) if kind == "nn" else on.view(b, (n, k), FLOAT).T
+            theirs = cublas(left, right, out, partial(row, flops))
+            results[f"gemm {kind} {m}x{n}x{k}"] = ours | {"cublas": theirs}
+            if isinstance(theirs, dict):
+                results[f"gemm {kind} {m}x{n}x{k}"]["ratio"] = theirs["seconds"] / ours["seconds"]
     return results
+
+
+def cublas(left: Any, right: Any, out: Any, row: Callable[..., dict[str, float]]) -> Any:
+    """Return times of a product by cuBLAS, through CuPy, whose float32 is not rounded to TF32."""
+    import cupy
+
+    try:
+        return row(partial(cupy.matmul, left, right, out=out))
+    except ImportError as error:  # CuPy without CUDA's libraries
+        return f"not run: {error}"
 
 
 def _layers(on: Any, row: Callable[..., dict[str, float]]) -> dict[str, Any]:
@@ -172,6 +192,34 @@ def _layers(on: Any, row: Callable[..., dict[str, float]]) -> dict[str, Any]:
             4.0 * (rows - batch) * hidden * hidden,
             partial(LAUNCHES["mj_rnn_forward_rows"], on, *sizes, *pointers),
         )
+    return results
+
+
+def _maps(on: Any, peak: float) -> dict[str, Any]:
+    """Return times of maps, with their share of the memory's peak."""
+    rows, columns = 1 << 14, 1 << 12
+    count = rows * columns
+    a, b, c, d = (on.upload(np.zeros(count, np.float32)) for _ in range(4))
+    one = on.upload(np.ones(2, np.float32)).pointer, on.upload(np.ones(2, np.float32)).pointer
+    states = (a.pointer, b.pointer, c.pointer)
+    maps: dict[str, tuple[int, tuple[Any, ...]]] = {
+        "mj_add_arrays": (3, (count, *states)),
+        "mj_rectify_array": (2, (count, *states[:2])),
+        "mj_bias_rectify_rows": (2, (rows, columns, *states)),
+        "mj_nesterov_array": (5, (count, *states, *one, 0.99, 0.0)),
+        "mj_adam_array": (
+            7, (count, *states, d.pointer, *one, one[1], 0.9, 0.999, 1e-8, 0.0)
+        ),
+    }  # fmt: skip
+    results = {}
+    for entry, (arrays, arguments) in maps.items():
+        least = seconds(on, partial(LAUNCHES[entry], on, *arguments))
+        rate = 4.0 * arrays * count / least
+        results[f"{entry}: {count} numbers"] = {
+            "seconds": least,
+            "bytes_per_second": rate,
+            "share_of_peak": rate / peak,
+        }
     return results
 
 

@@ -12,47 +12,42 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import gpu_ranks
+import gpu_stress
 import numpy as np
+from gpu_machine import ROOT, Result, gpu, not_run, pool_of
 
-ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden" / "every_place.json"
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 
-Result = dict[str, Any]
 
+def build() -> Result:
+    """Both programs compile anew for this GPU and all kernels load; what they take of it."""
+    from majelpy.gpu import build
 
-def not_run(why: str) -> Result:
-    """Return the result of a stage that this machine cannot run."""
-    return {"ok": True, "not run": why}
-
-
-def gpu(number: int = 0) -> Any:
-    """Return a GPU's launcher."""
-    from majelpy.gpu.device import device
-    from majelpy.memory.place import Place
-
-    return device(Place("gpu", number))
-
-
-@contextmanager
-def pool_of(nbytes: int, **options: Any) -> Iterator[Any]:
-    """Let new arrays on the first GPU use a pool of that size."""
-    from majelpy.memory.place import Place
-    from majelpy.memory.pool import Pool, set_pool
-
-    pool = Pool(nbytes, Place("gpu", 0), report=lambda line: None, **options)
-    before = set_pool(pool)
-    try:
-        yield pool
-    finally:
-        if before is not None:
-            set_pool(before)
+    on, seconds, kernels = gpu(), {}, {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.dict(os.environ, {"XDG_CACHE_HOME": folder}),
+    ):
+        for program in build.PROGRAMS:
+            start = time.monotonic()
+            build.code(program, on._architecture)
+            seconds[program] = round(time.monotonic() - start, 1)
+        for name in build.programs():
+            function = on._kernel(name, together=False, shared=0)
+            kernels[name] = {
+                "registers": function.num_regs,
+                "stack": function.local_size_bytes,
+            }
+    return {"ok": True, "seconds": seconds, "kernels": kernels}
 
 
 def wrong_digests() -> list[str]:
@@ -67,6 +62,14 @@ def wrong_digests() -> list[str]:
     on, golden = gpu(), json.loads(GOLDEN.read_text())
     choose, shape = gemm.choose, rnn.persistent_shape
     wrong = []
+    for case, lying in gpu_cases.elsewhere():
+        try:
+            found = one_case.on_device(case, on, LAUNCHES[case.entry], **lying)
+        except AssertionError as error:
+            wrong.append(f"{case.name} ({lying}): {error}")
+        else:
+            if digest(*found) != golden[case.name]:
+                wrong.append(f"{case.name} ({lying})")
     try:
         for way in gemm.WAYS:
             gemm.choose = gpu_cases.only(way)
@@ -87,10 +90,29 @@ def digests() -> Result:
 
 
 def fallback() -> Result:
-    """The same with all memory in the pool's fallback, pinned host memory."""
+    """The same, and trainings, with all memory in the pool's fallback, pinned host memory."""
     with pool_of(0) as pool:
         wrong = wrong_digests()
-        return {"ok": not wrong and pool.statistics.fallbacks > 0, "wrong": wrong}
+        used = pool.statistics.fallbacks
+    wrong += wrong_trainings(3, pool_bytes=0)
+    return {"ok": not wrong and used > 0, "wrong": wrong}
+
+
+def wrong_trainings(steps: int, pool_bytes: int) -> list[str]:
+    """Return the recipes whose steps on the GPU, with so large a pool, are not the CPU's."""
+    import device_training
+
+    from majelpy.comm.world import World
+
+    alone, wrong = World.alone(), []
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder, "train.h5")
+        device_training.write_corpus(corpus)
+        for name, recipe in device_training.RECIPES.items():
+            expected = device_training.bits(corpus, "cpu", steps, alone, recipe)
+            found = device_training.bits(corpus, "gpu:0", steps, alone, recipe, pool_bytes)
+            wrong += [name] if found != expected else []
+    return wrong
 
 
 def sanitizer(tool: str) -> Result:
@@ -120,119 +142,40 @@ def exact() -> Result:
     return {"ok": not wrong, "wrong": wrong}
 
 
-def barrier() -> Result:
-    """A thousand launches of blocks that wait for one another, with copies beside them."""
-    from majelpy.gpu.launches import LAUNCHES
-
-    on, random = gpu(), np.random.default_rng(1)
-    hidden, utterances = 256, 24
-    first, launches = None, 1000
-    lengths = random.integers(1, 60, utterances)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    rows = int(offsets[-1])
-    x = on.upload(random.standard_normal((rows, 2 * hidden), np.float32))
-    weight = on.upload(random.standard_normal((2, hidden, hidden), np.float32) / np.float32(32))
-    h, last = on.scratch(8 * rows * hidden), on.scratch(8 * utterances * hidden)
-    beside, host = on.scratch(1 << 20), np.zeros(1 << 18, np.float32)
-    sizes = (0, 0, 2, utterances, offsets.ctypes.data, hidden, 1, 0)
-    pointers = (x.pointer, weight.pointer, None, None, h.pointer, None, last.pointer)
-    for _ in range(launches):
-        mark = on.point()
-        LAUNCHES["mj_rnn_forward_rows"](on, *sizes, *pointers)
-        on.copy_in_beside(host, beside.pointer, mark)
-        arrived = on.copy_out(beside.pointer, host)
-        out = np.empty((rows, 2 * hidden), np.float32)
-        on.download(h.pointer, out)
-        on.wait(arrived)
-        first = out.tobytes() if first is None else first
-        if out.tobytes() != first:
-            return {"ok": False, "wrong": "two launches differ"}
-    return {"ok": True, "launches": launches}
-
-
-def uploads() -> Result:
-    """Host memory that is overwritten at once, behind a long kernel, has gone up as it was."""
-    from majelpy.gpu.launches import LAUNCHES
-
-    on = gpu()
-    size = 4096
-    a, c = on.scratch(4 * size * size), on.scratch(4 * size * size)
-    LAUNCHES["mj_gemm"](
-        on, size, size, size, 1, a.pointer, size, 1, a.pointer, size, 1, c.pointer, size
-    )
-    host, there, wrong = np.empty(1 << 16, np.float32), [], 0
-    for number in range(200):
-        host[:] = number
-        there.append(on.upload(host))
-        host[:] = -1
-    for number, memory in enumerate(there):
-        out = np.empty(1 << 16, np.float32)
-        on.download(memory.pointer, out)
-        wrong += int((out != number).any())
-    return {"ok": wrong == 0, "wrong": wrong}
-
-
-def failure() -> Result:
-    """An illegal address in a child ends it with our error within seconds."""
-    program = (
-        "from gpu_stages import gpu\n"
-        "from majelpy.gpu.launches import LAUNCHES\n"
-        "on = gpu()\n"
-        "LAUNCHES['mj_add_arrays'](on, 1 << 20, 8, 8, 8)\n"
-        "mark = on.point()\n"
-        "while not on.passed(mark): pass\n"
-    )
-    start = time.monotonic()
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tools")])
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": paths},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    seconds = time.monotonic() - start
-    last = (done.stderr.strip().splitlines() or [""])[-1]
-    return {"ok": "DeviceError" in last, "seconds": seconds, "said": last}
-
-
-def neighbours() -> Result:
-    """A process on the second GPU leaves nothing on the first."""
-    import cupy
-
-    if cupy.cuda.runtime.getDeviceCount() < 2:
-        return not_run("this machine has one GPU")
-    on = gpu(1)
-    on.copy_in(np.ones(4, np.float32), on.scratch(16).pointer)
-    on.synchronize()
-    ask = ["nvidia-smi", "--query-compute-apps=pid,gpu_uuid", "--format=csv,noheader"]
-    said = subprocess.run(ask, capture_output=True, text=True).stdout.splitlines()
-    mine = {line.split(",")[1].strip() for line in said if line.split(",")[0] == str(os.getpid())}
-    return {"ok": len(mine) == 1, "contexts": len(mine)}
+PART = 1 << 24
+STARTS = range(0, 1 << 32, PART)
+"""Patterns of a part of all floats, and the first of each part."""
 
 
 def functions() -> Result:
-    """exp, log, sigmoid and tanh of all floats have the CPU's bits, but for NaN's."""
+    """exp, log, sigmoid, tanh, 1/x and sqrt of all floats have the CPU's bits, but for NaN's."""
     from majelpy import native
     from majelpy.gpu.launches import LAUNCHES
+    from majelpy.memory.numbering import UNARY
 
-    on, cpu, count = gpu(), native.library(), 1 << 24
+    calls: dict[str, tuple[str, tuple[int, ...]]] = {
+        **{
+            name: ("mj_math_array", (i,))
+            for i, name in enumerate(("exp", "log", "sigmoid", "tanh"))
+        },
+        **{name: ("mj_unary", (UNARY.index(name), 0)) for name in ("reciprocal", "sqrt")},
+    }
+    on, cpu, wrong = gpu(), native.library(), dict.fromkeys(calls, 0)
     native.set_threads(os.cpu_count() or 1)
-    x, out = np.empty(count, np.float32), np.empty(count, np.float32)
-    there, result = on.scratch(4 * count), on.scratch(4 * count)
-    expected, wrong = (
-        np.empty(count, np.float32),
-        dict.fromkeys(("exp", "log", "sigmoid", "tanh"), 0),
-    )
-    for part in range(256):
-        x.view(np.uint32)[:] = np.arange(count, dtype=np.uint32) + np.uint32(part * count)
+    x, out, expected = (np.empty(PART, np.float32) for _ in range(3))
+    there, result = on.scratch(x.nbytes), on.scratch(x.nbytes)
+    for start in STARTS:
+        x.view(np.uint32)[:] = np.arange(PART, dtype=np.uint32) + np.uint32(start)
         on.copy_in(x, there.pointer)
-        for number, name in enumerate(wrong):
-            LAUNCHES["mj_math_array"](on, number, count, there.pointer, result.pointer)
-            cpu.mj_math_array(number, count, x.ctypes.data, expected.ctypes.data)
+        for name, (entry, which) in calls.items():
+            LAUNCHES[entry](on, *which, PART, there.pointer, result.pointer)
+            getattr(cpu, entry)(*which, PART, x.ctypes.data, expected.ctypes.data)
             on.download(result.pointer, out)
             same = (out.view(np.uint32) == expected.view(np.uint32)) | (
                 np.isnan(out) & np.isnan(expected)
             )
             wrong[name] += int((~same).sum())
-    return {"ok": not any(wrong.values()), "wrong": wrong}
+    return {"ok": not any(wrong.values()), "floats": PART * len(STARTS), "wrong": wrong}
 
 
 def tests() -> Result:
@@ -249,21 +192,24 @@ def tests() -> Result:
 
 
 def benchmarks() -> Result:
-    """Products, layers and steps against the FMA peak, cuDNN and cudaMalloc."""
+    """Products, layers and steps against the FMA peak, cuBLAS, cuDNN and cudaMalloc."""
     import gpu_training
 
     return {"ok": True, **gpu_training.everything()}
 
 
 STAGES: dict[str, tuple[Callable[[], Result], float]] = {
-    "digests": (digests, 300),
+    "build": (build, 300),
+    "digests": (digests, 400),
     "tests": (tests, 1500),
-    "fallback": (fallback, 600),
-    "barrier": (barrier, 120),
-    "uploads": (uploads, 120),
-    "failure": (failure, 120),
-    "neighbours": (neighbours, 120),
-    "functions": (functions, 600),
+    "time_sliced": (gpu_ranks.time_sliced, 900),
+    "served": (gpu_ranks.served, 1000),
+    "fallback": (fallback, 700),
+    "barrier": (gpu_stress.barrier, 240),
+    "uploads": (gpu_stress.uploads, 120),
+    "failure": (gpu_stress.failure, 120),
+    "neighbours": (gpu_stress.neighbours, 120),
+    "functions": (functions, 900),
     **{tool: (lambda tool=tool: sanitizer(tool), 900) for tool in TOOLS},
     "benchmarks": (benchmarks, 900),
 }

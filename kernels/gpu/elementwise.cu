@@ -1,44 +1,44 @@
 /* Drivers of the elementwise bodies.
  *
- * Policy. One thread an output, in loops over the grid, so any grid gives the same bits.
+ * Policy. Maps (quads.h), in loops over the grid, so any grid gives the same bits.
  */
 #include "../elementwise.h"
 #include "../mj_math.h"
 #include "../mj_sum.h"
-#include "driver.h"
+#include "quads.h"
 
 MJ_KERNEL mj_add_arrays_kernel(mj_i64 count, const float *a, const float *b, float *out) {
-  mj_elements(count, [=](mj_i64 i) { out[i] = mj_add(a[i], b[i]); });
+  mj_quads(count, [](float l, float r, float &o) { o = mj_add(l, r); }, mj_in{a}, mj_in{b}, mj_out{out});
 }
 
 MJ_KERNEL mj_multiply_arrays_kernel(mj_i64 count, const float *a, const float *b, float *out) {
-  mj_elements(count, [=](mj_i64 i) { out[i] = mj_mul(a[i], b[i]); });
+  mj_quads(count, [](float l, float r, float &o) { o = mj_mul(l, r); }, mj_in{a}, mj_in{b}, mj_out{out});
 }
 
 MJ_KERNEL mj_rectify_array_kernel(mj_i64 count, const float *x, float *out) {
-  mj_elements(count, [=](mj_i64 i) { out[i] = mj_rectify(x[i]); });
+  mj_quads(count, [](float v, float &o) { o = mj_rectify(v); }, mj_in{x}, mj_out{out});
 }
 
 MJ_KERNEL mj_rectify_backward_array_kernel(mj_i64 count, const float *dy, const float *y, float *out) {
-  mj_elements(count, [=](mj_i64 i) { out[i] = mj_rectify_backward(dy[i], y[i]); });
+  mj_quads(count, [](float d, float v, float &o) { o = mj_rectify_backward(d, v); }, mj_in{dy}, mj_in{y}, mj_out{out});
 }
 
 MJ_KERNEL mj_round_bfloat16_array_kernel(mj_i64 count, const float *x, float *out) {
-  mj_elements(count, [=](mj_i64 i) { out[i] = mj_round_bfloat16(x[i]); });
+  mj_quads(count, [](float v, float &o) { o = mj_round_bfloat16(v); }, mj_in{x}, mj_out{out});
 }
 
 MJ_KERNEL mj_bias_rows_kernel(mj_i64 rows, mj_i64 columns, const float *x, const float *bias, float *out) {
-  mj_matrix(rows, columns, [=](mj_i64 i, mj_i64 j) { out[i * columns + j] = mj_bias(x[i * columns + j], bias[j]); });
+  mj_row_quads(rows, columns, [](float v, float b, float &o) { o = mj_bias(v, b); }, mj_in{x}, mj_per_column{bias}, mj_out{out});
 }
 
 MJ_KERNEL mj_bias_rectify_rows_kernel(mj_i64 rows, mj_i64 columns, const float *x, const float *bias, float *out) {
-  mj_matrix(rows, columns, [=](mj_i64 i, mj_i64 j) { out[i * columns + j] = mj_bias_rectify(x[i * columns + j], bias[j]); });
+  mj_row_quads(rows, columns, [](float v, float b, float &o) { o = mj_bias_rectify(v, b); }, mj_in{x}, mj_per_column{bias}, mj_out{out});
 }
 
 MJ_KERNEL mj_normalise_rows_kernel(mj_i64 rows, mj_i64 columns, const float *x, const float *mean, const float *scale, float *out) {
-  mj_matrix(rows, columns, [=](mj_i64 i, mj_i64 j) {
-    out[i * columns + j] = mj_normalise(x[i * columns + j], mean[j], scale[j]);
-  });
+  mj_row_quads(
+      rows, columns, [](float v, float m, float s, float &o) { o = mj_normalise(v, m, s); }, mj_in{x}, mj_per_column{mean},
+      mj_per_column{scale}, mj_out{out});
 }
 
 MJ_KERNEL mj_context_rows_kernel(mj_i64 utterances, const mj_i64 *offsets, mj_i64 features, mj_i64 context, const float *x, float *out) {
@@ -51,9 +51,9 @@ MJ_KERNEL mj_context_rows_kernel(mj_i64 utterances, const mj_i64 *offsets, mj_i6
 }
 
 MJ_KERNEL mj_math_array_kernel(mj_i64 function, mj_i64 count, const float *x, float *out) {
-  mj_elements(count, [=](mj_i64 i) { out[i] = mj_math(function, x[i]); });
+  mj_quads(count, [=](float v, float &o) { o = mj_math(function, v); }, mj_in{x}, mj_out{out});
 }
 
 MJ_KERNEL mj_fma_array_kernel(mj_i64 count, const float *a, const float *b, const float *c, float *out) {
-  mj_elements(count, [=](mj_i64 i) { out[i] = mj_fma(a[i], b[i], c[i]); });
+  mj_quads(count, [](float l, float r, float s, float &o) { o = mj_fma(l, r, s); }, mj_in{a}, mj_in{b}, mj_in{c}, mj_out{out});
 }

@@ -2,10 +2,11 @@
  *
  * Policy. Sums over frames: chunks of items side by side, a thread a column (their totals:
  * mj_sum_totals_kernel). Sums over a row's columns: a thread a row, the numbers brought in 32 columns
- * at a time through shared memory, so that a warp reads whole lines. Maps: a thread an output.
+ * at a time through shared memory, so that a warp reads whole lines. Maps: quads.h.
  */
 #include "../norm.h"
 #include "items.h"
+#include "quads.h"
 
 /* leaves: of each chunk. */
 MJ_KERNEL mj_item_square_chunks_kernel(mj_i64 chunks, const mj_i64 *starts, const mj_i64 *order, mj_i64 columns, const mj_i64 *leaves, const float *x, const float *mean, float *sums) {
@@ -40,26 +41,32 @@ MJ_KERNEL mj_leaf_means_kernel(mj_i64 leaves, const mj_i64 *counts, mj_i64 colum
 }
 
 MJ_KERNEL mj_rstd_array_kernel(mj_i64 count, const float *variance, float *out) {
-  mj_elements(count, [=](mj_i64 i) { out[i] = mj_norm_rstd(variance[i]); });
+  mj_quads(count, [](float v, float &o) { o = mj_norm_rstd(v); }, mj_in{variance}, mj_out{out});
 }
 
 MJ_KERNEL mj_norm_rows_kernel(mj_i64 leaves, const mj_i64 *offsets, mj_i64 columns, const float *x, const float *mean, const float *rstd, const float *gain, const float *bias, mj_i64 clipped, float *out) {
-  mj_utterance_rows(leaves, offsets, columns, [=](mj_i64 leaf, mj_i64 row, mj_i64 j) {
-    const mj_i64 i = row * columns + j, k = leaf * columns + j;
-    const float hat = mj_norm_hat(x[i], mean[k], rstd[k]);
-    out[i] = clipped ? mj_norm_rectify(hat, gain[j], bias[j]) : mj_norm_affine(hat, gain[j], bias[j]);
-  });
+  mj_leaf_row_quads(
+      leaves, offsets, columns,
+      [=](float v, float m, float r, float g, float b, float &o) {
+        const float hat = mj_norm_hat(v, m, r);
+        o = clipped ? mj_norm_rectify(hat, g, b) : mj_norm_affine(hat, g, b);
+      },
+      mj_in{x}, mj_per_column{mean, columns}, mj_per_column{rstd, columns}, mj_per_column{gain}, mj_per_column{bias},
+      mj_out{out});
 }
 
 MJ_KERNEL mj_norm_backward_rows_kernel(mj_i64 leaves, const mj_i64 *offsets, mj_i64 columns, const float *dy, const float *x, const float *mean, const float *rstd, const float *gain, const float *means, float *out) {
-  mj_utterance_rows(leaves, offsets, columns, [=](mj_i64 leaf, mj_i64 row, mj_i64 j) {
-    const mj_i64 i = row * columns + j, k = leaf * columns + j, both = 2 * leaf * columns + j;
-    out[i] = mj_norm_backward(mj_mul(gain[j], rstd[k]), dy[i], mj_norm_hat(x[i], mean[k], rstd[k]), means[both], means[both + columns]);
-  });
+  mj_leaf_row_quads(
+      leaves, offsets, columns,
+      [](float d, float v, float m, float r, float g, float mean_dy, float mean_hat, float &o) {
+        o = mj_norm_backward(mj_mul(g, r), d, mj_norm_hat(v, m, r), mean_dy, mean_hat);
+      },
+      mj_in{dy}, mj_in{x}, mj_per_column{mean, columns}, mj_per_column{rstd, columns}, mj_per_column{gain},
+      mj_per_column{means, 2 * columns}, mj_per_column{means + columns, 2 * columns}, mj_out{out});
 }
 
 MJ_KERNEL mj_running_array_kernel(mj_i64 count, const float *sums, float number, float rate, float *running) {
-  mj_elements(count, [=](mj_i64 i) { running[i] = mj_running(running[i], sums[i], number, rate); });
+  mj_quads(count, [=](float &v, float sum) { v = mj_running(v, sum, number, rate); }, mj_both{running}, mj_in{sums});
 }
 
 /* A canonical sum that terms join one by one. */
@@ -111,9 +118,9 @@ MJ_KERNEL mj_layer_norm_sums_kernel(mj_i64 rows, mj_i64 columns, const float *x,
 }
 
 MJ_KERNEL mj_layer_norm_map_kernel(mj_i64 rows, mj_i64 columns, const float *x, const float *gain, const float *bias, const float *mean, const float *rstd, float *out) {
-  mj_matrix(rows, columns, [=](mj_i64 i, mj_i64 j) {
-    out[i * columns + j] = mj_norm_affine(mj_norm_hat(x[i * columns + j], mean[i], rstd[i]), gain[j], bias[j]);
-  });
+  mj_row_quads(
+      rows, columns, [](float v, float m, float r, float g, float b, float &o) { o = mj_norm_affine(mj_norm_hat(v, m, r), g, b); },
+      mj_in{x}, mj_per_row{mean, 1}, mj_per_row{rstd, 1}, mj_per_column{gain}, mj_per_column{bias}, mj_out{out});
 }
 
 /* means: (rows, 2), of gain * dy and of that times hat. */
@@ -140,10 +147,13 @@ MJ_KERNEL mj_layer_norm_means_kernel(mj_i64 rows, mj_i64 columns, const float *d
 }
 
 MJ_KERNEL mj_layer_norm_gradient_kernel(mj_i64 rows, mj_i64 columns, const float *dy, const float *x, const float *mean, const float *rstd, const float *gain, const float *means, float *out, float *dy_hat) {
-  mj_matrix(rows, columns, [=](mj_i64 i, mj_i64 j) {
-    const mj_i64 at = i * columns + j;
-    const float hat = mj_norm_hat(x[at], mean[i], rstd[i]);
-    out[at] = mj_norm_backward(rstd[i], mj_mul(gain[j], dy[at]), hat, means[2 * i], means[2 * i + 1]);
-    dy_hat[at] = mj_mul(dy[at], hat);
-  });
+  mj_row_quads(
+      rows, columns,
+      [](float d, float v, float m, float r, float g, float mean_dy, float mean_hat, float &o, float &o_hat) {
+        const float hat = mj_norm_hat(v, m, r);
+        o = mj_norm_backward(r, mj_mul(g, d), hat, mean_dy, mean_hat);
+        o_hat = mj_mul(d, hat);
+      },
+      mj_in{dy}, mj_in{x}, mj_per_row{mean, 1}, mj_per_row{rstd, 1}, mj_per_column{gain}, mj_per_row{means, 2},
+      mj_per_row{means + 1, 2}, mj_out{out}, mj_out{dy_hat});
 }

@@ -1,9 +1,9 @@
 /* Drivers of the optimizers.
  *
- * Policy. One thread a parameter, in loops over the grid.
+ * Policy. Maps over the parameters (quads.h), in loops over the grid.
  */
 #include "../optim.h"
-#include "driver.h"
+#include "quads.h"
 
 MJ_KERNEL mj_norm_and_factor_kernel(const float *square_sum, float limit, float *norm, float *factor) {
   *norm = mj_norm(*square_sum);
@@ -12,11 +12,14 @@ MJ_KERNEL mj_norm_and_factor_kernel(const float *square_sum, float limit, float 
 
 MJ_KERNEL mj_nesterov_array_kernel(mj_i64 count, float *parameters, float *velocities, const float *gradients, const float *factor, const float *rate, float momentum, float decay) {
   const float by = *factor, at = *rate;
-  mj_elements(count, [=](mj_i64 i) {
-    const mj_nesterov_state<float> s = mj_nesterov(parameters[i], velocities[i], gradients[i], by, at, momentum, decay);
-    parameters[i] = s.parameter;
-    velocities[i] = s.velocity;
-  });
+  mj_quads(
+      count,
+      [=](float &parameter, float &velocity, float gradient) {
+        const mj_nesterov_state<float> s = mj_nesterov(parameter, velocity, gradient, by, at, momentum, decay);
+        parameter = s.parameter;
+        velocity = s.velocity;
+      },
+      mj_both{parameters}, mj_both{velocities}, mj_in{gradients});
 }
 
 MJ_KERNEL mj_moment_weights_kernel(mj_i64 step, float beta1, float beta2, float *weights) {
@@ -26,22 +29,28 @@ MJ_KERNEL mj_moment_weights_kernel(mj_i64 step, float beta1, float beta2, float 
 
 MJ_KERNEL mj_adam_array_kernel(mj_i64 count, float *parameters, float *first_moments, float *second_moments, const float *gradients, const float *factor, const float *rate, const float *weights, float beta1, float beta2, float epsilon, float decay) {
   const float by = *factor, at = *rate, weight1 = weights[0], weight2 = weights[1];
-  mj_elements(count, [=](mj_i64 i) {
-    const mj_adam_state<float> s = mj_adam(parameters[i], first_moments[i], second_moments[i], gradients[i], by, at, weight1,
-                                           weight2, beta1, beta2, epsilon, decay);
-    parameters[i] = s.parameter;
-    first_moments[i] = s.first;
-    second_moments[i] = s.second;
-  });
+  mj_quads(
+      count,
+      [=](float &parameter, float &first, float &second, float gradient) {
+        const mj_adam_state<float> s =
+            mj_adam(parameter, first, second, gradient, by, at, weight1, weight2, beta1, beta2, epsilon, decay);
+        parameter = s.parameter;
+        first = s.first;
+        second = s.second;
+      },
+      mj_both{parameters}, mj_both{first_moments}, mj_both{second_moments}, mj_in{gradients});
 }
 
 MJ_KERNEL mj_adagrad_array_kernel(mj_i64 count, float *parameters, float *squares, const float *gradients, const float *factor, const float *rate, float epsilon, float decay) {
   const float by = *factor, at = *rate;
-  mj_elements(count, [=](mj_i64 i) {
-    const mj_adagrad_state<float> s = mj_adagrad(parameters[i], squares[i], gradients[i], by, at, epsilon, decay);
-    parameters[i] = s.parameter;
-    squares[i] = s.squares;
-  });
+  mj_quads(
+      count,
+      [=](float &parameter, float &square, float gradient) {
+        const mj_adagrad_state<float> s = mj_adagrad(parameter, square, gradient, by, at, epsilon, decay);
+        parameter = s.parameter;
+        square = s.squares;
+      },
+      mj_both{parameters}, mj_both{squares}, mj_in{gradients});
 }
 
 MJ_KERNEL mj_learning_rate_at_kernel(float rate, float anneal, mj_i64 epoch, mj_i64 hold, mj_i64 step, mj_i64 warmup, float *out) {

@@ -1,12 +1,13 @@
 /* Drivers of the array library: elementwise functions, comparisons, conversions.
  *
- * Policy. One thread an output, in loops over the grid. A kernel a function, so that a short one has
- * the registers of a short one; the type of numbers (0 float32, 1 float64) is an argument. Functions
- * of float64 alone serve float32 by widening and narrowing, so each is compiled once.
+ * Policy. One thread an output, in loops over the grid; short functions of float32 are maps (quads.h).
+ * A kernel a function, so that a short one has the registers of a short one; the type of numbers (0
+ * float32, 1 float64) is an argument. Functions of float64 alone serve float32 by widening and
+ * narrowing, so each is compiled once.
  */
 #include "../standard_cast.h"
 #include "../standard_order.h"
-#include "driver.h"
+#include "quads.h"
 
 MJ_DEVICE mj_f64 mj_load_wide(mj_i64 type, const void *x, mj_i64 i) {
   return type == 0 ? mj_widened(((const float *)x)[i]) : ((const mj_f64 *)x)[i];
@@ -53,6 +54,28 @@ template <class T> using mj_flag = unsigned char;
               : name##_of<mj_f64>(count, a, a_step, b, b_step, out);                                                   \
   }
 
+/* Functions of either type whose float32 goes four numbers a turn. */
+#define MJ_MAP_UNARY(name, body)                                                                                       \
+  MJ_KERNEL name(mj_i64 type, mj_i64 count, const void *x, void *out) {                                                \
+    if (type == 0) {                                                                                                   \
+      mj_quads(count, [](float v, float &o) { o = body(v); }, mj_in{(const float *)x}, mj_out{(float *)out});          \
+    } else {                                                                                                           \
+      mj_elements(count, [=](mj_i64 i) { ((mj_f64 *)out)[i] = body(((const mj_f64 *)x)[i]); });                        \
+    }                                                                                                                  \
+  }
+#define MJ_MAP_BINARY(name, body)                                                                                      \
+  MJ_KERNEL name(mj_i64 type, mj_i64 count, const void *a, mj_i64 a_step, const void *b, mj_i64 b_step, void *out) {   \
+    if (type == 0) {                                                                                                   \
+      mj_quads(                                                                                                        \
+          count, [](float l, float r, float &o) { o = body(l, r); }, mj_stepped{(const float *)a, a_step},             \
+          mj_stepped{(const float *)b, b_step}, mj_out{(float *)out});                                                 \
+    } else {                                                                                                           \
+      mj_elements(count, [=](mj_i64 i) {                                                                               \
+        ((mj_f64 *)out)[i] = body(((const mj_f64 *)a)[i * a_step], ((const mj_f64 *)b)[i * b_step]);                   \
+      });                                                                                                              \
+    }                                                                                                                  \
+  }
+
 MJ_WIDE_UNARY(mj_unary_acos_kernel, mj_acos)
 MJ_WIDE_UNARY(mj_unary_acosh_kernel, mj_acosh)
 MJ_WIDE_UNARY(mj_unary_asin_kernel, mj_asin)
@@ -75,27 +98,27 @@ MJ_WIDE_UNARY(mj_unary_sinh_kernel, mj_sinh)
 MJ_WIDE_UNARY(mj_unary_tan_kernel, mj_tan)
 MJ_WIDE_UNARY(mj_unary_tanh_kernel, mj_tanh)
 MJ_WIDE_UNARY(mj_unary_trunc_kernel, mj_trunc)
-MJ_UNARY(mj_unary_sqrt_kernel, mj_same, mj_sqrt)
-MJ_UNARY(mj_unary_square_kernel, mj_same, mj_square)
-MJ_UNARY(mj_unary_reciprocal_kernel, mj_same, mj_reciprocal)
-MJ_UNARY(mj_unary_negative_kernel, mj_same, mj_negated)
-MJ_UNARY(mj_unary_abs_kernel, mj_same, mj_absolute)
-MJ_UNARY(mj_unary_sign_kernel, mj_same, mj_sign)
+MJ_MAP_UNARY(mj_unary_sqrt_kernel, mj_sqrt)
+MJ_MAP_UNARY(mj_unary_square_kernel, mj_square)
+MJ_MAP_UNARY(mj_unary_reciprocal_kernel, mj_reciprocal)
+MJ_MAP_UNARY(mj_unary_negative_kernel, mj_negated)
+MJ_MAP_UNARY(mj_unary_abs_kernel, mj_absolute)
+MJ_MAP_UNARY(mj_unary_sign_kernel, mj_sign)
 
-MJ_BINARY(mj_binary_add_kernel, mj_same, mj_add)
-MJ_BINARY(mj_binary_subtract_kernel, mj_same, mj_sub)
-MJ_BINARY(mj_binary_multiply_kernel, mj_same, mj_mul)
-MJ_BINARY(mj_binary_divide_kernel, mj_same, mj_div)
+MJ_MAP_BINARY(mj_binary_add_kernel, mj_add)
+MJ_MAP_BINARY(mj_binary_subtract_kernel, mj_sub)
+MJ_MAP_BINARY(mj_binary_multiply_kernel, mj_mul)
+MJ_MAP_BINARY(mj_binary_divide_kernel, mj_div)
 MJ_BINARY(mj_binary_floor_divide_kernel, mj_same, mj_floor_divide)
 MJ_BINARY(mj_binary_remainder_kernel, mj_same, mj_remainder)
-MJ_BINARY(mj_binary_maximum_kernel, mj_same, mj_max)
-MJ_BINARY(mj_binary_minimum_kernel, mj_same, mj_least)
+MJ_MAP_BINARY(mj_binary_maximum_kernel, mj_max)
+MJ_MAP_BINARY(mj_binary_minimum_kernel, mj_least)
 MJ_WIDE_BINARY(mj_binary_atan2_kernel, mj_atan2)
 MJ_WIDE_BINARY(mj_binary_hypot_kernel, mj_hypot)
 MJ_WIDE_BINARY(mj_binary_logaddexp_kernel, mj_logaddexp)
 MJ_WIDE_BINARY(mj_binary_pow_kernel, mj_power)
-MJ_BINARY(mj_binary_copysign_kernel, mj_same, mj_copysign)
-MJ_BINARY(mj_binary_nextafter_kernel, mj_same, mj_nextafter)
+MJ_MAP_BINARY(mj_binary_copysign_kernel, mj_copysign)
+MJ_MAP_BINARY(mj_binary_nextafter_kernel, mj_nextafter)
 
 MJ_BINARY(mj_compare_equal_kernel, mj_flag, mj_equal)
 MJ_BINARY(mj_compare_not_equal_kernel, mj_flag, mj_not_equal)

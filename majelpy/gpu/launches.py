@@ -15,7 +15,7 @@ import numpy as np
 
 from majelpy import native
 from majelpy.gpu import conv, ctc, elementwise, gemm, norm, random, rnn, spectrogram, standard, sums
-from majelpy.gpu.launcher import Launcher, elements, matrix
+from majelpy.gpu.launcher import Launcher, ceil_div, elements, matrix
 
 ONE: tuple[str, ...] = ()
 """Launched as one thread."""
@@ -49,6 +49,15 @@ PLAIN: dict[str, tuple[str, ...]] = {
 }
 """Parameters that count elements, or rows and columns."""
 
+QUADS = {
+    *("mj_add_arrays", "mj_multiply_arrays", "mj_rectify_array", "mj_rectify_backward_array"),
+    *("mj_round_bfloat16_array", "mj_math_array", "mj_fma_array"),
+    *("mj_bias_rows", "mj_bias_rectify_rows", "mj_normalise_rows"),
+    *("mj_rstd_array", "mj_running_array"),
+    *("mj_nesterov_array", "mj_adam_array", "mj_adagrad_array"),
+}
+"""Those of them whose threads take four numbers a turn (kernels/gpu/quads.h)."""
+
 FAMILIES = (elementwise, random, gemm, sums, rnn, norm, conv, ctc, spectrogram, standard)
 
 
@@ -58,7 +67,7 @@ def plain(entry: str, over: tuple[str, ...]) -> Callable[..., None]:
     names = [parameter.name for parameter in parameters]
     positions = [names.index(name) for name in over]
     floats = [parameter.kind == "float" for parameter in parameters]
-    kernel = f"{entry}_kernel"
+    kernel, turn = f"{entry}_kernel", 4 if entry in QUADS else 1
 
     def launch(on: Launcher, *values: Any) -> None:
         arguments = [
@@ -68,9 +77,9 @@ def plain(entry: str, over: tuple[str, ...]) -> Callable[..., None]:
         if not sizes:
             on.launch(kernel, (1,), (1,), arguments)
         elif len(sizes) == 1:
-            elements(on, kernel, sizes[0], arguments)
+            elements(on, kernel, ceil_div(sizes[0], turn), arguments)
         else:
-            matrix(on, kernel, sizes[0], sizes[1], arguments)
+            matrix(on, kernel, sizes[0], ceil_div(sizes[1], turn), arguments)
 
     return launch
 

@@ -112,7 +112,7 @@ def mj_layer_norm_rows(
 ) -> None:
     _rows(on, "mj_layer_norm_sums_kernel", rows, 1, (rows, columns, x, mean, rstd))
     arguments = (rows, columns, x, gain, bias, mean, rstd, out)
-    matrix(on, "mj_layer_norm_map_kernel", rows, columns, arguments)
+    matrix(on, "mj_layer_norm_map_kernel", rows, ceil_div(columns, 4), arguments)
 
 
 def mj_layer_norm_backward_rows(
@@ -130,4 +130,5 @@ def mj_layer_norm_backward_rows(
     means = on.scratch(8 * rows)
     operands = (rows, columns, dy, x, mean, rstd, gain, means)
     _rows(on, "mj_layer_norm_means_kernel", rows, 2, operands)
-    matrix(on, "mj_layer_norm_gradient_kernel", rows, columns, (*operands, out, dy_hat))
+    arguments = (*operands, out, dy_hat)
+    matrix(on, "mj_layer_norm_gradient_kernel", rows, ceil_div(columns, 4), arguments)

@@ -26,8 +26,21 @@ GEMM_SIDE, GEMM_TERMS = build.constant("MJ_SIDE"), build.constant("MJ_TERMS")
 """Rows and columns of a tile of float64 products, terms of a stage."""
 
 
+QUADS = {
+    *("sqrt", "square", "reciprocal", "negative", "abs", "sign"),
+    *("add", "subtract", "multiply", "divide", "maximum", "minimum", "copysign", "nextafter"),
+}
+"""Functions whose threads take four numbers of float32 a turn (kernels/gpu/quads.h)."""
+
+
+def _turns(name: str, kind: int, count: int) -> int:
+    return ceil_div(count, 4) if kind == 0 and name in QUADS else count
+
+
 def mj_unary(on: Launcher, function: int, kind: int, count: int, x: int, out: int) -> None:
-    elements(on, f"mj_unary_{UNARY[function]}_kernel", count, (kind, count, x, out))
+    arguments = (kind, count, x, out)
+    turns = _turns(UNARY[function], kind, count)
+    elements(on, f"mj_unary_{UNARY[function]}_kernel", turns, arguments)
 
 
 def mj_binary(
@@ -42,7 +55,8 @@ def mj_binary(
     out: int,
 ) -> None:
     arguments = (kind, count, a, a_step, b, b_step, out)
-    elements(on, f"mj_binary_{BINARY[function]}_kernel", count, arguments)
+    turns = _turns(BINARY[function], kind, count)
+    elements(on, f"mj_binary_{BINARY[function]}_kernel", turns, arguments)
 
 
 def mj_compare(

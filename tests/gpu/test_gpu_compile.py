@@ -17,7 +17,8 @@ from extras import extra
 from mpi_launch import PATIENCE
 
 from majelpy.errors import BuildError
-from majelpy.gpu import build, gemm, nvrtc, rnn
+from majelpy.gpu import build, gemm, launches, nvrtc, rnn, standard
+from majelpy.memory.numbering import BINARY, UNARY
 
 
 @pytest.fixture
@@ -116,6 +117,18 @@ def test_ptx_keeps_the_arithmetic(wanted: int, program: str) -> None:
         used = {op for op in floating(text) if not ALLOWED.fullmatch(op)}
         fused = {"fma.rn.f32"} if name in FUSED else set()
         assert used - ({"max.f64"} if name in CLAMPED else set()) == fused, name
+
+
+@needs_nvrtc
+def test_maps_load_and_store_four_numbers_at_once() -> None:
+    found = functions("training", 90) | functions("array", 90)
+    named = {f"{entry}_kernel" for entry in launches.QUADS}
+    for kind, names in (("unary", UNARY), ("binary", BINARY)):
+        named |= {f"mj_{kind}_{name}_kernel" for name in standard.QUADS & {*names}}
+    assert len(named) == len(launches.QUADS) + len(standard.QUADS)
+    for name in named:
+        for way in ("ld", "st"):
+            assert re.search(rf"{way}\.global\.v4\.[fu]32", found[name]), name
 
 
 @needs_nvrtc
@@ -218,7 +231,7 @@ def test_a_variable_that_names_no_compiler_is_an_error(monkeypatch: pytest.Monke
 
 
 def test_drivers_have_no_float_operator() -> None:
-    for path in [*(build.folder() / "gpu").glob("*.cu"), build.folder() / "gpu" / "driver.h"]:
+    for path in (build.folder() / "gpu").iterdir():
         text = re.sub(r"/\*.*?\*/|//[^\n]*", " ", path.read_text(), flags=re.DOTALL)
         literals = set(re.findall(r"(?<![\w.])-?\d+\.\d*f?|\d+e-?\d+f?", text))
         assert literals <= {"0.0f", "-0.0f"}, f"{path.name}: {literals}"

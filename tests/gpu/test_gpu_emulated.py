@@ -13,7 +13,7 @@ import one_case
 import pytest
 from emulation import Emulation, Memory
 from extras import extra
-from gpu_cases import all_cases, program, tree_sums
+from gpu_cases import all_cases, elsewhere, program, tree_sums
 from makers import digest, level_data, same_bits, touchy_data
 from one_case import Case, Out, on_cpu, on_device
 from paths import GOLDEN
@@ -21,7 +21,7 @@ from paths import GOLDEN
 from majelpy import native
 from majelpy.errors import BuildError
 from majelpy.gpu import build, gemm, rnn
-from majelpy.gpu.launches import FAMILIES, LAUNCHES, PLAIN, plain
+from majelpy.gpu.launches import FAMILIES, LAUNCHES, PLAIN, QUADS, plain
 from majelpy.memory.numbering import BINARY, CLASSES, COMPARISONS, UNARY
 
 CASES = all_cases()
@@ -39,6 +39,13 @@ def test_golden_digests() -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_equal_bits(case: Case) -> None:
     check(case, Emulation())
+
+
+def test_equal_bits_wherever_arrays_lie() -> None:
+    on = Emulation()
+    for case, lying in elsewhere():
+        one_case.check(case, on, LAUNCHES[case.entry], **lying)
+    assert {f"{entry}_kernel" for entry in QUADS} <= {*on.launched}
 
 
 EXCHANGING = {"gemm", "rnn", "log", "ctc", "square", "spectrogram", "layer", "conv"}

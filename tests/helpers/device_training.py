@@ -1,6 +1,8 @@
 """A training without the command line, for machines with few packages: on any place and world.
 
-    python tests/helpers/device_training.py PLACE STEPS    # alone or under mpirun; prints the bits
+    python tests/helpers/device_training.py PLACE STEPS [RECIPE]    # alone or under mpirun
+
+Prints the bits; the recipe is one of RECIPES, or Deep Speech 1.
 
 Policy. Needs NumPy and h5py alone, and CuPy on a GPU. Features are whole numbers made on the spot.
 """
@@ -91,9 +93,11 @@ def write_corpus(
         writer.finish(mean, np.full(features, 0.25, np.float32))
 
 
-def trainer(corpus: Path, place: str, world: World, recipe: Recipe = RECIPE) -> Trainer:
+def trainer(
+    corpus: Path, place: str, world: World, recipe: Recipe = RECIPE, pool_bytes: int | None = None
+) -> Trainer:
     """Return a trainer of the recipe on a corpus; all ranks call it together."""
-    launch = Launch(place=place, checkpoint_seconds=0)
+    launch = Launch(place=place, checkpoint_seconds=0, pool_bytes=pool_bytes)
     where = places.choose(place, world.local_rank)
     places.take_pool(where, world, launch.pool_bytes)
     opened = Corpus.open(corpus)
@@ -105,9 +109,16 @@ def trainer(corpus: Path, place: str, world: World, recipe: Recipe = RECIPE) -> 
     return Trainer(recipe, launch, world, model, data, {"content": {}}, where, mesh)
 
 
-def bits(corpus: Path, place: str, steps: int, world: World, recipe: Recipe = RECIPE) -> list[str]:
+def bits(
+    corpus: Path,
+    place: str,
+    steps: int,
+    world: World,
+    recipe: Recipe = RECIPE,
+    pool_bytes: int | None = None,
+) -> list[str]:
     """Train, and return loss and norm of each step as hex floats, and at last the digest."""
-    training = trainer(corpus, place, world, recipe)
+    training = trainer(corpus, place, world, recipe, pool_bytes)
     lines = []
     for _ in range(steps):
         found = training.advance()
@@ -124,7 +135,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "train.h5"
         write_corpus(corpus)
-        found = bits(corpus, sys.argv[1], int(sys.argv[2]), world)
+        place, steps, *name = sys.argv[1:]
+        recipe = RECIPES[name[0]] if name else RECIPE
+        found = bits(corpus, place, int(steps), world, recipe)
     if world.rank == 0:
         print("\n".join(found), flush=True)
     world.exit(0)

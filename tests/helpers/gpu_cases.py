@@ -16,7 +16,7 @@ from makers import level_data, touchy_data, words
 from one_case import Case, HostOut, Out
 
 from majelpy import tree
-from majelpy.gpu import gemm
+from majelpy.gpu import gemm, launches, standard
 from majelpy.ops import CELLS, GRU, LSTM, Cell
 
 
@@ -40,7 +40,7 @@ LENGTHS = [5, 1, 17, 0, 17, 33, 2]
 
 
 def elementwise() -> Iterator[Case]:
-    for n in (0, 1, 300, 70_000):
+    for n in (*range(10), 300, 70_000):
         a, b, c = (touchy_data(n, seed) for seed in (1, 2, 3))
         level = level_data(n, 4, 32.0)
         yield Case(f"add {n}", "mj_add_arrays", (n, a, b, Out((n,))))
@@ -453,6 +453,43 @@ def convolutions() -> Iterator[Case]:
 def tree_sums() -> Iterator[tuple[int, int]]:
     """Yield leaves and length of vectors; addresses are no data, so tests build the call."""
     yield from ((1, 5), (5, 300), (8, 1000), (13, 77))
+
+
+IN_PLACE = {
+    *launches.QUADS,
+    *(
+        "mj_unary",
+        "mj_binary",
+        "mj_noise_array",
+        "mj_dropout_rows",
+        "mj_norm_rows",
+        "mj_norm_backward_rows",
+    ),
+}
+"""Entry points whose output may be an input's memory."""
+
+
+def elsewhere() -> Iterator[tuple[Case, dict[str, Any]]]:
+    """Small maps whose arrays miss an aligned address or share memory (`one_case.on_device`)."""
+    functions = (
+        case for case in array_cases.elementwise() if case.name.split()[0] in standard.QUADS
+    )
+    for case in (*elementwise(), *batches(), *norms(), *functions):
+        arrays = {
+            i: argument.shape
+            for i, argument in enumerate(case.arguments)
+            if isinstance(argument, Out) or getattr(argument, "dtype", None) == np.float32
+        }
+        if any(np.prod(shape, dtype=int) > 5000 for shape in arrays.values()):
+            continue
+        for behind in {(*arrays,), *((i,) for i in arrays)}:
+            yield case, {"behind": behind}
+        outs = [a for a in case.arguments if isinstance(a, Out)]
+        if case.entry in IN_PLACE and len(outs) == 1 and outs[0].start is None:
+            inputs = [i for i in arrays if case.arguments[i] is not outs[0]]
+            for over in (i for i in inputs if arrays[i] == outs[0].shape):
+                yield case, {"over": over, "behind": ()}
+                yield case, {"over": over, "behind": (over,)}
 
 
 def all_cases() -> list[Case]:

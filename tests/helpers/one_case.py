@@ -8,6 +8,7 @@ pattern on a GPU and any on a CPU, so all NaN count as one.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,19 +79,57 @@ def on_cpu(case: Case) -> list[np.ndarray]:
     return [one_nan(out) for out in outputs]
 
 
-def on_device(case: Case, on: Any, plan: Any) -> list[np.ndarray]:
-    """Return the outputs of a plan on a launcher."""
+class Copy:
+    """A copy of a host array on a device, alone or with four numbers before it and behind it."""
+
+    def __init__(self, array: np.ndarray, on: Any, fence: int = 0, shift: int = 0):
+        around = np.full(fence + shift, 77, array.dtype), np.full(fence, 77, array.dtype)
+        self.host = np.concatenate([around[0], array.ravel(), around[1]])
+        self.inside = slice(fence + shift, fence + shift + array.size)
+        self.memory = on.upload(self.host)
+        self.pointer = self.memory.pointer + around[0].nbytes
+
+    def fetch(self, on: Any, out: np.ndarray) -> None:
+        """Read the array; fail where the numbers around it have changed."""
+        found = np.empty_like(self.host)
+        on.download(self.memory.pointer, found)
+        out[...] = found[self.inside].reshape(out.shape)
+        found[self.inside] = self.host[self.inside]
+        assert same_bits(found, self.host), "written outside of an array"
+
+
+def on_device(
+    case: Case,
+    on: Any,
+    plan: Any,
+    *,
+    behind: Collection[int] | None = None,
+    over: int | None = None,
+) -> list[np.ndarray]:
+    """Return the outputs of a plan on a launcher.
+
+    Parameters
+    ----------
+    behind : collection of int, optional
+        Arguments whose arrays miss an aligned address by one number; all are then fenced by others.
+    over : int, optional
+        Argument whose memory is the output's too.
+    """
     outputs: list[np.ndarray] = []
-    fetched, values = [], []
-    for argument in case.arguments:
+    fetched: list[tuple[Copy, np.ndarray]] = []
+    values: list[Any] = []
+    fence = 0 if behind is None else 4
+    for number, argument in enumerate(case.arguments):
+        shift = int(number in (behind or ()))
         if isinstance(argument, Out):
-            values.append(on.upload(argument.fresh()))
             outputs.append(argument.fresh())
+            new = over is None
+            values.append(Copy(outputs[-1], on, fence, shift) if new else values[over])
             fetched.append((values[-1], outputs[-1]))
         elif isinstance(argument, np.ndarray) and (
             argument.dtype == np.float32 or case.entry in ARRAY_LIBRARY
         ):
-            values.append(on.upload(argument))
+            values.append(Copy(argument, on, fence, shift))
         elif isinstance(argument, HostOut):
             outputs.append(argument.fresh())
             values.append(outputs[-1].ctypes.data)
@@ -98,9 +137,9 @@ def on_device(case: Case, on: Any, plan: Any) -> list[np.ndarray]:
             values.append(argument.ctypes.data)
         else:
             values.append(argument)
-    plan(on, *(v.pointer if hasattr(v, "pointer") else v for v in values))
+    plan(on, *(v.pointer if isinstance(v, Copy) else v for v in values))
     for memory, out in fetched:
-        on.download(memory.pointer, out)
+        memory.fetch(on, out)
     outs = [a for a in case.arguments if isinstance(a, Out | HostOut)]
     return [
         one_nan(out[: argument.rows] if isinstance(argument, Out) else out)
@@ -108,9 +147,9 @@ def on_device(case: Case, on: Any, plan: Any) -> list[np.ndarray]:
     ]
 
 
-def check(case: Case, on: Any, plan: Any) -> None:
-    """Hold a device's bits against the CPU's."""
-    for expected, found in zip(on_cpu(case), on_device(case, on, plan), strict=True):
+def check(case: Case, on: Any, plan: Any, **lying: Any) -> None:
+    """Hold a device's bits against the CPU's, wherever the arrays lie (`on_device`)."""
+    for expected, found in zip(on_cpu(case), on_device(case, on, plan, **lying), strict=True):
         bits = f"u{expected.dtype.itemsize}"
         where = np.flatnonzero(expected.view(bits) != found.view(bits))
         assert not len(where), (

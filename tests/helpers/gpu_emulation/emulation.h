@@ -59,6 +59,11 @@ static inline float4 __ldcg(const float4 *p) {
   memcpy(&v, p, sizeof v);
   return v;
 }
+static inline float4 mj_load_four(const float *from) { return __ldcg((const float4 *)from); }
+static inline void mj_store_four(float *to, float4 v) {
+  if ((uintptr_t)to % 16 != 0) __builtin_trap();
+  memcpy(to, &v, sizeof v);
+}
 static inline unsigned atomicAdd(unsigned *at, unsigned value) { const unsigned old = *at; *at += value; return old; }
 static inline unsigned long long mj_kept_in_register(unsigned long long x) { return x; }
 
