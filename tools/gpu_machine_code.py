@@ -1,31 +1,33 @@
-"""What the compiler made of the GPU's kernels: a table read off the disassembly.
+"""What the compiler made of the GPU's kernels: a table read off the machine code.
 
     python tools/gpu_machine_code.py [ARCHITECTURE ...]        # 80 90 100
 
-For each kernel with a loop of multiply-adds: its hottest loop (the innermost with most FFMA), and
-what bounds it by a model that a measurement can prove wrong: a multiprocessor issues 4 instructions
-a cycle, an FFMA is one of them, and shared memory gives 128 bytes a cycle to all four, as if no two
-threads read the same. The bound is the share of the FMA peak that this leaves; latency, bank
-conflicts and what is outside the loop come on top. Needs NVRTC and nvdisasm (pip's
+For each kernel with a loop of multiply-adds: its hottest loop (of the innermost ones that with most
+FFMA), along its longest way, and what bounds it by a model that a measurement can prove wrong: a
+multiprocessor issues 4 instructions a cycle, an FFMA is one of them, and shared memory moves 128
+bytes a cycle to or from all four schedulers, as if no two threads read the same. The bound is the
+share of the FMA peak that this leaves; latency, bank conflicts and what is outside the loop come on
+top. Warps are those that a multiprocessor's registers hold. Needs NVRTC, and nvdisasm (pip's
 nvidia-cuda-nvdisasm).
 """
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import gpu_cubin
+
 from majelpy.gpu import build
 
 FEWEST = 8
 """FFMA of a loop that is worth a row."""
+
+JUMP = re.compile(r"\*/\s*(@!?U?P\d+\s+)?BRA(?:\.\w+)*\s.*`\((\.L\w+)\)")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class Loop:
     instructions: int
     multiply_adds: int
     shared_bytes: int
-    global_loads: int
+    """That a thread moves to and from shared memory."""
+    loads: int
+    """From global memory, asynchronous copies with them."""
 
     @property
     def bound(self) -> float:
@@ -45,77 +49,86 @@ class Loop:
         return self.multiply_adds / 4 / max(issue, shared)
 
 
-def disassembler() -> str:
-    """Return the path of nvdisasm."""
-    wheel = importlib.util.find_spec("nvidia")
-    for base in wheel.submodule_search_locations or () if wheel else ():
-        for path in Path(base).glob("*/bin/nvdisasm"):
-            return str(path)
-    found = shutil.which("nvdisasm")
-    if found is None:
-        raise SystemExit("gpu_machine_code: no nvdisasm; pip install nvidia-cuda-nvdisasm")
-    return found
+def innermost(lines: list[str]) -> list[list[str]]:
+    """Return the bodies of the loops that have no loop in them."""
+    at = {line[:-1]: i for i, line in enumerate(lines) if line.startswith(".L")}
+    jumps = ((end, JUMP.search(line)) for end, line in enumerate(lines))
+    loops = [(at.get(j[2], end), end) for end, j in jumps if j]
+    loops = [(start, end) for start, end in loops if start < end]
+
+    def holds_another(loop: tuple[int, int]) -> bool:
+        return any(o != loop and loop[0] <= o[0] and o[1] <= loop[1] for o in loops)
+
+    return [lines[start : end + 1] for start, end in loops if not holds_another((start, end))]
 
 
-def kernels(text: str) -> dict[str, list[str]]:
-    """Return the lines of code of each kernel: instructions and labels."""
-    found: dict[str, list[str]] = {}
-    current: list[str] | None = None
-    for line in text.splitlines():
-        if start := re.match(r"\s*\.text\.(\w+):", line):
-            current = found.setdefault(start[1], [])
-        elif current is not None and re.match(r"\s*(\.L\w+:|/\*[0-9a-f]{4,}\*/)", line):
-            current.append(line.strip())
-        elif line.startswith("\t.section"):
-            current = None
-    return found
+def longest_way(body: list[str]) -> list[str]:
+    """Return the instructions of the longest way through a loop's body."""
+    at = {line[:-1]: i for i, line in enumerate(body) if line.startswith(".L")}
+    ways: list[tuple[int, int]] = [(0, 0)] * len(body)  # instructions to the end, and what follows
+    for i in range(len(body) - 1, -1, -1):
+        jump = JUMP.search(body[i])
+        following = [i + 1] if jump is None or jump[1] else []
+        if jump and at.get(jump[2], -1) > i:
+            following.append(at[jump[2]])
+        best = max((f for f in following if f < len(body)), key=lambda f: ways[f][0], default=0)
+        length = ways[best][0] if best else 0
+        ways[i] = (length + (not body[i].startswith(".L")), best)
+    taken, i = [], 0
+    while True:
+        if not body[i].startswith(".L"):
+            taken.append(body[i])
+        i = ways[i][1]
+        if i == 0:
+            return taken
 
 
 def hottest(lines: list[str]) -> Loop | None:
-    """Return the innermost loop with most multiply-adds an instruction, if it has enough."""
-    at = {line[:-1]: i for i, line in enumerate(lines) if line.startswith(".L")}
-    loops = []
-    for end, line in enumerate(lines):
-        jump = re.search(r"\bBRA\b.*`\((\.L\w+)\)", line)
-        if jump and at.get(jump[1], end) < end:
-            loops.append(_count(lines[at[jump[1]] : end + 1]))
+    """Return the innermost loop with most multiply-adds, if it has enough."""
+    loops = [_count(longest_way(body)) for body in innermost(lines)]
     worthy = [loop for loop in loops if loop.multiply_adds >= FEWEST]
-    return max(worthy, key=lambda loop: loop.multiply_adds / loop.instructions, default=None)
+    return max(worthy, key=lambda loop: loop.multiply_adds, default=None)
 
 
-def _count(lines: list[str]) -> Loop:
-    code = [line for line in lines if not line.startswith(".L")]
-    loads = [re.search(r"\bLDS(?:\.U)?(?:\.(\d+))?", line) for line in code]
+def _count(code: list[str]) -> Loop:
+    moves = [
+        re.search(r"\b(?:LDS|STS|LDGSTS)(?:\.[A-Z]\w*)*?(?:\.(64|128))?(?:\.\w+)*\s", line)
+        for line in code
+        if "@!PT" not in line
+    ]
     return Loop(
         len(code),
         sum(bool(re.search(r"\bFFMA\b", line)) for line in code),
-        sum(int(load[1] or 32) // 8 for load in loads if load),
+        sum(int(move[1] or 32) // 8 for move in moves if move),
         sum("LDG" in line for line in code),
     )
 
 
+def loops(architecture: int) -> list[tuple[gpu_cubin.Kernel, Loop]]:
+    """Return the kernels with a hottest loop, compiled for an architecture."""
+    found = []
+    for program in build.PROGRAMS:
+        for kernel in gpu_cubin.read(build.code(program, architecture)):
+            if loop := hottest(kernel.code):
+                found.append((kernel, loop))
+    return found
+
+
 def main() -> None:
     """Print a table an architecture."""
-    program = disassembler()
     for architecture in map(int, sys.argv[1:] or ("80", "90", "100")):
-        print(f"sm_{architecture}\n\n| kernel | loop | FFMA | shared bytes an FFMA | LDG | bound |")
-        print("|---|---|---|---|---|---|")
-        for name in build.PROGRAMS:
-            path = build.code(name, architecture)
-            text = subprocess.run(
-                [program, "-c", str(path)], capture_output=True, text=True, check=True
-            ).stdout
-            for kernel, lines in sorted(kernels(text).items()):
-                loop = hottest(lines)
-                if loop is None:
-                    continue
-                shared = loop.shared_bytes / loop.multiply_adds
-                share = 100 * loop.multiply_adds / loop.instructions
-                print(
-                    f"| `{kernel.removesuffix('_kernel')}` | {loop.instructions} "
-                    f"| {loop.multiply_adds} ({share:.0f}%) | {shared:.1f} | {loop.global_loads} "
-                    f"| {100 * loop.bound:.0f}% |"
-                )
+        print(f"sm_{architecture}\n")
+        print("| kernel | loop | FFMA | shared bytes an FFMA | LDG ", end="")
+        print("| registers | stack | warps | bound |\n|---|---|---|---|---|---|---|---|---|")
+        for kernel, loop in loops(architecture):
+            shared = loop.shared_bytes / loop.multiply_adds
+            share = 100 * loop.multiply_adds / loop.instructions
+            print(
+                f"| `{kernel.name.removesuffix('_kernel')}` | {loop.instructions} "
+                f"| {loop.multiply_adds} ({share:.0f}%) | {shared:.2f} | {loop.loads} "
+                f"| {kernel.registers} | {kernel.stack} | {kernel.warps} "
+                f"| {100 * loop.bound:.0f}% |"
+            )
         print()
 
 
