@@ -90,9 +90,7 @@ class _File:
         self._sections = {self._text(names + h[0]): (h[4], h[5]) for h in headers}
         strings, (first, length) = self._sections[".strtab"][0], self._sections[".symtab"]
         entries = range(first, first + length, 24)
-        self.symbols = [
-            self._text(strings + struct.unpack_from("<I", data, e)[0]) for e in entries
-        ]
+        self.symbols = [self._text(strings + struct.unpack_from("<I", data, e)[0]) for e in entries]
 
     def _text(self, at: int) -> str:
         return self._data[at : self._data.index(b"\0", at)].decode()

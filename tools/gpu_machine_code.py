@@ -4,10 +4,10 @@
 
 For each kernel with a loop of multiply-adds: its hottest loop (of the innermost ones that with most
 FFMA), along its longest way, and what bounds it by a model that a measurement can prove wrong: a
-multiprocessor issues 4 instructions a cycle, an FFMA is one of them, and shared memory moves 128
-bytes a cycle to or from all four schedulers, as if no two threads read the same. The bound is the
-share of the FMA peak that this leaves; latency, bank conflicts and what is outside the loop come on
-top. Warps are those that a multiprocessor's registers hold. Needs NVRTC, and nvdisasm (pip's
+multiprocessor issues 4 instructions a cycle, an FFMA is one of them (sm_80 takes one every other
+cycle), and shared memory moves 128 bytes a cycle to or from all four schedulers, as if no two
+threads read the same. The bound is the share of the FMA peak that this leaves; latency, bank
+conflicts and what is outside the loop come on top. Warps are those that a multiprocessor's registers hold. Needs NVRTC, and nvdisasm (pip's
 nvidia-cuda-nvdisasm).
 """
 
@@ -23,6 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import gpu_cubin
 
 from majelpy.gpu import build
+
+SLOW = {80: 2}
+"""Cycles of a scheduler's FFMA, where it is not 1."""
 
 FEWEST = 8
 """FFMA of a loop that is worth a row."""
@@ -41,12 +44,12 @@ class Loop:
     loads: int
     """From global memory, asynchronous copies with them."""
 
-    @property
-    def bound(self) -> float:
+    def bound(self, architecture: int) -> float:
         """The largest share of the FMA peak that issue and shared memory allow."""
         issue = self.instructions / 4
         shared = self.shared_bytes * 32 / 128
-        return self.multiply_adds / 4 / max(issue, shared)
+        peak = self.multiply_adds * SLOW.get(architecture, 1) / 4
+        return peak / max(peak, issue, shared)
 
 
 def innermost(lines: list[str]) -> list[list[str]]:
@@ -127,7 +130,7 @@ def main() -> None:
                 f"| `{kernel.name.removesuffix('_kernel')}` | {loop.instructions} "
                 f"| {loop.multiply_adds} ({share:.0f}%) | {shared:.2f} | {loop.loads} "
                 f"| {kernel.registers} | {kernel.stack} | {kernel.warps} "
-                f"| {100 * loop.bound:.0f}% |"
+                f"| {100 * loop.bound(architecture):.0f}% |"
             )
         print()
 
