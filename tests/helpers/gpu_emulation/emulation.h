@@ -59,6 +59,9 @@ static inline float4 __ldcg(const float4 *p) {
   memcpy(&v, p, sizeof v);
   return v;
 }
+static inline void mj_prefetch(const float *) {}
+static inline void mj_arrive(unsigned *arrived) { ++*arrived; }
+static inline unsigned mj_arrived(const unsigned *arrived) { return *arrived; }
 static inline unsigned atomicAdd(unsigned *at, unsigned value) { const unsigned old = *at; *at += value; return old; }
 
 void mj_copy_later(float *to, const float *from, int floats);
