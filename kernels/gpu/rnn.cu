@@ -13,13 +13,8 @@ MJ_DEVICE void mj_one_step(const mj_sequences all, const Step what, mj_i64 s, mj
   const int gates = Step::Cell::gates;
   const mj_i64 d = blockIdx.z, hidden = all.hidden;
   mj_matrix(live, hidden, [=](mj_i64 place, mj_i64 j) {
-    const mj_utterance of = all.utterance(place, d);
-    float totals[gates];
-    if (mj_recurrent(of, s)) {
-#pragma unroll
-      for (int g = 0; g < gates; g++) totals[g] = sums[((d * live + place) * gates + g) * hidden + j];
-    }
-    mj_unit_step(all, what, of, s, d, j, totals, own + (d * all.utterances + place) * hidden + j, state + (d * state_rows + place) * Step::STATE * hidden + j, hidden, last);
+    const auto sum = [=](int g) { return sums[((d * live + place) * gates + g) * hidden + j]; };
+    mj_unit_step(all, what, all.utterance(place, d), s, d, j, sum, own + (d * all.utterances + place) * hidden + j, state + (d * state_rows + place) * Step::STATE * hidden + j, hidden, last);
   });
 }
 

@@ -226,8 +226,13 @@ MJ_DEVICE void mj_fitting_sums(const mj_shape &shape, const mj_slot *slots, int 
 
 /* The sum of one gate of one unit from its chunks, `apart` floats from one to the next; the stack of
  * finished parts lies where the sums of chunks are used up. */
-MJ_DEVICE float mj_sum_of_chunks(const mj_slot *slots, int chunks, float *at, int apart) {
-  float total = 0.0f, *top = at;
+MJ_DEVICE float mj_sum_of_chunks(const mj_slot *slots, mj_i64 parts, int chunks, float *at, int apart) {
+  float total = *at, *top = at;
+  if (parts == 1) { /* no step of the loop waits for the list */
+#pragma unroll 4
+    for (int c = 1; c < chunks; c++) total = mj_total(false, total, at[c * apart]);
+    return total;
+  }
   for (int c = 0; c < chunks; c++, at += apart) {
     total = mj_total(slots[c].begins, total, *at);
     if (slots[c].merges < 0) continue;
@@ -302,15 +307,11 @@ MJ_DEVICE void mj_persist(const mj_sequences all, const Step what, mj_i64 first_
         const int row = unit / mine, j = unit - row * mine;
         const mj_i64 place = (pass + row) * groups + group;
         const mj_utterance of = utterances[pass + row];
-        float totals[gates];
-        if (mj_recurrent(of, s)) {
-#pragma unroll
-          for (int g = 0; g < gates; g++) {
-            const int slot = states == 1 ? 0 : g * shape.chunks, column = states == 1 ? g * shape.columns + j : j;
-            totals[g] = mj_sum_of_chunks(slots + slot, shape.chunks, sums + (slot * shape.rows + row) * width + column, shape.rows * width);
-          }
-        }
-        mj_unit_step(all, what, of, s, direction, j0 + j, totals, own + place * hidden + j0 + j, next + place * state_row + j0 + j, state_gate, last);
+        const auto sum = [=](int g) {
+          const int slot = states == 1 ? 0 : g * shape.chunks, column = states == 1 ? g * shape.columns + j : j;
+          return mj_sum_of_chunks(slots, parts, shape.chunks, sums + (slot * shape.rows + row) * width + column, shape.rows * width);
+        };
+        mj_unit_step(all, what, of, s, direction, j0 + j, sum, own + place * hidden + j0 + j, next + place * state_row + j0 + j, state_gate, last);
         if (s + 1 < of.frames) what.prefetch(all.at(of, s + 1, direction), hidden, j0 + j);
       }
       __syncthreads();

@@ -14,45 +14,61 @@
 MJ_DEVICE void mj_prefetch(const float *of) { asm volatile("prefetch.global.L2 [%0];" ::"l"(of)); }
 #endif
 
-/* What a step makes of unit j and the sums of its gates; `start` is (row, column 0) of a matrix with one
- * column a unit. The state has STATE columns; CARRIED with what else is carried, own at OWN. */
+/* What a step makes of unit j from what it reads (In) and the sums of its gates; `start` is (row,
+ * column 0) of a matrix with one column a unit. The state has STATE columns; CARRIED with what else is
+ * carried, own at OWN. */
 template <class Of> struct mj_forward {
   typedef Of Cell;
   static const int STATE = 1, CARRIED = Cell::carried, OWN = CARRIED - 1;
   static const bool BACKWARD = false;
+  struct In { float x[Cell::gates]; };
   const float *x;
   float *h, *kept;
 
-  MJ_DEVICE_MEMBER void step(mj_i64 start, mj_i64 hidden, mj_i64 j, bool recurrent, const float *sums, float &own, float *state) const {
-    float in[Cell::gates], keep[Cell::kept];
-#pragma unroll
-    for (int g = 0; g < Cell::gates; g++) in[g] = x[start * Cell::gates + g * hidden + j];
-    const float y = recurrent ? Cell::forward(in, sums, own, keep) : Cell::forward_first(in, own, keep);
-    h[start + j] = state[0] = y;
-#pragma unroll
-    for (int k = 0; Cell::own && k < Cell::kept; k++) kept[start * Cell::kept + k * hidden + j] = keep[k];
-  }
-  /* What that step will read. */
   MJ_DEVICE_MEMBER void prefetch(mj_i64 start, mj_i64 hidden, mj_i64 j) const {
 #pragma unroll
     for (int g = 0; g < Cell::gates; g++) mj_prefetch(x + start * Cell::gates + g * hidden + j);
+  }
+  MJ_DEVICE_MEMBER In read(mj_i64 start, mj_i64 hidden, mj_i64 j) const {
+    In in;
+#pragma unroll
+    for (int g = 0; g < Cell::gates; g++) in.x[g] = x[start * Cell::gates + g * hidden + j];
+    return in;
+  }
+  MJ_DEVICE_MEMBER void step(const In &in, mj_i64 start, mj_i64 hidden, mj_i64 j, bool recurrent, const float *sums, float &own, float *state) const {
+    float keep[Cell::kept];
+    const float y = recurrent ? Cell::forward(in.x, sums, own, keep) : Cell::forward_first(in.x, own, keep);
+    h[start + j] = state[0] = y;
+#pragma unroll
+    for (int k = 0; Cell::own && k < Cell::kept; k++) kept[start * Cell::kept + k * hidden + j] = keep[k];
   }
 };
 template <class Of> struct mj_backward {
   typedef Of Cell;
   static const int STATE = Cell::gates, CARRIED = STATE + Cell::own, OWN = STATE;
   static const bool BACKWARD = true;
+  struct In { float dy, kept[Cell::kept]; };
   const float *dy, *kept;
   float *dx, *ds;
 
-  MJ_DEVICE_MEMBER void step(mj_i64 start, mj_i64 hidden, mj_i64 j, bool recurrent, const float *sums, float &own, float *state) const {
-    float keep[Cell::kept], by_x[Cell::gates];
+  MJ_DEVICE_MEMBER void prefetch(mj_i64 start, mj_i64 hidden, mj_i64 j) const {
+    mj_prefetch(dy + start + j);
 #pragma unroll
-    for (int k = 0; k < Cell::kept; k++) keep[k] = kept[start * Cell::kept + k * hidden + j];
+    for (int k = 0; k < Cell::kept; k++) mj_prefetch(kept + start * Cell::kept + k * hidden + j);
+  }
+  MJ_DEVICE_MEMBER In read(mj_i64 start, mj_i64 hidden, mj_i64 j) const {
+    In in;
+    in.dy = dy[start + j];
+#pragma unroll
+    for (int k = 0; k < Cell::kept; k++) in.kept[k] = kept[start * Cell::kept + k * hidden + j];
+    return in;
+  }
+  MJ_DEVICE_MEMBER void step(const In &in, mj_i64 start, mj_i64 hidden, mj_i64 j, bool recurrent, const float *sums, float &own, float *state) const {
+    float by_x[Cell::gates];
     if (recurrent) {
-      Cell::backward(dy[start + j], sums, own, keep, by_x, state);
+      Cell::backward(in.dy, sums, own, in.kept, by_x, state);
     } else {
-      Cell::backward_first(dy[start + j], own, keep, by_x, state);
+      Cell::backward_first(in.dy, own, in.kept, by_x, state);
     }
 #pragma unroll
     for (int g = 0; g < Cell::gates; g++) {
@@ -64,11 +80,6 @@ template <class Of> struct mj_backward {
         state[g] = by_x[g];
       }
     }
-  }
-  MJ_DEVICE_MEMBER void prefetch(mj_i64 start, mj_i64 hidden, mj_i64 j) const {
-    mj_prefetch(dy + start + j);
-#pragma unroll
-    for (int k = 0; k < Cell::kept; k++) mj_prefetch(kept + start * Cell::kept + k * hidden + j);
   }
 };
 
@@ -99,17 +110,20 @@ struct mj_sequences {
   MJ_DEVICE_MEMBER mj_i64 state_gate() const { return (hidden + 3) / 4 * 4; }
 };
 
-/* Whether that step of an utterance has a recurrent term. */
-MJ_DEVICE bool mj_recurrent(const mj_utterance &of, mj_i64 step) { return step > 0 || of.carried; }
-
-/* Step s of unit j: its own state and that of its gates, `state_gate` apart, go on; `last`, if given, is
- * what remains of an utterance at its end. */
-template <class Step>
-MJ_DEVICE void mj_unit_step(const mj_sequences &all, const Step &what, const mj_utterance &of, mj_i64 s, mj_i64 direction, mj_i64 j, const float *sums, float *own, float *state, mj_i64 state_gate, float *last) {
+/* Step s of unit j, whose gates' sums are sum(gate): its own state and that of its gates, `state_gate`
+ * apart, go on; `last`, if given, is what remains of an utterance at its end. */
+template <class Step, class Sum>
+MJ_DEVICE void mj_unit_step(const mj_sequences &all, const Step &what, const mj_utterance &of, mj_i64 s, mj_i64 direction, mj_i64 j, Sum sum, float *own, float *state, mj_i64 state_gate, float *last) {
   typedef typename Step::Cell Cell;
-  const bool recurrent = mj_recurrent(of, s);
-  float mine = Cell::own && recurrent ? *own : 0.0f, after[Step::STATE];
-  what.step(all.at(of, s, direction), all.hidden, j, recurrent, sums, mine, after);
+  const bool recurrent = s > 0 || of.carried;
+  const mj_i64 start = all.at(of, s, direction);
+  const typename Step::In in = what.read(start, all.hidden, j); /* under way while the sums are added */
+  float mine = Cell::own && recurrent ? *own : 0.0f, sums[Cell::gates], after[Step::STATE];
+  if (recurrent) {
+#pragma unroll
+    for (int g = 0; g < Cell::gates; g++) sums[g] = sum(g);
+  }
+  what.step(in, start, all.hidden, j, recurrent, sums, mine, after);
 #pragma unroll
   for (int g = 0; g < Step::STATE; g++) {
     after[g] = mj_kept(all.rounded != 0, after[g]);

@@ -160,7 +160,7 @@ class Shape:
         return MEETING + passes * (max(issued, near, fetched) + waits + units)
 
 
-def _shapes(
+def shapes(
     sums: Sums, multiprocessors: int, shared_bytes: int, utterances: int, at_once: int
 ) -> Iterator[Shape]:
     """Yield all ways to cut a layer that fit, each with as many stages as there is room for."""
@@ -201,7 +201,7 @@ def persistent_shape(
     """
     sums = Sums.of(hidden, parts, gates, states)
     for at_once in (directions, 1):
-        fits = _shapes(sums, multiprocessors, shared_bytes, utterances, at_once)
+        fits = shapes(sums, multiprocessors, shared_bytes, utterances, at_once)
         best = min(fits, key=lambda shape: shape.cycles(multiprocessors), default=None)
         if best is not None:
             return best
