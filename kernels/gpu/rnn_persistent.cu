@@ -157,8 +157,8 @@ MJ_DEVICE void mj_stage_terms(const float *state, int quad, const float *weights
   }
 }
 
-/* Sums of a tile, as they lie beside each other. */
-template <int COLUMNS> struct alignas(4 * COLUMNS) mj_side_by_side { float at[COLUMNS]; };
+/* Sums of a row of a tile, as they lie beside each other. */
+template <int COLUMNS> struct alignas(COLUMNS % 4 == 0 ? 16 : COLUMNS % 2 == 0 ? 8 : 4) mj_side_by_side { float at[COLUMNS]; };
 
 /* The sums of all slots, (slots x rows of a stage x tiles x COLUMNS), of the first `live` rows. Slots are
  * `gates` times chunks, and `tiles` those of a gate. More tiles than the warps hold go in rounds. Where a
@@ -213,15 +213,16 @@ MJ_DEVICE void mj_recurrent_sums(const mj_shape &shape, const mj_slot *slots, in
 }
 
 /* The same with as few rows a thread as the warps of the block allow, so that all of them work. */
-template <int COLUMNS, int ROWS, int MOST>
+template <int COLUMNS, int ROWS, int... MORE>
 MJ_DEVICE void mj_fitting_sums(const mj_shape &shape, const mj_slot *slots, int gates, int tiles, int live, const mj_copying &copying, const float *weights, float *ring, float *sums) {
-  const int row_warps = (live + ROWS * MJ_LANE_ROWS - 1) / (ROWS * MJ_LANE_ROWS);
-  const int tile_warps = (gates * shape.chunks * tiles + MJ_LANE_TILES - 1) / MJ_LANE_TILES;
-  if (ROWS == MOST || row_warps == 1 || row_warps * tile_warps <= blockDim.x / 32) {
-    mj_recurrent_sums<ROWS, COLUMNS>(shape, slots, gates, tiles, live, copying, weights, ring, sums);
-  } else {
-    mj_fitting_sums<COLUMNS, ROWS == MOST ? MOST : 2 * ROWS, MOST>(shape, slots, gates, tiles, live, copying, weights, ring, sums);
+  if constexpr (sizeof...(MORE) > 0) {
+    const int row_warps = (live + ROWS * MJ_LANE_ROWS - 1) / (ROWS * MJ_LANE_ROWS);
+    const int tile_warps = (gates * shape.chunks * tiles + MJ_LANE_TILES - 1) / MJ_LANE_TILES;
+    if (row_warps > 1 && row_warps * tile_warps > (int)blockDim.x / 32) {
+      return mj_fitting_sums<COLUMNS, MORE...>(shape, slots, gates, tiles, live, copying, weights, ring, sums);
+    }
   }
+  mj_recurrent_sums<ROWS, COLUMNS>(shape, slots, gates, tiles, live, copying, weights, ring, sums);
 }
 
 /* The sum of one gate of one unit from its chunks, `apart` floats from one to the next; the stack of
@@ -296,10 +297,12 @@ MJ_DEVICE void mj_persist(const mj_sequences all, const Step what, mj_i64 first_
       const int rows = live - pass < MJ_PASS ? live - pass : MJ_PASS;
       if (s > 0 || all.carried) {
         copying.row = copying.to < rows ? before + ((pass + copying.to) * groups + group) * state_row : nullptr;
-        if (tile == 4) {
-          mj_fitting_sums<4, 2, 8>(shape, slots, states, tiles, rows, copying, weights, ring, sums);
+        if (tile == 7) {
+          mj_fitting_sums<7, 4>(shape, slots, states, tiles, rows, copying, weights, ring, sums);
+        } else if (tile == 4) {
+          mj_fitting_sums<4, 2, 4, 8>(shape, slots, states, tiles, rows, copying, weights, ring, sums);
         } else {
-          mj_fitting_sums<2, 1, 8>(shape, slots, states, tiles, rows, copying, weights, ring, sums);
+          mj_fitting_sums<2, 1, 2, 4, 8>(shape, slots, states, tiles, rows, copying, weights, ring, sums);
         }
         __syncthreads();
       }

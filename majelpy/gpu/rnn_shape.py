@@ -19,8 +19,10 @@ from majelpy.gpu.sums import CHUNK
 PASS = build.constant("MJ_PASS")
 LANE_ROWS, LANE_TILES = build.constant("MJ_LANE_ROWS"), build.constant("MJ_LANE_TILES")
 
-TILES = {4: (2, 4, 8), 2: (1, 2, 4, 8)}
-"""Columns of a thread, and how many rows it may have with them."""
+TILES = {7: (4,), 4: (2, 4, 8), 2: (1, 2, 4, 8)}
+"""Columns of a thread, and how many rows it may have with them; 7 suits 27 columns in 7 chunks, a
+layer of 1760 units on 66 blocks.
+"""
 
 MOST_STAGES = build.constant("MJ_MOST_STAGES")
 
@@ -96,7 +98,8 @@ class Shape:
 
     @property
     def rows(self) -> int:
-        return next(rows for rows in (8, 16, PASS) if rows >= self.live)
+        least = max(self.live, LANE_ROWS * TILES[self.tile][0])
+        return next(rows for rows in (8, 16, PASS) if rows >= least)
 
     @property
     def stage(self) -> int:
