@@ -7,8 +7,8 @@ FFMA), along its longest way, and what bounds it by a model that a measurement c
 multiprocessor issues 4 instructions a cycle, an FFMA is one of them (sm_80 takes one every other
 cycle), and shared memory moves 128 bytes a cycle to or from all four schedulers, as if no two
 threads read the same. The bound is the share of the FMA peak that this leaves; latency, bank
-conflicts and what is outside the loop come on top. Warps are those that a multiprocessor's registers hold. Needs NVRTC, and nvdisasm (pip's
-nvidia-cuda-nvdisasm).
+conflicts and what is outside the loop come on top. Warps are those that a multiprocessor's
+registers hold. Needs NVRTC, and nvdisasm (pip's nvidia-cuda-nvdisasm).
 """
 
 from __future__ import annotations

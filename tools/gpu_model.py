@@ -28,11 +28,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from majelpy.gpu.rnn_shape import persistent_shape
-
 from majelpy.gpu import gemm
 from majelpy.gpu.launcher import ceil_div
 from majelpy.gpu.leaves import CHUNK
+from majelpy.gpu.rnn_shape import persistent_shape
 
 LAUNCH, BANDWIDTH = 3e-6, 0.85
 FEATURES, SYMBOLS = 161, 29

@@ -1,4 +1,4 @@
-"""Launches of the recurrent layers (kernels/gpu/rnn.cu).
+"""Launches of the recurrent layers (kernels/gpu/rnn.cu, rnn_persistent.cu).
 
 Policy. One launch runs all steps where the weights fit on the chip and its blocks are surely there
 together, else there is a product and a launch a step.
@@ -14,10 +14,11 @@ import numpy as np
 from majelpy import tree
 from majelpy.gpu import build, gemm, sums
 from majelpy.gpu.launcher import Buffer, Launcher, ceil_div, host, matrix, utterance_rows
-from majelpy.gpu.leaves import CHUNK, Leaves
+from majelpy.gpu.leaves import Leaves
+from majelpy.gpu.rnn_shape import Shape, persistent_shape
 
-PASS, PERSISTENT_THREADS, FEWEST_COLUMNS = build.constant("MJ_PASS"), 512, 8
-"""Of the persistent kernel: utterances of a pass, threads, fewest sums a block and utterance."""
+TEAM = build.constant("MJ_TEAM")
+"""Numbers from the counter of a team of blocks to that of the next."""
 
 
 @dataclass(frozen=True)
@@ -50,42 +51,6 @@ BACKWARD = (
     _Way("lstm_backward", 4, 5, 4, 4),
 )
 """By the number of the cell (kernels/entry_points.h)."""
-
-
-def persistent_shape(
-    multiprocessors: int,
-    shared_bytes: int,
-    directions: int,
-    utterances: int,
-    hidden: int,
-    parts: int,
-    gates: int,
-) -> tuple[int, int, int] | None:
-    """Return columns of a block, groups of utterances, and directions of a launch.
-
-    All directions run side by side if the weights fit on the chip, else one after another; None
-    if not even one fits. Blocks left over go to groups of utterances.
-    """
-    for side_by_side in (directions, 1):
-        blocks = multiprocessors // side_by_side
-        if blocks == 0:
-            continue
-        columns = min(hidden, max(ceil_div(hidden, blocks), ceil_div(FEWEST_COLUMNS, gates)))
-        if _persistent_bytes(hidden, parts, columns, gates) <= shared_bytes:
-            groups = max(1, min(blocks // ceil_div(hidden, columns), utterances))
-            return columns, groups, side_by_side
-    return None
-
-
-def _persistent_bytes(hidden: int, parts: int, columns: int, gates: int) -> int:
-    """Shared memory of a block: the weights of its columns, and the list and sums of chunks."""
-    chunks = _chunks(hidden, parts)
-    return 4 * columns * gates * (ceil_div(hidden, 4) * 4 + chunks * PASS) + 16 * chunks
-
-
-def _chunks(hidden: int, parts: int) -> int:
-    """Chunks of a sum over the hidden units."""
-    return sum(ceil_div(last - first, CHUNK) for first, last in tree.parts(hidden, parts))
 
 
 @dataclass(frozen=True)
@@ -128,24 +93,24 @@ class _Layer:
         name = "mj_rnn_carried_kernel"
         matrix(self.on, name, self.utterances, self.hidden, arguments, layers=directions)
 
-    def persistent(self, columns: int, groups: int, at_once: int) -> bool:
-        """Run all steps in a launch for ``at_once`` directions at a time, if its blocks can wait
-        for one another; else return False.
+    def persistent(self, shape: Shape) -> bool:
+        """Run all steps in a launch for ``shape.at_once`` directions at a time, if its blocks can
+        wait for one another; else return False.
         """
         kernel = f"mj_{self.way.name}_persistent_kernel"
-        grid = (ceil_div(self.hidden, columns), groups, at_once)
-        shared = _persistent_bytes(self.hidden, self.parts, columns, self.way.gates)
-        if math.prod(grid) > self.on.resident(kernel, PERSISTENT_THREADS, shared):
+        at_once, threads, shared = shape.at_once, 32 * shape.warps, shape.shared
+        grid = (shape.blocks, shape.groups, at_once)
+        if math.prod(grid) > self.on.resident(kernel, threads, shared):
             return False
         state_gate = ceil_div(self.hidden, 4) * 4
         memory = self.memory(at_once, 2, state_gate)
         for start in range(0, self.directions, at_once):
             self.carry(start, at_once, state_gate, memory)
-            arrived = self.on.upload(np.zeros(at_once * groups, dtype=np.uint32))
+            arrived = self.on.upload(np.zeros(at_once * shape.groups * TEAM, dtype=np.uint32))
             self.on.launch(
                 kernel,
                 grid,
-                (PERSISTENT_THREADS,),
+                (threads,),
                 (
                     self.first,
                     self.directions,
@@ -155,8 +120,15 @@ class _Layer:
                     self.order,
                     self.hidden,
                     self.parts,
-                    _chunks(self.hidden, self.parts),
-                    columns,
+                    shape.sums.chunks,
+                    shape.columns,
+                    shape.tile,
+                    shape.apart,
+                    shape.rows,
+                    shape.quads,
+                    shape.ring,
+                    shape.sweep,
+                    shape.sums_at,
                     self.rounded,
                     self.carried or 0,
                     self.inputs[0],
@@ -293,8 +265,9 @@ def _recurrent(
         hidden,
         parts,
         way.gates,
+        way.states,
     )
-    if shape is None or not layer.persistent(*shape):
+    if shape is None or not layer.persistent(shape):
         layer.step_by_step()
 
 

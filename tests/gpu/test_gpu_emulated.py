@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import random
 import re
 from typing import Any
 
@@ -22,6 +23,7 @@ from majelpy import native
 from majelpy.errors import BuildError
 from majelpy.gpu import build, gemm, rnn
 from majelpy.gpu.launches import FAMILIES, LAUNCHES, PLAIN, QUADS, plain
+from majelpy.gpu.rnn_shape import Shape, Sums, shapes
 from majelpy.memory.numbering import BINARY, CLASSES, COMPARISONS, UNARY
 
 CASES = all_cases()
@@ -113,18 +115,53 @@ def test_layers_step_by_step(case: Case, monkeypatch: Any) -> None:
     assert not any("persistent" in kernel for kernel in on.launched)
 
 
-def test_recurrent_layers_take_every_way() -> None:
-    def shape(hidden: int, gates: int = 1) -> tuple[int, int, int] | None:
-        return rnn.persistent_shape(132, 227 * 1024, 2, 32, hidden, 1, gates)
+@pytest.mark.parametrize("seed", [0, 1, *extra(2, 3, 4, 5)])
+@pytest.mark.parametrize("case", RECURRENT, ids=lambda c: c.name)
+def test_persistent_layers_cut_in_any_way(case: Case, seed: int, monkeypatch: Any) -> None:
+    """Shapes that no estimate would choose: rounds, short rings, all tiles."""
+    rng = random.Random(f"{case.name} {seed}")
+    monkeypatch.setattr(rnn, "persistent_shape", lambda *sizes: rng.choice(cuts(*sizes)))
+    multiprocessors = (3, 7, 24)[seed % 3]
+    on = Emulation(seed, multiprocessors, shared_bytes=1 << 22)
+    check(case, on)
+    assert all("persistent" in k or k == "mj_rnn_carried_kernel" for k in on.launched)
 
-    assert shape(1760) == (27, 1, 2)
-    assert shape(2048) == (16, 1, 1)
-    assert shape(128) == (8, 4, 2)
+
+def cuts(
+    multiprocessors: int, shared_bytes: int, directions: int, utterances: int, *sizes: int
+) -> list[Shape]:
+    """Return ways to cut a layer, as many that have rounds as that have none."""
+    sums = Sums.of(*sizes)
+    at_once = directions if directions <= multiprocessors else 1
+    found = list(shapes(sums, multiprocessors, shared_bytes, utterances, at_once))
+    several = [shape for shape in found if shape.rounds > 1]
+    return [*found, *several * (len(found) // max(1, len(several)))]
+
+
+def test_recurrent_layers_take_every_way() -> None:
+    def shape(hidden: int, gates: int = 1, states: int = 1, parts: int = 1) -> Any:
+        found = rnn.persistent_shape(132, 227 * 1024, 2, 32, hidden, parts, gates, states)
+        if found is None:
+            return None
+        assert found.shared <= 227 * 1024 and 2 <= found.ring <= 8 and found.rounds == 1
+        assert found.blocks * found.groups * found.at_once <= 132
+        return found.columns, found.groups, found.at_once, found.thread_rows, found.tile
+
+    assert shape(1760) == (27, 1, 2, 4, 7)
+    assert shape(1024) == (32, 2, 2, 2, 4)
+    assert shape(512) == (64, 8, 2, 1, 2)
+    assert shape(2048) == (16, 1, 1, 4, 4)
     assert shape(4096) is None
-    assert [shape(512, gates) for gates in (3, 4)] == [(8, 1, 2), (8, 1, 2)]
-    assert [shape(1024, gates) for gates in (3, 4)] == [(16, 1, 2), (8, 1, 1)]
-    assert [shape(1280, gates) for gates in (3, 4)] == [(10, 1, 1), (10, 1, 1)]
-    assert [shape(1760, gates) for gates in (3, 4)] == [None, None]
+    assert [shape(1024, 3, states) for states in (1, 3)] == [(16, 1, 2, 4, 4)] * 2
+    assert [shape(512, 4, states) for states in (1, 4)] == [(16, 2, 2, 2, 4)] * 2
+    assert [shape(1280, 4, states) for states in (1, 4)] == [(10, 1, 1, 8, 4), (10, 1, 1, 8, 2)]
+    assert [shape(1760, gates, gates) for gates in (3, 4)] == [None, None]
+    assert shape(1760, parts=64) is None
+
+
+def test_many_utterances_do_not_fit_on_the_chip() -> None:
+    assert rnn.persistent_shape(4, 64 * 1024, 1, 4_000, 64, 1, 1, 1) is not None
+    assert rnn.persistent_shape(4, 64 * 1024, 1, 100_000, 64, 1, 1, 1) is None
 
 
 @pytest.mark.parametrize("rounded", [0, 1])
@@ -165,6 +202,7 @@ def test_every_kernel_and_every_entry_point_has_a_case() -> None:
     text = "".join(inspect.getsource(module) for module in FAMILIES)
     ways = [way.name for way in (*rnn.FORWARD, *rnn.BACKWARD)]
     text = "".join(text.replace("self.way", "way").replace("{way.name}", way) for way in ways)
+    text = "".join(text.replace("{tile.name}", tile.name) for tile in gemm.TILES)
     named = {*re.findall(r'"(mj_\w+_kernel)"', text), *(f"{entry}_kernel" for entry in PLAIN)}
     for kind, names in FUNCTIONS.items():
         named |= {f"mj_{kind}_{name}_kernel" for name in names}

@@ -10,12 +10,11 @@ from pathlib import Path
 import needs
 import pytest
 
-from majelpy.gpu import build, gemm, nvrtc, rnn
+from majelpy.gpu import build, gemm, nvrtc
 
 SPILLS = {
     **{f"mj_gemm_{tile.name}_chunks_kernel": 64 for tile in gemm.TILES},
     "mj_conv_rows_kernel": 64,
-    **{f"mj_{way.name}_persistent_kernel": 64 for way in rnn.FORWARD + rnn.BACKWARD},
 }
 """Most bytes of spill stores, outside the inner loops; none where not named."""
 

@@ -64,6 +64,9 @@ static inline void mj_store_four(float *to, float4 v) {
   if ((uintptr_t)to % 16 != 0) __builtin_trap();
   memcpy(to, &v, sizeof v);
 }
+static inline void mj_prefetch(const float *) {}
+static inline void mj_arrive(unsigned *arrived) { ++*arrived; }
+static inline unsigned mj_arrived(const unsigned *arrived) { return *arrived; }
 static inline unsigned atomicAdd(unsigned *at, unsigned value) { const unsigned old = *at; *at += value; return old; }
 static inline unsigned long long mj_kept_in_register(unsigned long long x) { return x; }
 
