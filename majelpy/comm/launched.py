@@ -22,7 +22,10 @@ _SIZE_VARIABLES = (
 )
 
 
-_LOCAL_SIZE_VARIABLES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_STEP_TASKS_PER_NODE")
+_LOCAL_SIZE_VARIABLES = (
+    *("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"),
+    "SLURM_STEP_TASKS_PER_NODE",
+)
 
 
 _RANK_VARIABLES = ("PMIX_RANK", "PMI_RANK")
@@ -62,10 +65,13 @@ def launched_first(environ: Mapping[str, str]) -> bool:
 
 
 def set_defaults(environ: MutableMapping[str, str]) -> None:
-    """Set what Open MPI reads when it starts and has no setting for; others ignore it."""
-    # Ranks that wait spin; where they outnumber the cores, they must let the others run.
+    """Set what Open MPI or MPICH reads when it starts and has no setting for."""
+    # Ranks that wait spin; where they outnumber the cores, they must let the others run. MPICH
+    # without it is seven times slower with small buckets.
     if _local_size(environ) > _launcher_cores():
         environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
+        environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE", "1")
+        environ.setdefault("MPIR_CVAR_CH4_PROGRESS_THROTTLE_NO_PROGRESS_COUNT", "1000")
     # Open MPI 5.0 complains from its one-sided UCX component on machines without the
     # hardware; our windows are shared memory, which that component cannot give anyway.
     environ.setdefault("OMPI_MCA_osc", "^ucx")

@@ -81,6 +81,10 @@ def test_waiting_ranks_yield_when_they_outnumber_the_cores(
         environ = {"OMPI_COMM_WORLD_SIZE": "9", "OMPI_COMM_WORLD_LOCAL_SIZE": local}
         launched.set_defaults(environ)
         assert environ.get("OMPI_MCA_mpi_yield_when_idle") == expected
+    for local, expected in (("4", None), ("5", "1")):
+        environ = {"PMI_SIZE": "9", "MPI_LOCALNRANKS": local}
+        launched.set_defaults(environ)
+        assert environ.get("MPIR_CVAR_CH4_PROGRESS_THROTTLE") == expected
     for tasks, expected in (("4(x2),3", None), ("8(x2)", "1"), ("8,2", "1")):
         environ = {"SLURM_STEP_NUM_TASKS": "11", "SLURM_STEP_TASKS_PER_NODE": tasks}
         launched.set_defaults(environ)

@@ -91,7 +91,8 @@ def test_products_are_done_in_the_way_that_costs_least() -> None:
     assert chosen(20_000, 29, 2048) == "128x32 by chunks"
     assert chosen(200_000, 29, 2048) == "128x32"
     assert chosen(32, 5280, 1760) == "32x128 by chunks"
-    assert chosen(1760, 1760, 20_000) == "128x128"
+    assert chosen(2048, 2048, 20_000) == "128x128"
+    assert chosen(1760, 1760, 20_000) == "128x32"  # large tiles would fill 1.5 rounds of 2
     turing = gemm.choose(40, 64 << 10, 16_384, 2048, 2048, 8, gemm.WHOLE)
     assert turing.name != "128x128"  # its totals do not fit
 
