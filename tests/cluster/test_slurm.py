@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import time
 from pathlib import Path
 
 import needs
@@ -37,14 +39,21 @@ sys.exit(main())
 
 
 class Submitted:
-    """A job of the script with two ranks."""
+    """A job of the script with two ranks; ``asked`` are more options of sbatch."""
 
-    def __init__(self, cluster: Cluster, folder: Path, *options: str, **variables: str) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        folder: Path,
+        *options: str,
+        asked: tuple[str, ...] = (),
+        **variables: str,
+    ) -> None:
         self._cluster = cluster
         self.run, self.log = folder / "run", folder / "log"
         given = {"MAJEL_RUN": str(self.run)} | variables
         self.number = cluster.submit(
-            "--ntasks=2", f"--chdir={folder}", f"--output={self.log}", SCRIPT, *options,
+            "--ntasks=2", f"--chdir={folder}", f"--output={self.log}", *asked, SCRIPT, *options,
             **{name: value for name, value in given.items() if value},
         )  # fmt: skip
 
@@ -110,6 +119,104 @@ def test_requeues_itself_when_its_time_is_nearly_up(
     cluster.warn(job.number)
     assert_same(job.finished(1), ground.undisturbed)
     assert "back into the queue" in job.log.read_text()
+
+
+def test_preempted_with_time_to_save(
+    cluster: Cluster, ground: Ground, tmp_path: Path, slow_majel: str
+) -> None:
+    if not cluster.pmix:  # SLURM tells only what srun has started that its time has come
+        needs.lacking("slurm", "srun cannot start processes with PMIx (on Debian: libpmix-dev)")
+    job = Submitted(
+        cluster, tmp_path, "--checkpoint-seconds", "9999", asked=("--partition=spare",),
+        MAJEL=slow_majel, MAJEL_RECIPE=str(ground.recipe), MAJEL_LAUNCHER="srun",
+    )  # fmt: skip
+    job.wait_for_epoch()
+    before = cluster.submit("--ntasks=2", f"--output={tmp_path}/other", "--wrap=true")
+    assert_same(job.finished(1), ground.undisturbed)
+    assert cluster.ended(before).state == "COMPLETED"
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2], ids=lambda n: n.name)
+def test_a_signal_before_the_ranks_listen(
+    cluster: Cluster, ground: Ground, tmp_path: Path, number: signal.Signals
+) -> None:
+    late = tmp_path / "late-majel"  # as a start from a slow file system
+    late.write_text(
+        f'#!/bin/sh\n[ -n "$SLURM_RESTART_COUNT" ] || [ "$1" = info ] || sleep 20\n'
+        f'exec {Path(sys.executable).parent}/majel "$@"\n'
+    )
+    late.chmod(0o755)
+    job = Submitted(cluster, tmp_path, MAJEL=str(late), MAJEL_RECIPE=str(ground.recipe))
+    wait_for(lambda: job.log.exists() and " train " in job.log.read_text(), "the ranks' start", 20)
+    time.sleep(0.5)
+    cluster.warn(job.number, number)
+    state, log = job.ended()
+    assert state == Job("COMPLETED", 0, 1), log
+    assert_same(done(job.run, log), ground.undisturbed)
+
+
+def test_requeues_that_gain_nothing_come_to_an_end(
+    cluster: Cluster, ground: Ground, tmp_path: Path
+) -> None:
+    stuck = tmp_path / "stuck-majel"
+    stuck.write_text(f"""#!/bin/sh
+[ "$1" = info ] && exec {Path(sys.executable).parent}/majel info
+kill -USR1 $(cat {tmp_path}/script) && sleep 20
+""")
+    stuck.chmod(0o755)
+    wrapped = tmp_path / "wrapped"
+    text = SCRIPT.read_text().replace("set -euo pipefail", f"echo $$ >{tmp_path}/script", 1)
+    wrapped.write_text(text)
+    job = cluster.submit(
+        "--ntasks=1", f"--chdir={tmp_path}", f"--output={tmp_path}/log", wrapped,
+        MAJEL=str(stuck), MAJEL_RECIPE="digits", MAJEL_RUN=str(tmp_path / "run"),
+        MAJEL_LAUNCHER="mpirun",
+    )  # fmt: skip
+    state, log = cluster.ended(job), (tmp_path / "log").read_text()
+    assert (state.state, state.code, state.restarts) == ("FAILED", 1, 3), log
+    assert log.count("back into the queue") == 3
+    assert "three requeues in a row gained no step" in log.splitlines()[-1]
+
+
+def test_a_task_of_an_array_requeues_alone(
+    cluster: Cluster, ground: Ground, tmp_path: Path, slow_majel: str
+) -> None:
+    job = Submitted(
+        cluster, tmp_path, "--checkpoint-seconds", "9999", asked=("--array=3,5%1",),
+        MAJEL=slow_majel, MAJEL_RECIPE=str(ground.recipe), MAJEL_RUN=str(tmp_path / "run-%a"),
+    )  # fmt: skip
+    job.wait_for_epoch()
+    cluster.warn(cluster.array_task(job.number, 3))
+    assert cluster.ended(f"{job.number}_3").restarts == 1
+    assert cluster.ended(f"{job.number}_5") == Job("COMPLETED", 0, 0)
+    log = job.log.read_text()
+    for task in (3, 5):
+        assert_same(done(tmp_path / f"run-{task}", log), ground.undisturbed)
+
+
+def test_an_array_needs_a_folder_a_task(cluster: Cluster, tmp_path: Path) -> None:
+    asked = ("--array=1",)
+    job = Submitted(cluster, tmp_path, asked=asked, MAJEL_RECIPE="digits")
+    state = cluster.ended(f"{job.number}_1")
+    assert (state.state, state.code) == ("FAILED", 2)
+    assert "for all tasks of this array; put %a" in job.log.read_text()
+
+
+def test_two_jobs_of_mpirun_share_a_host(cluster: Cluster, ground: Ground, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    jobs = [
+        Submitted(
+            cluster, folder, asked=("--ntasks=1",),
+            MAJEL_RECIPE=str(ground.recipe), MAJEL_LAUNCHER="mpirun",
+        )
+        for folder in folders
+    ]  # fmt: skip
+    for job in jobs:
+        assert_same(job.finished(0), ground.undisturbed)
+        log = job.log.read_text()
+        assert "--bind-to none" in log and "this job has 1 of 2 CPUs here" in log
 
 
 @pytest.mark.parametrize(

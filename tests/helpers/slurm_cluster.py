@@ -32,7 +32,8 @@ _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "sca
 _SYSTEM_FOLDERS = "/usr/sbin:/sbin"  # of the daemons; not everybody has them in PATH
 
 # KillWait is what a job has between TERM and KILL. A requeued job waits for cred_expire seconds, 5
-# at least. The scheduler should see at once what there is to do.
+# at least. The scheduler should see at once what there is to do. Jobs of `main` preempt those of
+# `spare`, which have GraceTime to save.
 _CONFIGURATION = """\
 ClusterName=majelpy
 SlurmctldHost={host}(127.0.0.1)
@@ -55,7 +56,10 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=2
 NodeName={host} NodeAddr=127.0.0.1 Port={node} CPUs=2
-PartitionName=main Nodes={host} Default=YES
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes={host} Default=YES PriorityTier=10
+PartitionName=spare Nodes={host} PriorityTier=1 GraceTime=2
 """
 
 
@@ -119,13 +123,18 @@ class Cluster:
         wait_for(over, f"job {number} to end", 40)
         return self.job(number)
 
-    def warn(self, number: str) -> None:
-        """Send a job's script USR1, as ``--signal=B:USR1@120`` does before the end of its time.
+    def array_task(self, number: str, task: int) -> str:
+        """Return the number of its own that a task of an array has."""
+        shown = self.run("scontrol", "show", "job", f"{number}_{task}").stdout
+        return shown.split("JobId=", 1)[1].split()[0]
+
+    def warn(self, number: str, signum: signal.Signals = signal.SIGUSR1) -> None:
+        """Send a job's script a signal, as ``--signal=B:USR1@120`` does before its time is up.
 
         Not by scancel: SLURM may take seconds for that, and the tests' jobs last no longer.
         """
         (script,) = processes_with(f"{self._folder}/spool/job{int(number):05d}/slurm_script")
-        os.kill(script, signal.SIGUSR1)
+        os.kill(script, signum)
 
     def start(self, daemons: list[subprocess.Popen[bytes]], log: IO[bytes], folder: Path) -> None:
         """Start the daemons and wait until a job can run."""
