@@ -141,7 +141,7 @@ class Model:
                 f"{name} {what}", self.gpu.seconds(cost) + LAUNCH, positions * outputs * terms
             )
 
-        # Shares of the inner loops, of which a table of positions and bounds are a third.
+        # The bounds of the inner loops on sm_90 (tools/gpu_machine_code.py).
         yield part("forward", gemm.TALL, 0.52, gemm.TALL.grid(positions, outputs), terms)
         chunks = ceil_div(positions, CHUNK)
         blocks = gemm.WIDE.grid(outputs, terms) * chunks

@@ -120,7 +120,7 @@ class Cluster:
         def over() -> bool:
             return self.job(number).state in ("COMPLETED", "FAILED", "CANCELLED", "NODE_FAIL")
 
-        wait_for(over, f"job {number} to end", 40)
+        wait_for(over, f"job {number} to end", 120)
         return self.job(number)
 
     def array_task(self, number: str, task: int) -> str:
