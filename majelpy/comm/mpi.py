@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from majelpy.wording import install
-
-if TYPE_CHECKING:
-    pass
 
 
 def library_version() -> str:
