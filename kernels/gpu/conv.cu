@@ -46,7 +46,7 @@ template <int LINES, int THREADS> struct mj_patch_lines {
 
   MJ_DEVICE_MEMBER mj_patch_lines(const mj_patch &patch, const mj_position *all, const float *x, mj_i64 terms) : patch(patch), positions(all + Share::first_line()), x(x) {
     const mj_i64 term = mj_least(Share::first_term(), terms - 1), last = mj_last_stage(terms) + term;
-    place = Share::first_term() * Share::ROW + Share::first_line();
+    place = Share::first_place();
     tap = terms > 0 ? (int)(term / patch.run) : 0;
     at = (int)(term - (mj_i64)tap * patch.run);
     last_tap = terms > 0 ? (int)(last / patch.run) : 0;
@@ -63,7 +63,7 @@ template <int LINES, int THREADS> struct mj_patch_lines {
       there[q] = position.has(patch, tap, at);
     }
 #pragma unroll
-    for (int q = 0; q < Share::EACH; q++) mj_copy_one(stage + (place + Share::lines(q)), (const float *)from[q], there[q]);
+    for (int q = 0; q < Share::EACH; q++) mj_copy_one(stage + (place + Share::places(q)), (const float *)from[q], there[q]);
     at += MJ_STEP;
     if (at >= patch.run) {
       const int taps = at / patch.run;
@@ -86,7 +86,7 @@ template <int LINES, int THREADS> struct mj_patch_columns {
   int place, done, last, tap[Share::SIDE], at[Share::SIDE];
 
   MJ_DEVICE_MEMBER mj_patch_columns(const mj_patch &patch, const mj_position *all, const float *from, mj_i64 first, mj_i64 count, int terms) : patch(patch), positions(all + Share::first_term()), done(0), last((int)mj_last_stage(terms)) {
-    place = Share::first_term() * Share::ROW + Share::first_line();
+    place = Share::first_place();
 #pragma unroll
     for (int q = 0; q < Share::SIDE; q++) {
       const mj_i64 line = mj_least(first + Share::first_line() + Share::lines(q), count - 1);
@@ -106,7 +106,7 @@ template <int LINES, int THREADS> struct mj_patch_columns {
     }
 #pragma unroll
     for (int q = 0; q < Share::EACH; q++) {
-      mj_copy_one(stage + (place + Share::terms(q) * Share::ROW + Share::lines(q)), (const float *)from[q], there[q]);
+      mj_copy_one(stage + (place + Share::places(q)), (const float *)from[q], there[q]);
     }
     done = last_follows ? last : done + MJ_STEP;
   }
@@ -122,14 +122,14 @@ template <int LINES, int THREADS> struct mj_position_rows {
   MJ_DEVICE_MEMBER mj_position_rows(const mj_position *all, const float *matrix, mj_i64 first, mj_i64 count, int terms) : positions(all + Share::first_term()), done(0), last((int)mj_last_stage(terms)) {
     static_assert(Share::SIDE == 1, "a thread has terms of one line");
     rows = (mj_u64)(matrix + mj_least(first + Share::first_line(), count - 1));
-    place = Share::first_term() * Share::ROW + Share::first_line();
+    place = Share::first_place();
   }
   MJ_DEVICE_MEMBER void bring(mj_spot stage, bool last_follows) {
     mj_u64 from[Share::EACH];
 #pragma unroll
     for (int q = 0; q < Share::EACH; q++) from[q] = rows + positions[done + Share::terms(q)].to;
 #pragma unroll
-    for (int q = 0; q < Share::EACH; q++) mj_copy_one(stage + (place + Share::terms(q) * Share::ROW), (const float *)from[q]);
+    for (int q = 0; q < Share::EACH; q++) mj_copy_one(stage + (place + Share::places(q)), (const float *)from[q]);
     done = last_follows ? last : done + MJ_STEP;
   }
 };
@@ -141,13 +141,11 @@ MJ_KERNEL mj_conv_weights_kernel(mj_i64 terms, mj_i64 run, mj_i64 channels, mj_i
   });
 }
 
-#define MJ_CONV_TILE 8, 8, 8, 4, 2, 1 /* 128 x 32 */
-
 /* Blocks: tiles of (positions, outputs); weights (terms, outputs); shared memory: two stages, the totals,
  * and the table of the tile's positions. */
-extern "C" __global__ void __launch_bounds__(64, 5)
+extern "C" __global__ void __launch_bounds__(mj_tile_128x32::THREADS, 5)
 mj_conv_rows_kernel(mj_i64 count, const mj_i64 *list, mj_i64 terms, mj_i64 run, mj_i64 features, mj_i64 channels, mj_i64 positions, mj_i64 step, mj_i64 before, const float *x, mj_i64 outputs, const float *weights, float *out, mj_i64 out_row, mj_i64 out_position) {
-  typedef mj_tile<MJ_CONV_TILE> Tile;
+  typedef mj_tile_128x32 Tile;
   const mj_patch patch = {features, channels, positions, step, before, (int)run, (int)(features * channels)};
   const mj_i64 i0 = Tile::first_row(count), j0 = Tile::first_column(count);
   float *totals = mj_shared + 2 * Tile::STAGE;
@@ -165,13 +163,11 @@ mj_conv_rows_kernel(mj_i64 count, const mj_i64 *list, mj_i64 terms, mj_i64 run, 
   });
 }
 
-#define MJ_CONV_WEIGHT_TILE 8, 8, 4, 8, 1, 2 /* 32 x 128 */
-
 /* Blocks (x: tiles of (outputs, a patch's numbers), y: chunks of positions); shared memory: two stages, and the
  * table of a chunk's positions. */
-extern "C" __global__ void __launch_bounds__(64, 6)
+extern "C" __global__ void __launch_bounds__(mj_tile_32x128::THREADS, 6)
 mj_conv_weight_chunks_kernel(mj_i64 chunks, const mj_i64 *starts, const mj_i64 *list, mj_i64 terms, mj_i64 run, mj_i64 features, mj_i64 channels, mj_i64 positions, mj_i64 step, mj_i64 before, const float *x, mj_i64 outputs, const float *dy, float *sums) {
-  typedef mj_tile<MJ_CONV_WEIGHT_TILE> Tile;
+  typedef mj_tile_32x128 Tile;
   const mj_patch patch = {features, channels, positions, step, before, (int)run, (int)(features * channels)};
   const mj_i64 i0 = Tile::first_row(outputs), j0 = Tile::first_column(outputs);
   mj_position *table = (mj_position *)(mj_shared + 2 * Tile::STAGE);

@@ -50,25 +50,25 @@ MJ_DEVICE void mj_product_chunks(mj_i64 chunks, const mj_i64 *starts, mj_i64 m, 
   }
 }
 
-#define MJ_PRODUCT_KERNEL(name, threads, blocks, ...)                                                                  \
-  extern "C" __global__ void __launch_bounds__(threads, blocks)                                                        \
+#define MJ_PRODUCT_KERNEL(name, blocks, Tile)                                                                  \
+  extern "C" __global__ void __launch_bounds__(Tile::THREADS, blocks)                                                        \
       name(mj_i64 leaves, const mj_i64 *offsets, const mj_i32 *merges, mj_i64 m, mj_i64 n, const float *a,             \
            mj_i64 a_row, mj_i64 a_term, const float *b, mj_i64 b_term, mj_i64 b_column, float *slots, mj_i64 slots_row, \
            mj_i64 slot_stride, mj_i64 rounded) {                                                                       \
-    mj_product<mj_tile<__VA_ARGS__>>(leaves, offsets, merges, m, n, a, a_row, a_term, b, b_term, b_column, slots, slots_row, slot_stride, rounded != 0); \
+    mj_product<Tile>(leaves, offsets, merges, m, n, a, a_row, a_term, b, b_term, b_column, slots, slots_row, slot_stride, rounded != 0); \
   }
 
-MJ_PRODUCT_KERNEL(mj_gemm_128x128_kernel, 128, 2, 8, 16, 8, 4, 2, 2)
-MJ_PRODUCT_KERNEL(mj_gemm_128x32_kernel, 64, 6, 8, 8, 8, 4, 2, 1)
-MJ_PRODUCT_KERNEL(mj_gemm_32x128_kernel, 64, 6, 8, 8, 4, 8, 1, 2)
+MJ_PRODUCT_KERNEL(mj_gemm_128x128_kernel, 2, mj_tile_128x128)
+MJ_PRODUCT_KERNEL(mj_gemm_128x32_kernel, 6, mj_tile_128x32)
+MJ_PRODUCT_KERNEL(mj_gemm_32x128_kernel, 6, mj_tile_32x128)
 
-#define MJ_CHUNKS_KERNEL(name, threads, blocks, ...)                                                                   \
-  extern "C" __global__ void __launch_bounds__(threads, blocks)                                                        \
+#define MJ_CHUNKS_KERNEL(name, blocks, Tile)                                                                   \
+  extern "C" __global__ void __launch_bounds__(Tile::THREADS, blocks)                                                        \
       name(mj_i64 chunks, const mj_i64 *starts, mj_i64 m, mj_i64 n, const float *a, mj_i64 a_row, mj_i64 a_term,       \
            mj_i64 a_product, const float *b, mj_i64 b_term, mj_i64 b_column, mj_i64 b_product, float *sums, mj_i64 sums_apart) { \
-    mj_product_chunks<mj_tile<__VA_ARGS__>>(chunks, starts, m, n, a, a_row, a_term, a_product, b, b_term, b_column, b_product, sums, sums_apart); \
+    mj_product_chunks<Tile>(chunks, starts, m, n, a, a_row, a_term, a_product, b, b_term, b_column, b_product, sums, sums_apart); \
   }
 
-MJ_CHUNKS_KERNEL(mj_gemm_128x128_chunks_kernel, 128, 2, 8, 16, 8, 4, 2, 2)
-MJ_CHUNKS_KERNEL(mj_gemm_128x32_chunks_kernel, 64, 6, 8, 8, 8, 4, 2, 1)
-MJ_CHUNKS_KERNEL(mj_gemm_32x128_chunks_kernel, 64, 6, 8, 8, 4, 8, 1, 2)
+MJ_CHUNKS_KERNEL(mj_gemm_128x128_chunks_kernel, 2, mj_tile_128x128)
+MJ_CHUNKS_KERNEL(mj_gemm_128x32_chunks_kernel, 6, mj_tile_128x32)
+MJ_CHUNKS_KERNEL(mj_gemm_32x128_chunks_kernel, 6, mj_tile_32x128)

@@ -29,6 +29,9 @@ template <int LINES, int THREADS, bool ALONG_TERMS> struct mj_share {
   MJ_DEVICE_MEMBER static int first_term() { return ALONG_TERMS ? threadIdx.x % MJ_STEP : threadIdx.x / LINES; }
   MJ_DEVICE_MEMBER static int lines(int q) { return ALONG_TERMS ? q * (THREADS / MJ_STEP) : q % SIDE * THREADS; }
   MJ_DEVICE_MEMBER static int terms(int q) { return ALONG_TERMS ? 0 : q / SIDE * DOWN; }
+  /* Of the first number in a stage, and how far on number q is. */
+  MJ_DEVICE_MEMBER static int first_place() { return first_term() * ROW + first_line(); }
+  MJ_DEVICE_MEMBER static int places(int q) { return terms(q) * ROW + lines(q); }
 };
 
 /* LINES lines of a matrix, from `first` on, of which `count` exist: line i has its `terms` terms, at least
@@ -36,7 +39,7 @@ template <int LINES, int THREADS, bool ALONG_TERMS> struct mj_share {
 template <int LINES, int THREADS> struct mj_lines {
   typedef mj_share<LINES, THREADS, true> Along;
   typedef mj_share<LINES, THREADS, false> Across;
-  static const int EACH = Along::EACH, ROW = Along::ROW;
+  static const int EACH = Along::EACH;
   mj_u64 at[EACH]; /* addresses, of the terms from 0 on */
   mj_u64 done, step, last; /* bytes: to the next stage, of a stage, to the last */
   int place;
@@ -47,7 +50,7 @@ template <int LINES, int THREADS> struct mj_lines {
     last = mj_last_stage(terms) * term_stride * sizeof(float);
     const int term = along_terms ? Along::first_term() : Across::first_term();
     const int line = along_terms ? Along::first_line() : Across::first_line();
-    place = term * ROW + line;
+    place = along_terms ? Along::first_place() : Across::first_place();
 #pragma unroll
     for (int q = 0; q < EACH; q++) {
       const mj_i64 i = mj_least(first + line + (along_terms ? Along::lines(q) : Across::lines(q)), count - 1);
@@ -57,7 +60,7 @@ template <int LINES, int THREADS> struct mj_lines {
 
   template <class Share> MJ_DEVICE_MEMBER void bring_share(mj_spot stage) const {
 #pragma unroll
-    for (int q = 0; q < EACH; q++) mj_copy_one(stage + (Share::terms(q) * ROW + Share::lines(q)), (const float *)(at[q] + done));
+    for (int q = 0; q < EACH; q++) mj_copy_one(stage + Share::places(q), (const float *)(at[q] + done));
   }
   /* The next stage; after it comes the last, or one that is not. */
   MJ_DEVICE_MEMBER void bring(mj_spot stage, bool last_follows) {
@@ -208,3 +211,8 @@ template <int TM, int TN, int LM, int LN, int WM, int WN> struct mj_tile {
   MJ_DEVICE_MEMBER static mj_i64 first_row(mj_i64 m) { return blockIdx.x % ((m + BM - 1) / BM) * BM; }
   MJ_DEVICE_MEMBER static mj_i64 first_column(mj_i64 m) { return blockIdx.x / ((m + BM - 1) / BM) * BN; }
 };
+
+/* The tiles that there are (majelpy/gpu/gemm.py). */
+typedef mj_tile<8, 16, 8, 4, 2, 2> mj_tile_128x128;
+typedef mj_tile<8, 8, 8, 4, 2, 1> mj_tile_128x32;
+typedef mj_tile<8, 8, 4, 8, 1, 2> mj_tile_32x128;

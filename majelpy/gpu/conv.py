@@ -6,7 +6,7 @@ import numpy as np
 
 from majelpy.gpu.gemm import SCRATCH, TALL, WIDE
 from majelpy.gpu.launcher import MOST_BLOCKS, Launcher, host, matrix
-from majelpy.gpu.leaves import CHUNK, Leaves
+from majelpy.gpu.leaves import CHUNK, Leaves, chunks
 from majelpy.gpu.sums import totals
 
 POSITION = 32
@@ -78,7 +78,7 @@ def mj_conv_weight_items(
     item = 0
     while item < items and size:
         last = item + 1  # items whose chunk sums are held together
-        while last < items and size * _chunks(bounds[item : last + 2] * positions) <= SCRATCH:
+        while last < items and size * chunks(bounds[item : last + 2] * positions).sum() <= SCRATCH:
             last += 1
         leaves = Leaves(on, bounds[item : last + 1] * positions)
         sums = on.scratch(4 * leaves.chunks * size)
@@ -93,10 +93,6 @@ def mj_conv_weight_items(
             )
         totals(on, leaves, size, sums, out + 4 * item * size, size, 0)
         item = last
-
-
-def _chunks(bounds: np.ndarray) -> int:
-    return int((-(-np.diff(bounds) // CHUNK)).sum())
 
 
 def mj_row_conv_rows(

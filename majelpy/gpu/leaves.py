@@ -17,6 +17,11 @@ CHUNK = build.constant("MJ_CHUNK")
 """Terms of a chunk."""
 
 
+def chunks(offsets: np.ndarray) -> np.ndarray:
+    """Return how many chunks each leaf has, from the first row of each and where the last ends."""
+    return -(-np.diff(offsets) // CHUNK)
+
+
 class Leaves:
     """Sums over rows (terms), cut into leaves that a stack program merges.
 
@@ -37,7 +42,7 @@ class Leaves:
         self._on, self._offsets = on, np.asarray(offsets, dtype=np.int64)
         self.count = len(offsets) - 1
         self._merges = np.zeros(self.count, dtype=np.int32) if merges is None else merges
-        self.of_leaf = -(-np.diff(self._offsets) // CHUNK)
+        self.of_leaf = chunks(self._offsets)
         self.chunks = int(self.of_leaf.sum())
         self.terms = int(self._offsets[-1] - self._offsets[0])
 
